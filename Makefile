@@ -1,0 +1,59 @@
+# Everything runs in .venv, which is made from envs/requirements.lock (pinned, with hashes) when
+# it is missing or older than the lock. Another Python:  make env PYTHON=/path/to/python3.11
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+UV := uv==0.13.9
+# Targets stay in front of this: --config takes every word that follows it.
+DEMO := --workflow-profile workflow/profiles/local --config study=demo results=reproduced
+
+# A rule's `python` is the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# True for a Python that the lock has wheels for and that can make environments.
+FITS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+
+.PHONY: help env quick demo test lint test-slow test-cluster
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+env: $(READY) ## the environment, in .venv
+quick: $(READY) ## the shortest look: the target `quick` at demo scale, into reproduced/demo
+	$(BIN)/snakemake quick $(DEMO)
+
+demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, compared with results/demo
+	$(BIN)/snakemake all $(DEMO)
+	$(BIN)/snakemake all $(DEMO) --report reproduced/demo/report.html
+	$(BIN)/gear compare reproduced/demo results/demo
+
+test: lint ## lint, unit tests and the smoke study
+	$(BIN)/python -m pytest -q
+
+lint: $(READY) ## ruff, snakefmt and snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --config study=smoke
+
+# pytest ends with 5 where it finds no test.
+test-slow test-cluster: test-%: $(READY)
+	@$(BIN)/python -m pytest -q -m $* || { rc=$$?; [ $$rc -eq 5 ] || exit $$rc; \
+	  echo "make $@: there are no tests marked '$*' yet"; }
+test-slow: ## kills, resumes and paper-size steps
+test-cluster: ## a real SLURM on this machine
+
+# The stamp is touched last, so an interrupted installation is taken up again.
+$(READY): envs/requirements.lock pyproject.toml
+	@$(BIN)/python $(FITS) 2>/dev/null || { \
+	  for python in $(or $(PYTHON),python3.11 python3); do \
+	    if "$$python" $(FITS) 2>/dev/null; then exec "$$python" -m venv --clear $(VENV); fi; \
+	  done; \
+	  echo "make: $(or $(PYTHON),python3.11 or python3) is not a Python 3.11, 3.12 or 3.13 with its" \
+	    "venv module; install one (Debian, Ubuntu: apt install python3.11-venv) and name it:" \
+	    "make env PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@# uv takes a minute off; without it pip does the same.
+	{ $(BIN)/python -m pip install --quiet '$(UV)' && $(BIN)/uv pip install \
+	    --python $(BIN)/python --require-hashes -r envs/requirements.lock; } \
+	  || $(BIN)/python -m pip install --require-hashes -r envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,35 @@
+# Every table and figure of one study. See README.md; say which study: --config study=demo
+from gear.registry import Study
+from gear.report.spec import figure_spec, inputs, table_spec
+
+try:
+    STUDY = Study.chosen(config)
+    TABLES = {name: table_spec(STUDY, name) for name in STUDY.tables}
+    FIGURES = {name: figure_spec(STUDY, name) for name in STUDY.figures}
+except ValueError as error:
+    sys.exit(f"gear: {error}")
+R = STUDY.root
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/tokenizer.smk"
+include: "workflow/rules/joint.smk"
+include: "workflow/rules/ar.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    all_tables,
+    all_figures,
+    quick,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.all_tables.input,
+        rules.all_figures.input,

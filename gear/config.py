@@ -1,0 +1,235 @@
+"""Settings: the dataclasses that every job receives, and their difference from the defaults.
+
+The defaults are the paper's (Tables 15 and 16, and the published constants where it is silent).
+A study and a run change some of them; a job receives what differs, as one JSON string, so that a
+new setting with a default re-runs nothing.
+"""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str = "imagenet"  # the image folder's name, for people
+    path: str = "data/imagenet"  # image folder: <path>/{train,val}/<class>/<image>
+    resolution: int = 256  # pixels, height = width
+    channels: int = 3
+    classes: int = 1000
+    crop: str = "random"  # random | none: none takes the files as they are
+    flip: bool = True  # mirror half of the training images
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    quantizer: str = "vq"  # vq | lfq | ibq
+    codebook_size: int = 16384  # K
+    code_dim: int = 8  # 8 (VQ-16), 14 (LFQ-16), 256 (IBQ-16)
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # one level each; downsampling 2^(levels-1)
+    encoder_blocks: int = 2  # residual blocks per level
+    decoder_blocks: int = 3
+    z_channels: int = 256
+    attention: bool = True  # at the coarsest level
+    groups: int = 32  # of GroupNorm
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Tokenizer loss L_VQ (paper eq. 2, Table 16); commitment and codebook terms as published."""
+
+    l1: float = 1.0
+    l2: float = 0.0
+    lpips: float = 0.1  # paper; the published code uses 1.0 (NOTES.md)
+    gan: float = 0.1  # constant weight of the generator's hinge term; 0 trains no discriminator
+    codebook: float = 1.0
+    commitment: float = 0.25
+    entropy: float = 0.05
+    entropy_temperature: float = 0.01
+    disc_channels: int = 64
+    disc_layers: int = 3
+    vgg16: str = ""  # local file of torchvision's VGG16 weights, needed where lpips > 0
+
+
+@dataclass(frozen=True)
+class AR:
+    size: str = "l"  # b | l | xl: the study says what that means in layers, width and heads
+    layers: int = 24
+    dim: int = 1024
+    heads: int = 16
+    dropout: float = 0.1  # residual and feed-forward
+    token_dropout: float = 0.1
+    label_dropout: float = 0.1
+    prefix_rope: str = "identity"  # identity | zero; zero is what the published weights expect
+
+
+@dataclass(frozen=True)
+class Align:
+    """Alignment to a frozen vision encoder (paper eq. 5)."""
+
+    teacher: str = "dinov2"
+    depth: str = "default"  # early | default | late: the study maps it and the size to a layer
+    layer: int = 8  # block whose output is aligned, from 1
+    weight: float = 0.5  # lambda, on both alignment terms
+    tokenizer_weight: float | None = None  # lambda of the tokenizer's term alone, where it differs
+    projector_dim: int = 2048
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The end-to-end part (paper eq. 7, 8, 11, 12) and its three switches."""
+
+    readout: str = "soft"  # soft | straight_through: what the AR reads in the tokenizer's update
+    temperature: float = 0.1  # tau
+    tokenizer_losses: tuple[str, ...] = ("align",)  # of align, ntp; () is the lambda = 0 control
+    ntp_path: str = "both"  # input | target | both: how NTP reaches the tokenizer, if it does
+
+
+@dataclass(frozen=True)
+class Optim:
+    batch: int = 256  # images per optimizer step, over all processes
+    lr_tokenizer: float = 1e-4
+    lr_discriminator: float = 1e-4
+    lr_ar: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip: float = 1.0  # gradient norm, for each optimizer
+    warmup: int = 0  # steps from learning rate 0 to full; constant after
+    ema: float = 0.9999
+    ema_warmup: bool = False  # decay min(ema, (1 + t) / (10 + t)) in a short training
+
+
+@dataclass(frozen=True)
+class Runtime:
+    threads: int = 0  # CPU threads of a process; 0: what torch takes
+    precision: str = "bf16"  # bf16 | fp32
+    log_every: int = 50  # optimizer steps between two lines of metrics
+    checkpoint_minutes: float = 30.0
+    on_nonfinite: str = "stop"  # stop | record: record ends the run and its rows print diverged
+
+
+@dataclass(frozen=True)
+class Settings:
+    seed: int = 0
+    data: Data = field(default_factory=Data)
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    loss: Loss = field(default_factory=Loss)
+    ar: AR = field(default_factory=AR)
+    align: Align = field(default_factory=Align)
+    joint: Joint = field(default_factory=Joint)
+    optim: Optim = field(default_factory=Optim)
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+CHOICES = {
+    "data.crop": ("random", "none"),
+    "tokenizer.quantizer": ("vq", "lfq", "ibq"),
+    "ar.prefix_rope": ("identity", "zero"),
+    "joint.readout": ("soft", "straight_through"),
+    "joint.ntp_path": ("input", "target", "both"),
+    "runtime.precision": ("bf16", "fp32"),
+    "runtime.on_nonfinite": ("stop", "record"),
+}
+
+
+def did_you_mean(name, known):
+    """The tail of an error message: the nearest known name, else all of them."""
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return "Known: " + ", ".join(sorted(str(k) for k in known)) + "."
+
+
+def flatten(tree, prefix=""):
+    """{'a': {'b': 1}} -> {'a.b': 1}; keys that are dotted already stay as they are."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _fields(cls=Settings, prefix=""):
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[f.name]):
+            yield from _fields(hints[f.name], f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, hints[f.name]
+
+
+TYPES = dict(_fields())
+
+
+def _convert(name, value):
+    """The value in the setting's type. Raises ValueError where it does not fit."""
+    want, origin = TYPES[name], typing.get_origin(TYPES[name])
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        want = next(t for t in typing.get_args(want) if t is not type(None))
+    if origin is tuple:
+        if isinstance(value, list | tuple):
+            item = typing.get_args(want)[0]
+            return tuple(item(v) for v in value)
+    elif want is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is want:
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ValueError(
+                f"setting '{name}' cannot be '{value}'. {did_you_mean(value, CHOICES[name])}"
+            )
+        return value
+    raise ValueError(
+        f"setting '{name}' is {value!r}; it must be a {getattr(want, '__name__', want)}."
+    )
+
+
+def check(overrides, where):
+    """Flat {dotted name: value} of checked, converted settings. ValueError names the cure."""
+    flat = flatten(overrides)
+    for name in flat:
+        if name not in TYPES:
+            raise ValueError(f"{where}: unknown setting '{name}'. {did_you_mean(name, TYPES)}")
+    try:
+        return {name: _convert(name, value) for name, value in flat.items()}
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def build(overrides, where="settings"):
+    """Settings from (nested or dotted) overrides of the defaults."""
+    flat = check(overrides, where)
+
+    def make(cls, prefix=""):
+        hints, values = typing.get_type_hints(cls), {}
+        for f in dataclasses.fields(cls):
+            if dataclasses.is_dataclass(hints[f.name]):
+                values[f.name] = make(hints[f.name], f"{prefix}{f.name}.")
+            elif prefix + f.name in flat:
+                values[f.name] = flat[prefix + f.name]
+        return cls(**values)
+
+    return make(Settings)
+
+
+def difference(settings):
+    """Flat {dotted name: value} of what differs from the defaults, sorted by name."""
+    mine, default = flatten(dataclasses.asdict(settings)), flatten(dataclasses.asdict(Settings()))
+    return {name: mine[name] for name in sorted(mine) if mine[name] != default[name]}
+
+
+def dumps(settings):
+    """What travels to a job: the difference from the defaults as one line of JSON."""
+    return json.dumps(difference(settings), sort_keys=True, separators=(",", ":"))
+
+
+def loads(text):
+    """The settings that `dumps` wrote."""
+    return build(json.loads(text))

@@ -1,0 +1,1 @@
+"""Image data: preparing folders of images and reading them."""

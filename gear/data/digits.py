@@ -1,0 +1,191 @@
+"""The demo's data: scikit-learn's 1797 handwritten digits, split, augmented, written as PNG.
+
+    python -m gear.data.digits --output DIR --size 16 --train 8192 --val 2048 --seed 0
+
+writes DIR/{train,val}/<class>/<source>-<variant>.png and DIR/manifest.json. The 1797 sources are
+split 1500 / 297 by class *before* they are augmented; file names carry the source's number in
+`load_digits`, so that the split can be checked from the folder alone.
+
+Same settings, same bytes: every random number is a function of (seed, split, image number), so a
+smaller set is the beginning of a larger one, and the PNG are stored uncompressed, so that they do
+not depend on the version of a compression library (at 16 x 16 there is nothing to gain either).
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SPLITS = ("train", "val")
+VAL_SOURCES = 297
+ROTATION = 15.0  # degrees, to either side
+SCALE = 0.1  # 0.9 .. 1.1
+SHIFT = 1 / 16  # of the image, to either side: one pixel of 16
+MARGIN = 2  # black source pixels around a digit, so that no turned stroke is cut by the frame
+OVERSAMPLE = 4  # the affine map works at 4 times the source's resolution, then is filtered down
+PARTS = {*SPLITS, "manifest.json"}  # what a prepared folder holds
+
+
+def uniform(count: int, *address: int) -> np.ndarray:
+    """`count` numbers in [0, 1) that depend on the address alone; raw Philox, fixed for ever."""
+    words = np.random.Philox(np.random.SeedSequence(address)).random_raw(count)
+    return (words >> np.uint64(11)) * 2.0**-53
+
+
+def load_sources() -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 8, 8) uint8 images, white on black, and their labels."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
+
+
+def split_sources(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Source numbers of each split, ordered so that any beginning is balanced as the whole is."""
+    sources = {split: [] for split in SPLITS}
+    members = [np.flatnonzero(labels == c) for c in range(labels.max() + 1)]
+    exact = [VAL_SOURCES * len(m) / len(labels) for m in members]
+    quota = [math.floor(e) for e in exact]
+    largest_remainders = sorted(range(len(exact)), key=lambda c: quota[c] - exact[c])
+    for c in largest_remainders[: VAL_SOURCES - sum(quota)]:
+        quota[c] += 1
+    for c, numbers in enumerate(members):
+        shuffled = numbers[np.argsort(uniform(len(numbers), seed, len(SPLITS), c), kind="stable")]
+        for split, part in (("val", shuffled[: quota[c]]), ("train", shuffled[quota[c] :])):
+            sources[split] += [((i + 0.5) / len(part), c, n) for i, n in enumerate(part)]
+    return {split: np.array([n for *_, n in sorted(s)]) for split, s in sources.items()}
+
+
+def augment(digit: np.ndarray, size: int, u: np.ndarray) -> Image.Image:
+    """Turn, scale and shift an 8 x 8 digit by u in [0, 1)^4; an 8-bit image of size x size."""
+    angle, scale, dx, dy = 2 * u - 1
+    angle, zoom = math.radians(ROTATION * angle), 1 + SCALE * scale
+    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
+    padded = Image.fromarray(np.pad(digit, MARGIN))
+    large = padded.resize([OVERSAMPLE * n for n in padded.size], Image.Resampling.BICUBIC)
+    # PIL wants the map from the output to the input, in pixels; both turn about their middles.
+    out = OVERSAMPLE * len(digit)
+    x, y = out * (0.5 + SHIFT * dx), out * (0.5 + SHIFT * dy)
+    middle = large.width / 2
+    matrix = (cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y)
+    moved = large.transform((out, out), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    return moved.resize((size, size), Image.Resampling.BICUBIC)  # an antialiasing filter
+
+
+def folder_digest(root: str | Path) -> str:
+    """sha256 over names and bytes of all files of the splits, in the order of their names."""
+    root = Path(root)
+    digest = hashlib.sha256()
+    files = (p for split in SPLITS for p in (root / split).rglob("*") if p.is_file())
+    for name, path in sorted((p.relative_to(root).as_posix(), p) for p in files):
+        data = path.read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def write_images(root: Path, size: int, images: dict[str, int], seed: int) -> dict:
+    """Write both splits; returns the number of images by split and class."""
+    digits, labels = load_sources()
+    sources = split_sources(labels, seed)
+    classes = [str(c) for c in sorted(set(labels))]
+    counts = {split: dict.fromkeys(classes, 0) for split in SPLITS}
+    for index, split in enumerate(SPLITS):
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+        for number in range(images[split]):
+            variant, place = divmod(number, len(sources[split]))
+            source = sources[split][place]
+            image = augment(digits[source], size, uniform(4, seed, index, number))
+            name = str(labels[source])
+            image.save(root / split / name / f"{source:04d}-{variant:02d}.png", compress_level=0)
+            counts[split][name] += 1
+    return counts
+
+
+def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> dict:
+    """Make the folder `output` (written aside, then renamed); returns its manifest."""
+    check_settings(size, train, val, seed)
+    output = Path(output).resolve()
+    check_replaceable(output)
+    aside = output.with_name(f".{output.name}.partial-{os.getpid()}")
+    old = output.with_name(f".{output.name}.old-{os.getpid()}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        counts = write_images(aside, size, {"train": train, "val": val}, seed)
+        settings = {"size": size, "train": train, "val": val, "seed": seed}
+        manifest = {
+            "source": "sklearn.datasets.load_digits",
+            "settings": settings,
+            "counts": counts,
+            "sha256": folder_digest(aside),
+        }
+        (aside / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        with contextlib.suppress(FileNotFoundError):
+            output.rename(old)
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return manifest
+
+
+def check_settings(size: int, train: int, val: int, seed: int) -> None:
+    if not 8 <= size <= 32:
+        raise ValueError(
+            f"size is {size}, but digits can have 8 to 32 pixels a side; set --size to 16."
+        )
+    for split, count in (("train", train), ("val", val)):
+        if count < 10:
+            raise ValueError(
+                f"{split} is {count}, too few for one image of each of the 10 classes; "
+                f"set --{split} to 10 or more."
+            )
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; set --seed to 0 or a positive number.")
+
+
+def check_replaceable(output: Path) -> None:
+    """A folder is replaced only if it holds nothing but what this module writes."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; give a folder as --output.")
+    # a workflow engine's own hidden marks do not count
+    names = {p.name for p in output.iterdir()} if output.exists() else set()
+    others = sorted(n for n in names - PARTS if not n.startswith("."))
+    if others:
+        raise ValueError(
+            f"{output} holds '{others[0]}', which is none of the prepared data, and would be "
+            "replaced as a whole; give another --output or move that away."
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m gear.data.digits", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--output", required=True, help="folder to make or to replace")
+    parser.add_argument("--size", type=int, default=16, help="pixels a side (16)")
+    parser.add_argument("--train", type=int, default=8192, help="images (8192)")
+    parser.add_argument("--val", type=int, default=2048, help="images (2048)")
+    parser.add_argument("--seed", type=int, default=0, help="of split and augmentation (0)")
+    args = parser.parse_args(argv)
+    start = time.perf_counter()
+    try:
+        manifest = prepare(args.output, args.size, args.train, args.val, args.seed)
+    except ValueError as mistake:
+        raise SystemExit(f"gear.data.digits: {mistake}") from None
+    seconds = time.perf_counter() - start
+    print(f"{args.output}: {args.train} + {args.val} images of {args.size} x {args.size} pixels")
+    print(f"sha256 {manifest['sha256']}, {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

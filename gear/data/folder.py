@@ -1,0 +1,105 @@
+"""Image folders, `root/<split>/<class>/<image>`, that fit in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from gear.data.digits import folder_digest
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+MODES = {1: "L", 3: "RGB"}
+
+
+def load_folder(
+    root: str | Path, split: str, channels: int, size: int, classes: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Every image of a split: images (N, C, H, W) uint8, labels (N,) int64, names `class/file`.
+
+    Classes, and files within them, are in the order of their names; a label is the place of its
+    class in that order. Images must have the stated size already: nothing is resized here.
+    """
+    import torch
+
+    if channels not in MODES:
+        raise ValueError(f"channels is {channels}; set it to 1 (gray) or 3 (colour).")
+    folder = Path(root) / split
+    paths, labels = [], []
+    for label, class_folder in enumerate(class_folders(folder, classes)):
+        images = sorted(p for p in visible(class_folder) if p.suffix.lower() in SUFFIXES)
+        if not images:
+            raise ValueError(
+                f"{class_folder} holds no images; remove it or prepare the data again."
+            )
+        paths += images
+        labels += [label] * len(images)
+    images_NHWC = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+    for i, path in enumerate(paths):
+        images_NHWC[i] = read_image(path, channels, size)
+    images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
+    names = [p.relative_to(folder).as_posix() for p in paths]
+    return images_NCHW, torch.tensor(labels, dtype=torch.int64), names
+
+
+def visible(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if not p.name.startswith(".")]
+
+
+def class_folders(folder: Path, classes: int | None) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} does not exist; prepare the data first or correct the path to it."
+        )
+    found = sorted(p for p in visible(folder) if p.is_dir())
+    if not found:
+        raise ValueError(
+            f"{folder} has no class folders; put its images into one folder for each class."
+        )
+    if classes is not None and len(found) != classes:
+        raise ValueError(
+            f"{folder} has {len(found)} class folders, but {classes} classes are asked for; "
+            f"set classes to {len(found)} or correct the path to the data."
+        )
+    return found
+
+
+def read_image(path: Path, channels: int, size: int) -> np.ndarray:
+    """(size, size, channels) uint8."""
+    try:
+        with Image.open(path) as file:
+            image = file.convert(MODES[channels])
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
+        raise ValueError(
+            f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
+        ) from error
+    if image.size != (size, size):
+        width, height = image.size
+        raise ValueError(
+            f"{path} has {width} x {height} pixels, but {size} x {size} are asked for; "
+            f"set size to {min(image.size)} or prepare the data with {size} pixels a side."
+        )
+    return np.asarray(image).reshape(size, size, channels)
+
+
+def manifest_digest(root: str | Path) -> str:
+    """The sha256 stated by root/manifest.json, once the files have been found to have it."""
+    path = Path(root) / "manifest.json"
+    try:
+        stated = json.loads(path.read_text())["sha256"]
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; prepare the data first.") from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged; prepare the data again.") from None
+    if folder_digest(root) != stated:
+        raise ValueError(
+            f"the images in {root} are not those that its manifest.json describes; "
+            "prepare the data again."
+        )
+    return stated

@@ -1,0 +1,1 @@
+"""End-to-end tuning of tokenizer and AR: the paper's contribution."""

@@ -1,0 +1,1 @@
+"""Pure functions from features or images to metrics; no network is loaded here."""

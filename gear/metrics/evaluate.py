@@ -1,0 +1,90 @@
+"""All that is asked of one checkpoint in one process: samples, scores, validation, pictures.
+
+Small studies use it, where starting a process costs more than the work.
+
+python -m gear.metrics.evaluate --job JSON --checkpoint DIR --tokenizer DIR --features DIR
+    --samples DIR --metrics DIR [--teacher DIR]
+"""
+
+import argparse
+import json
+
+import numpy as np
+import torch
+
+from gear import config
+from gear.alignment.teachers.standin import load_teacher
+from gear.data.memory import ImageSet, to_uint8
+from gear.metrics import validate
+from gear.metrics.score import Scorer
+from gear.runtime import checkpoint
+from gear.runtime.loop import setup
+from gear.sampling.decode import decode
+from gear.sampling.generate import Sampler, generate, load_ar, save_arrays
+from gear.tokenizer.load import load_frozen
+
+PER_CLASS, ORIGINALS = 8, 16
+
+
+def last_axis(images):
+    """(N, C, H, W) tensor -> (N, H, W, C) array."""
+    return images.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@torch.no_grad()
+def pictures(settings, tokenizer, ar=None):
+    """Arrays for the image figures: balanced samples by class, originals, reconstructions."""
+    data = ImageSet(settings.data, "val", 1, 0)
+    chosen = np.linspace(0, len(data.images) - 1, ORIGINALS).round().astype(np.int64)
+    originals = data.images[torch.from_numpy(chosen)]
+    recon, _, _ = validate.reconstruct(tokenizer, originals)
+    found = {
+        "originals": last_axis(originals),
+        "reconstructions": last_axis(to_uint8(recon * 2 - 1)),
+    }
+    if ar is not None:
+        sampler = Sampler(images=PER_CLASS * settings.data.classes, labels="balanced", seed=1)
+        drawn = generate(ar, settings.data.classes, sampler)
+        order = np.argsort(drawn["labels"], kind="stable")
+        found["samples"] = last_axis(decode(tokenizer, drawn["tokens"][order]))
+        found["labels"] = drawn["labels"][order]
+    return found
+
+
+def evaluate(job, args):
+    """Write every declared file of one checkpoint. A diverged run's scores are null."""
+    settings = config.build(job["settings"])
+    setup(settings)
+    scorer = Scorer(job["generation"], args.features)
+    record = checkpoint.read_json(f"{args.checkpoint}/run.json")
+    diverged = record["status"] == "diverged"
+    tokenizer = load_frozen(args.tokenizer)
+    ar = load_ar(args.checkpoint)[0] if args.teacher else None
+    for name, sampler in job["samplers"].items():
+        drawn = generate(ar, settings.data.classes, Sampler(**sampler))
+        save_arrays(f"{args.samples}/{name}.npz", drawn)
+        scores = scorer.nothing() if diverged else scorer(decode(tokenizer, drawn["tokens"]))
+        checkpoint.write_json(f"{args.metrics}/{name}.json", scores)
+    if diverged:
+        found = validate.nothing(job["validation"])
+    else:
+        teacher = load_teacher(args.teacher) if args.teacher else None
+        found = validate.validate(
+            args.checkpoint, tokenizer, settings, job["validation"], scorer.extract, teacher
+        )
+    checkpoint.write_json(f"{args.metrics}/validation.json", found)
+    save_arrays(f"{args.samples}/pictures.npz", pictures(settings, tokenizer, ar))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Draw, score and validate one checkpoint.")
+    parser.add_argument("--job", required=True, type=json.loads)
+    for name in ("checkpoint", "tokenizer", "features", "samples", "metrics"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--teacher", help="given for checkpoints that hold an AR")
+    args = parser.parse_args()
+    evaluate(args.job, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A small stand-in for Inception: features of a classifier trained on the study's own images.
+
+- four convolutions; 64 pooled features, which must tell the class and redraw the image, so that
+  they hold more than the class
+- spatial features: the first 7 channels of the second convolution, as sFID takes them
+
+python -m gear.metrics.standin --job JSON --output DIR   writes the network and the reference batch
+"""
+
+import argparse
+import json
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gear import config
+from gear.data.memory import ImageSet, to_float
+from gear.metrics.protocol import Features
+from gear.runtime import checkpoint
+from gear.runtime.loop import setup
+from gear.runtime.progress import Progress
+
+POOLED, SPATIAL = 64, 7
+
+
+class StandinClassifier(nn.Module):
+    def __init__(self, channels, resolution, classes):
+        super().__init__()
+        widths = [channels, 24, 32, 64, POOLED]
+        strides = [1, 2, 2, 1]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, s, 1)
+            for a, b, s in zip(widths[:-1], widths[1:], strides, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(8, w) for w in widths[1:])
+        self.to_class = nn.Linear(POOLED, classes)
+        self.to_image = nn.Linear(POOLED, channels * resolution**2)
+
+    def forward(self, x):
+        """(pooled (B, 64), spatial (B, 7 h w), logits (B, classes)) of images in [-1, 1]."""
+        spatial = None
+        for i, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = F.gelu(norm(conv(x)))
+            if i == 1:
+                spatial = x[:, :SPATIAL].flatten(1)
+        pooled = x.mean((2, 3))
+        return pooled, spatial, self.to_class(pooled)
+
+
+@torch.no_grad()
+def extract(network, images_uint8, batch=256):
+    """Features of uint8 images (N, C, H, W), the same for every batch size."""
+    parts = [[], [], []]
+    for x in images_uint8.split(batch):
+        pooled, spatial, logits = network(to_float(x))
+        for part, value in zip(parts, (pooled, spatial, logits.softmax(-1)), strict=True):
+            part.append(value.numpy())
+    return Features(*(np.concatenate(p).astype(np.float32) for p in parts))
+
+
+def load_network(folder):
+    """The frozen network that `train` wrote."""
+    record = checkpoint.read_json(f"{folder}/run.json")
+    network = StandinClassifier(**record["shape"])
+    checkpoint.load_weights(f"{folder}/weights.safetensors", "classifier", network)
+    return network.eval().requires_grad_(False)
+
+
+def load_reference(folder):
+    """Features of the training images."""
+    path = f"{folder}/reference.npz"
+    try:
+        with np.load(path) as file:
+            return Features(file["pooled"], file["spatial"], file["probs"])
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path} is no complete reference ({error}); remove its folder and run again."
+        ) from None
+
+
+def train(settings, spec, output):
+    """Train for spec['steps']; write weights, reference.npz, run.json with validation accuracy."""
+    if spec["kind"] != "standin":
+        raise ValueError(
+            f"this version cannot load the pretrained feature network '{spec['label']}'; choose a "
+            "study whose feature network is a stand-in, such as demo."
+        )
+    setup(settings)
+    data = ImageSet(settings.data, "train", spec["batch"], spec["seed"])
+    shape = {
+        "channels": settings.data.channels,
+        "resolution": settings.data.resolution,
+        "classes": settings.data.classes,
+    }
+    network = StandinClassifier(**shape)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
+    checkpoint.write_text(f"{output}/metrics.jsonl", "")
+    progress = Progress("classifier", 0, spec["steps"], spec["batch"], f"{output}/metrics.jsonl")
+    for step in range(spec["steps"]):
+        batch = data.batch(step)
+        pooled, _, logits = network(batch.images)
+        drawn = network.to_image(pooled).view_as(batch.images)
+        loss = F.cross_entropy(logits, batch.labels) + (drawn - batch.images).square().mean()
+        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / spec["steps"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if (step + 1) % 50 == 0 or step + 1 == spec["steps"]:
+            progress.report(step + 1, {"loss": loss.item()})
+    network.eval()
+    validation = ImageSet(settings.data, "val", 1, 0)
+    found = extract(network, validation.images).probs_NC.argmax(-1)
+    accuracy = float((found == validation.labels.numpy()).mean())
+    reference = extract(network, data.images)
+    checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
+    with checkpoint.aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:
+        np.savez(
+            handle,
+            pooled=reference.pooled_ND,
+            spatial=reference.spatial_NS,
+            probs=reference.probs_NC,
+        )
+    checkpoint.write_json(
+        f"{output}/run.json",
+        {"label": spec["label"], "shape": shape, "spec": spec, "accuracy": accuracy},
+    )
+    print(f"stand-in classifier: validation accuracy {accuracy:.3f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Train the stand-in feature network.")
+    parser.add_argument("--job", required=True, type=json.loads)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    train(config.build(args.job["settings"]), args.job["spec"], args.output)
+
+
+if __name__ == "__main__":
+    main()

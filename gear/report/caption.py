@@ -1,0 +1,195 @@
+"""Caption sentences: what was measured, on what, how often, and what may not be concluded."""
+
+from gear.report.vocabulary import ARROWS, COLLAPSED, METRICS, shown
+
+
+def _listed(items):
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def sampler_words(name, sampler):
+    """'CFG 1.5' or 'no guidance', and whatever else the sampler sets."""
+    guidance = sampler.get("guidance", 1.0)
+    words = ["no guidance" if guidance == 1 else f"CFG {guidance:g}"]
+    for key, value in sampler.items():
+        if key not in ("images", "guidance"):
+            words.append(f"{key.replace('_', '-')} {value}")
+    return ", ".join(words)
+
+
+def samplers(spec):
+    said = []
+    for name, sampler in spec["samplers"].items():
+        images = f"{sampler['images']} images, " if "images" in sampler else ""
+        said.append(f"{name} ({images}{sampler_words(name, sampler)})")
+    return [f"Sampler{'s' if len(said) > 1 else ''}: {_listed(said)}."] if said else []
+
+
+def protocols(spec, metrics):
+    """The protocols in use, with the choices that they leave open, and the features' stand-in."""
+    said, features = [], spec["features"] or {}
+    generation = spec["protocols"].get("generation")
+    if generation:
+        words = [f"{generation['images']} images"] if "images" in generation else []
+        if {"precision", "recall"} & set(metrics) and "neighbours" in generation:
+            count = f" on {generation['prdc_images']} images" if "prdc_images" in generation else ""
+            words.append(f"precision and recall with k = {generation['neighbours']}{count}")
+        if "is" in metrics and generation.get("split_size"):
+            words.append(f"IS over parts of {generation['split_size']}")
+        said.append(f"Protocol of the samples: {generation['name']} ({'; '.join(words)}).")
+    validation = spec["protocols"].get("validation")
+    if validation:
+        count = f" ({validation['images']} validation images)" if "images" in validation else ""
+        said.append(f"Protocol of the reconstruction: {validation['name']}{count}.")
+    if features.get("kind") == "standin":
+        names = [METRICS[m].stand_in for m in metrics if METRICS[m].stand_in.endswith("D")]
+        names += ["all that is marked *"] if {"is", "precision", "recall"} & set(metrics) else []
+        said.append(
+            f"Computed on {features['label']}, not on Inception's: {_listed(names)}; they compare "
+            "only within this study."
+        )
+    elif features.get("label"):
+        said.append(f"Features: {features['label']}.")
+    return said
+
+
+def teachers(spec):
+    if not spec["teachers"]:
+        return []
+    words = []
+    for name, teacher in spec["teachers"].items():
+        label = teacher.get("label") or name
+        words.append(f"{label} in place of {name}" if teacher["kind"] == "standin" else label)
+    return [f"Alignment teacher: {_listed(words)}."]
+
+
+def steps(found):
+    """From (stage, step, steps): what a milestone's name stands for in this study."""
+    unique = dict.fromkeys(found)
+    return (
+        [
+            "Steps: "
+            + _listed(f"{stage} {step} = {count}" for stage, step, count in unique)
+            + " optimizer steps."
+        ]
+        if unique
+        else []
+    )
+
+
+def _seeds(rows):
+    counts = {len(row["replicas"]) for row in rows}
+    seeds = list(dict.fromkeys(r["seed"] for row in rows for r in row["replicas"]))
+    if counts == {1}:
+        which = f"seed{'s' if len(seeds) > 1 else ''} {_listed(map(str, seeds))}"
+        return [f"One training per row ({which}), so its spread is not known."]
+    return [
+        f"Mean ± sample sd over n = {_listed(map(str, sorted(counts)))} trainings per row (seeds "
+        f"{_listed(map(str, seeds))})."
+    ]
+
+
+def _brackets(spec, rows):
+    """Which row each difference in brackets is from."""
+    pairs = [(r["row"], r["baseline"]) for r in rows if r["baseline"]]
+    if not pairs:
+        return []
+    names = [r["row"] for r in rows]
+    paired = ", paired over seeds" if any(len(r["replicas"]) > 1 for r in rows) else ""
+    above = all(names.index(base) == names.index(row) - 1 for row, base in pairs)
+    if above:
+        return [f"In brackets: difference from the trained row above{paired}."]
+    if len({base for _, base in pairs}) == 1:
+        return [f"In brackets: difference from the row {pairs[0][1]}{paired}."]
+    listed = "; ".join(f"{row} − {base}" for row, base in pairs)
+    return [f"In brackets: difference from the baseline row{paired} ({listed})."]
+
+
+def _paper(spec, separator):
+    """What the paper's values mean beside ours."""
+    if spec["paper_table"] is None:
+        return []
+    table = f"Table {spec['paper_table']}"
+    if spec["study"] == "paper":
+        return [
+            f"{separator} the paper's value ({table}); Δ = ours − paper, where the protocol is "
+            "the same."
+        ]
+    return [
+        f"{separator} the paper's value ({table}), in its own protocol and on ImageNet: another "
+        "world (data set, network, metric), printed for orientation and not to be subtracted."
+    ]
+
+
+def study(spec):
+    named = spec["world"].startswith(spec["study"])
+    return [f"Study: {'' if named else spec['study'] + ', '}{spec['world']}."]
+
+
+def table(spec, separator):
+    """(how to read it, what it was made with): the sentences below a table.
+
+    `separator` says how the paper's values are set apart."""
+    metrics = list(dict.fromkeys(c["metric"] for c in spec["columns"]))
+    trained = [row for row in spec["rows"] if "run" in row]
+    reading = _seeds(trained) + _brackets(spec, trained)
+    if any(row["bold"] for row in trained):
+        reading.append("Bold: the default setting.")
+    reading += _paper(spec, separator)
+    if any(row["source"] == "quoted" for row in spec["rows"]):
+        reading.append("Rows marked “quoted” are the paper's alone; none of them was trained here.")
+    if spec["parameters"]:
+        whose = {"ar": "AR model", "tokenizer": "tokenizer"}[spec["parameters"]]
+        reading.append(f"Params: of the {whose}, in millions.")
+    if "ntp" in metrics:
+        reading.append(
+            "NTP losses (nats per token) under different tokenizers are no quality "
+            "measure: a collapsed codebook has a tiny one."
+        )
+    made = study(spec) + steps((r["stage"], r["step"], r["steps"]) for r in trained)
+    made += samplers(spec) + protocols(spec, metrics) + teachers(spec)
+    return reading, made
+
+
+def comparisons(spec, found):
+    """The sentence above the table of paired differences."""
+    n = max((c.n for cells in found.values() for c in cells), default=0)
+    least = min(1.0, 2 / 2**n)
+    return (
+        "Differences paired by seed: mean ± sample sd (in how many of the n seeds the difference "
+        f"is below zero; p of the exact two-sided sign test, which cannot be below {least:.2g} "
+        f"with n = {n})."
+    )
+
+
+def collapsed(rows):
+    """Footnote of the marked rows: how many of their runs collapsed."""
+    marked = [row for row in rows if row.collapsed]
+    if not marked:
+        return []
+    some = [
+        f"{row.spec['row']}: {row.collapsed} of {len(row.spec['replicas'])} seeds"
+        for row in marked
+        if len(row.spec["replicas"]) > 1
+    ]
+    count = f" ({'; '.join(some)})" if some else ""
+    return [f"† codebook collapsed: less than {COLLAPSED:.0%} of the codes are in use{count}."]
+
+
+def paper_head(spec, position):
+    """The metric's name in the paper's protocol, '' where the paper has no value in the column."""
+    cells = [row["paper"].get(str(position)) for row in spec["rows"]]
+    protocol = next((cell["protocol"] for cell in cells if cell), None)
+    return shown(spec["columns"][position]["metric"], protocol) if protocol else ""
+
+
+def column_head(spec, column):
+    """'gFD ↓ (CFG 1.5)': the sampler is named where a table has several."""
+    head = shown(column["metric"], column["protocol"]) + ARROWS[METRICS[column["metric"]].better]
+    several = len({c["sampler"] for c in spec["columns"] if c["sampler"]}) > 1
+    if several and column["sampler"]:
+        sampler = spec["samplers"][column["sampler"]]
+        if sampler_words(column["sampler"], sampler) != "no guidance":
+            head += f" ({sampler_words(column['sampler'], sampler)})"
+    return head

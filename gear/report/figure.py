@@ -1,0 +1,88 @@
+"""One figure from the numbers or pictures of its runs.
+
+    python -m gear.report.figure --root ROOT --spec JSON --output ROOT/figures/NAME
+
+writes NAME.{svg,pdf,png}, NAME.csv (exactly what is drawn), NAME.md (the caption) and
+NAME.prov.json. Equal inputs give equal bytes. JSON is what `gear.report.spec.figure_spec` made.
+"""
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from gear.report import caption, codebook, convergence, files, grids, style
+from gear.report.markup import md
+from gear.report.spec import inputs
+
+# kind -> function (root, spec) -> (figure, CSV columns, CSV lines, caption sentences)
+KINDS = {
+    "convergence": convergence.convergence,
+    "codebook": codebook.codebook,
+    "samples": grids.samples,
+    "reconstruction_grid": grids.reconstructions,
+}
+
+
+def _picture(figure, kind):
+    """The figure's bytes in one format, without date, version or random id."""
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format=kind, metadata=style.METADATA[kind], bbox_inches="tight", pad_inches=0.06
+    )
+    return buffer.getvalue()
+
+
+def heading(spec):
+    """The figure's title, and which figure of the paper it is after."""
+    paper = f" · after Figure {spec['paper_figure']} of the paper" if spec["paper_figure"] else ""
+    return spec["title"] + paper
+
+
+def write_figure(root, spec, output):
+    """Write output.{svg,pdf,png,csv,md,prov.json}."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style.RC)
+        figure, columns, lines, said = KINDS[spec["kind"]](root, spec)
+        FigureCanvasAgg(figure)
+        pictures = {kind: _picture(figure, kind) for kind in ("svg", "pdf", "png")}
+    for kind, content in pictures.items():
+        files.write(f"{output}.{kind}", content)
+    files.write(f"{output}.csv", files.csv_text(columns, lines))
+    name = Path(output).name
+    made = caption.study(spec) + caption.samplers(spec)
+    made += caption.protocols(spec, [spec["metric"]] if "metric" in spec else [])
+    made += caption.teachers(spec)
+    text = [
+        f"## {md(heading(spec))}",
+        "",
+        f"![{md(spec['title'])}]({name}.svg)",
+        "",
+        md(" ".join(said)),
+        "",
+        md(" ".join(made)),
+        "",
+    ]
+    files.write(f"{output}.md", "\n".join(text))
+    proof = files.provenance(root, inputs(spec), figure=spec["name"], study=spec["study"])
+    files.write(f"{output}.prov.json", proof)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", required=True, help="folder of the study's results")
+    parser.add_argument("--spec", required=True, help="JSON of gear.report.spec.figure_spec")
+    parser.add_argument("--output", required=True, help="path of the figure without its ending")
+    given = parser.parse_args(arguments)
+    try:
+        write_figure(given.root, json.loads(given.spec), given.output)
+    except ValueError as error:
+        raise SystemExit(f"gear.report.figure: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Reading and writing for the report: whole files or none, and what a result was made from."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+
+def write(path, content):
+    """Write text or bytes aside, then rename: `path` is never half-written."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(aside, path)
+
+
+def csv_text(columns, rows):
+    """CSV with a head line; rows are dicts, a key that a row lacks is empty."""
+    handle = io.StringIO()
+    writer = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return handle.getvalue()
+
+
+def read_json(root, path):
+    """The JSON file root/path. ValueError where it is missing or no JSON."""
+    try:
+        return json.loads((Path(root) / path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing below {root}; run the rule that makes it.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON ({error}); delete it and re-run its rule.") from None
+
+
+def read_csv(root, path):
+    """The lines of root/path as dicts of text. ValueError where it is missing."""
+    try:
+        with open(Path(root) / path, encoding="utf-8", newline="") as handle:
+            return list(csv.DictReader(handle))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing below {root}; run the rule that makes it.") from None
+
+
+def provenance(root, paths, **more):
+    """JSON text: the sha256 of every file that a table or figure was made from, and `more`."""
+    inputs = {p: hashlib.sha256((Path(root) / p).read_bytes()).hexdigest() for p in sorted(paths)}
+    return json.dumps(more | {"inputs": inputs}, indent=1, ensure_ascii=False) + "\n"

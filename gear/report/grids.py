@@ -1,0 +1,133 @@
+"""Image grids: samples by class, and originals above their reconstructions."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gear.report import caption
+
+PER_CLASS = 3  # lines of a block of samples
+COLUMNS = 10  # classes, evenly spaced where there are more
+ORIGINALS = 12  # columns of the reconstruction grid
+GAP = 0.2  # between two blocks, in pictures
+CSV = ("row", "run", "step", "column", "class", "line", "source", "array", "index", "sha256")
+SMALL, LARGE = 0.45, 1.0  # inches of a picture of up to 64 pixels, and of a larger one
+
+
+def _load(root, path, *names):
+    """The named arrays of root/path. ValueError where the file or an array is missing."""
+    try:
+        with np.load(Path(root) / path) as archive:
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise ValueError(
+                    f"{path} has no array '{missing[0]}'; delete it and draw that checkpoint again."
+                )
+            return [archive[name] for name in names]
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing below {root}; run the rule that makes it.") from None
+
+
+def _line(row, column, line, array, index, picture, label=""):
+    """The CSV line of one picture."""
+    return {
+        "row": row["label"], "run": row["run"], "step": row["step"], "column": column,
+        "class": label, "line": line, "source": row["file"], "array": array, "index": index,
+        "sha256": hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest(),
+    }  # fmt: skip
+
+
+def _mosaic(tiles):
+    """Rows of uint8 pictures (H, W, C) as one RGB picture with white lines between them."""
+    height, width, _ = tiles[0][0].shape
+    gap = max(1, width // 16)
+    canvas = np.full(
+        (len(tiles) * (height + gap) - gap, len(tiles[0]) * (width + gap) - gap, 3), 255, np.uint8
+    )
+    for i, row in enumerate(tiles):
+        for j, tile in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            canvas[top : top + height, left : left + width] = tile  # C = 1 becomes grey
+    return canvas
+
+
+def _draw(blocks, heads):
+    """A figure of (label, mosaic) blocks below each other, `heads` above the columns."""
+    columns = len(heads)
+    tile = SMALL if blocks[0][1].shape[1] / columns <= 68 else LARGE
+    heights = [columns * m.shape[0] / m.shape[1] for _, m in blocks]  # in tiles: square pixels
+    top = total = sum(heights) + GAP * (len(blocks) - 1)
+    figure = Figure(figsize=(tile * columns, tile * total))
+    for number, ((label, mosaic), height) in enumerate(zip(blocks, heights, strict=True)):
+        axes = figure.add_axes((0, (top - height) / total, 1, height / total))
+        axes.imshow(mosaic, aspect="auto")
+        axes.set_axis_off()
+        axes.text(-0.015, 0.5, label, transform=axes.transAxes, ha="right", va="center")
+        if number == 0:
+            for column, head in enumerate(heads):
+                place = (column + 0.5) / columns
+                axes.text(place, 1.02, head, transform=axes.transAxes, ha="center", va="bottom")
+        top -= height + GAP
+    return figure
+
+
+def _steps(rows):
+    return caption.steps((row["stage"], row["step"], row["steps"]) for row in rows)
+
+
+def samples(root, spec):
+    """A block of lines per checkpoint, a column per class: the first samples of each class."""
+    loaded = [_load(root, row["file"], "samples", "labels") for row in spec["rows"]]
+    common = sorted(set.intersection(*(set(labels.tolist()) for _, labels in loaded)))
+    if not common:
+        raise ValueError("the checkpoints' pictures.npz share no class; draw them again.")
+    pick = np.unique(np.linspace(0, len(common) - 1, min(COLUMNS, len(common))).round().astype(int))
+    classes = [common[i] for i in pick]
+    blocks, lines = [], []
+    for row, (pictures, labels) in zip(spec["rows"], loaded, strict=True):
+        found = [np.flatnonzero(labels == c)[:PER_CLASS] for c in classes]
+        count = min(len(f) for f in found)
+        tiles = [[pictures[found[j][i]] for j in range(len(classes))] for i in range(count)]
+        lines += [
+            _line(row, j, i, "samples", int(found[j][i]), tiles[i][j], classes[j])
+            for i in range(count)
+            for j in range(len(classes))
+        ]
+        blocks.append((row["label"], _mosaic(tiles)))
+    said = [
+        "Columns: classes. Lines of a block: the first samples of that class in the "
+        "checkpoint's pictures, not chosen."
+    ]
+    return _draw(blocks, [str(c) for c in classes]), CSV, lines, said + _steps(spec["rows"])
+
+
+def reconstructions(root, spec):
+    """The originals in the first row, then their reconstructions, one row per checkpoint."""
+    loaded = [_load(root, row["file"], "originals", "reconstructions") for row in spec["rows"]]
+    originals = loaded[0][0][:ORIGINALS]
+    blocks = [("original", _mosaic([list(originals)]))]
+    lines = [
+        _line(
+            spec["rows"][0] | {"label": "original", "run": "", "step": ""},
+            j,
+            0,
+            "originals",
+            j,
+            picture,
+        )
+        for j, picture in enumerate(originals)
+    ]
+    for row, (here, made) in zip(spec["rows"], loaded, strict=True):
+        if not np.array_equal(here[: len(originals)], originals):
+            raise ValueError(
+                f"{row['file']} holds other originals than {spec['rows'][0]['file']}; delete both "
+                "and score those checkpoints again."
+            )
+        tiles = list(made[: len(originals)])
+        lines += [_line(row, j, 0, "reconstructions", j, t) for j, t in enumerate(tiles)]
+        blocks.append((row["label"], _mosaic([tiles])))
+    said = ["The first images of the validation set, and what each tokenizer makes of them."]
+    heads = [""] * len(originals)
+    return _draw(blocks, heads), CSV, lines, said + _steps(spec["rows"])

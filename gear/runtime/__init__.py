@@ -1,0 +1,1 @@
+"""The engine under all trainers; it knows nothing of tokenizers or transformers."""

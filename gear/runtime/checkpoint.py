@@ -1,0 +1,122 @@
+"""Files that are never half-written, and the lock that keeps a second trainer out.
+
+A milestone's outputs (weights.safetensors, run.json, curves.csv) are declared to Snakemake and
+written at the end. The training state is not: it lies beside the step folders, as
+`<run>/state/<step>.pt` and `<run>/latest.pt`, so that a failed job does not lose it.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+@contextmanager
+def aside(path):
+    """Yields a temporary path beside `path`, which takes its name when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    with aside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path, data):
+    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path):
+    """The JSON file's content. ValueError where it is half-written."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        raise ValueError(
+            f"{path} is no complete JSON file; remove it and run again to make it anew."
+        ) from None
+
+
+def save_weights(path, modules):
+    """{'ar': module or state dict} -> one safetensors file with keys `ar.<key>`."""
+    tensors = {}
+    for prefix, module in modules.items():
+        state = module.state_dict() if isinstance(module, torch.nn.Module) else module
+        for key, value in state.items():
+            tensors[f"{prefix}.{key}"] = value.detach().cpu().contiguous().clone()
+    with aside(path) as part:
+        save_file(tensors, part)
+
+
+def load_weights(path, prefix, module):
+    """Load `prefix`.* of a safetensors file into `module`, strictly, or raise ValueError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = [k for k in file.keys() if k.startswith(prefix + ".")]
+            state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; make it with Snakemake or pull it.") from None
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no complete safetensors file ({error}); remove its folder and run again."
+        ) from None
+    want = module.state_dict()
+    wrong = sorted(set(state) ^ set(want))
+    wrong += [k for k in state if k in want and state[k].shape != want[k].shape]
+    if wrong:
+        raise ValueError(
+            f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
+            "the file is of another run."
+        )
+    module.load_state_dict(state)
+    return module
+
+
+def save_state(path, state):
+    with aside(path) as part:
+        torch.save(state, part)
+
+
+def load_state(path):
+    """A training state. ValueError where the file is missing, torn or not ours."""
+    if not Path(path).exists():
+        raise ValueError(
+            f"the training state {path} is missing, so the run cannot go on from there; pull it, "
+            f"or delete the step folders of {Path(path).parent.parent} to train it from the start."
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read ({error}); delete it and run again.") from None
+
+
+@contextmanager
+def run_lock(folder):
+    """Only one trainer writes a run's folder. The lock dies with its holder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            raise ValueError(
+                f"{folder} is being written by {handle.read().strip() or 'another job'}; "
+                "wait for it or stop it."
+            ) from None
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+        yield

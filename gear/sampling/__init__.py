@@ -1,0 +1,1 @@
+"""Drawing tokens from an AR, and turning them into images."""

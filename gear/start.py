@@ -1,0 +1,144 @@
+"""Start a job's module, from a warm process where there is one.
+
+Importing torch and making the first optimizer takes a process several seconds, which for the
+hundreds of small jobs of a local study is most of the work. A study with `together: true` therefore
+keeps one process that has imported them (the Snakefile starts and ends it) and forks it per job.
+Without one, or where GEAR_WARM is not set, the module runs right here.
+
+python -m gear.start MODULE [ARGUMENT ...]
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+
+def connect(path):
+    """A connection to the warm process, or None."""
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.connect(path)
+    except OSError:
+        return None
+    return link
+
+
+def delegate(link, arguments):
+    """Have the warm process run a module with our standard streams. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    request = json.dumps({"arguments": arguments, "folder": os.getcwd()}).encode()
+    socket.send_fds(link, [len(request).to_bytes(4, "big")], [0, 1, 2])
+    link.sendall(request)
+    answers = link.makefile()
+    pid = int(answers.readline() or 0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _: os.kill(pid, n))
+    status = answers.readline()
+    if not status:
+        print("the job's process was killed", file=sys.stderr)
+        return 1
+    return int(status)
+
+
+def run(arguments):
+    """Call MODULE's main() in this process; a user's mistake ends as one sentence."""
+    sys.argv = arguments
+    try:
+        importlib.import_module(arguments[0]).main()
+    except ValueError as error:
+        if os.environ.get("GEAR_TRACEBACK"):
+            traceback.print_exc()
+        raise SystemExit(f"{arguments[0]}: {error}") from None
+
+
+def status_of(function, *arguments):
+    """The exit status that a process would have had."""
+    try:
+        function(*arguments)
+    except SystemExit as exit_:
+        if isinstance(exit_.code, str):
+            print(exit_.code, file=sys.stderr)
+            return 1
+        return exit_.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def serve_one(link):
+    """In a fork: take over the client's streams, run its module, send the exit status."""
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    size, streams, _, _ = socket.recv_fds(link, 4, 3)
+    request = b""
+    while len(request) < int.from_bytes(size, "big"):
+        request += link.recv(65536)
+    request = json.loads(request)
+    for target, source in enumerate(streams):
+        os.dup2(source, target)
+        os.close(source)
+    os.chdir(request["folder"])
+    link.sendall(f"{os.getpid()}\n".encode())
+
+    def follow():  # the client has gone: so must its job
+        if not link.recv(1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+    status = status_of(run, request["arguments"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    link.sendall(f"{status}\n".encode())
+
+
+def serve(path):
+    """The warm process: fork per connection, until standard input closes."""
+    import torch
+
+    import gear.metrics.evaluate  # noqa: F401  what the jobs import
+    import gear.report.figure  # noqa: F401
+    import gear.report.table  # noqa: F401
+
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)  # imports the compiler
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the kernel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(64)
+
+    def watch():  # Snakemake has gone, however it went
+        sys.stdin.buffer.read()
+        os.unlink(path)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        link, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            serve_one(link)
+            os._exit(0)
+        link.close()
+
+
+def main():
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--serve"]:
+        serve(arguments[1])
+    path = os.environ.get("GEAR_WARM")
+    link = connect(path) if path else None
+    if link is not None:
+        raise SystemExit(delegate(link, arguments))
+    run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Vector-quantized tokenizers: image -> tokens -> image."""

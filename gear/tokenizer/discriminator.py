@@ -1,0 +1,29 @@
+"""PatchGAN (pix2pix, arXiv 1611.07004): strided 4 x 4 convolutions, one logit per patch."""
+
+from torch import nn
+
+
+class PatchGAN(nn.Sequential):
+    """(B, C, H, W) in [-1, 1] -> (B, 1, h, w) logits. BatchNorm on all but first and last layer."""
+
+    def __init__(self, channels, width=64, layers=3):
+        stack = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        inner = width
+        for i in range(1, layers + 1):
+            outer = width * min(2**i, 8)
+            stride = 2 if i < layers else 1
+            stack += [
+                nn.Conv2d(inner, outer, 4, stride, 1, bias=False),
+                nn.BatchNorm2d(outer),
+                nn.LeakyReLU(0.2),
+            ]
+            inner = outer
+        stack += [nn.Conv2d(inner, 1, 4, 1, 1)]
+        super().__init__(*stack)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)

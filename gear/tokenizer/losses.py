@@ -1,0 +1,59 @@
+"""L_VQ, the tokenizer's loss (paper eq. 2), and the discriminator's hinge loss."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from gear.tokenizer.entropy import entropy_loss
+
+
+def make_lpips(vgg16):
+    """LPIPS with VGG16 (arXiv 1801.03924), from a local file of torchvision's weights.
+
+    The linear heads come with the `lpips` package. ValueError where the file is missing."""
+    if not Path(vgg16).is_file():
+        raise ValueError(
+            f"loss.lpips is not 0 but loss.vgg16 ('{vgg16}') is no file; name torchvision's "
+            "VGG16 ImageNet weights there, or set loss.lpips: 0."
+        )
+    import lpips
+    from torchvision.models import vgg16 as make_vgg16
+
+    network = make_vgg16()
+    network.load_state_dict(torch.load(vgg16, map_location="cpu", weights_only=True))
+    metric = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    ours = dict(network.features.named_children())
+    for slice_ in (f"slice{i}" for i in range(1, 6)):
+        for name, layer in getattr(metric.net, slice_).named_children():
+            layer.load_state_dict(ours[name].state_dict())
+    return metric.eval().requires_grad_(False)
+
+
+def hinge_discriminator(real, fake):
+    """0.5 E[relu(1 - D(x))] + 0.5 E[relu(1 + D(x_hat))]."""
+    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+
+
+def tokenizer_loss(x, recon, quantized, weights, discriminator=None, lpips=None):
+    """(total, parts) of L_VQ. `weights` is config.Loss; parts are unweighted 0-d tensors."""
+    parts = {"l1": (recon - x).abs().mean(), **quantized.losses}
+    parts["entropy_loss"] = entropy_loss(
+        quantized.scores_BNK.flatten(0, 1), weights.entropy_temperature
+    )
+    total = (
+        weights.l1 * parts["l1"]
+        + weights.codebook * parts["codebook"]
+        + weights.commitment * parts["commitment"]
+        + weights.entropy * parts["entropy_loss"]
+    )
+    if weights.l2:
+        parts["l2"] = (recon - x).square().mean()
+        total = total + weights.l2 * parts["l2"]
+    if lpips is not None:
+        parts["lpips"] = lpips(recon, x).mean()
+        total = total + weights.lpips * parts["lpips"]
+    if discriminator is not None:
+        parts["gan"] = -discriminator(recon).mean()
+        total = total + weights.gan * parts["gan"]
+    return total, parts

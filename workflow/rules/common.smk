@@ -1,0 +1,57 @@
+# What all rules share: the study's paths, the wildcards, and the warm process of a local study.
+import os
+import subprocess
+import tempfile
+
+from gear import jobs
+from gear.runtime.provenance import code_hash
+
+MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
+DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
+CONDA = "../../envs/gear.yaml"
+
+
+wildcard_constraints:
+    run="[a-z0-9][a-z0-9.-]*",
+    step="[0-9]+k",
+    sampler="|".join(STUDY.spec["samplers"]).replace(".", "[.]"),
+
+
+def teacher(run):
+    """The weights of the teacher that a run aligns to."""
+    return f"{R}/teacher/{STUDY.runs[run].settings.align.teacher}/weights.safetensors"
+
+
+def previous(w):
+    """The milestone that a segment goes on from."""
+    before = STUDY.checkpoint(w.run, w.step).previous(w.step)
+    return f"{STUDY.path(w.run, before)}/weights.safetensors" if before else []
+
+
+def initial(w):
+    """The weights of the tokenizer that a run starts from or freezes."""
+    source = STUDY.initial(w.run)
+    return f"{source}/weights.safetensors" if source else []
+
+
+def initial_option(w):
+    source = STUDY.initial(w.run)
+    return f"--tokenizer {source}" if source else ""
+
+
+# A small study's jobs are shorter than the import of torch: one process imports it for all of them.
+if STUDY.spec["together"]:
+    WARM = {}
+
+    onstart:
+        os.environ["GEAR_WARM"] = f"{tempfile.mkdtemp(prefix='gear-')}/socket"
+        WARM["process"] = subprocess.Popen(
+            ["python", "-m", "gear.start", "--serve", os.environ["GEAR_WARM"]],
+            stdin=subprocess.PIPE,
+        )
+
+    onsuccess:
+        WARM["process"].communicate()
+
+    onerror:
+        WARM["process"].communicate()

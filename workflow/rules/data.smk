@@ -1,0 +1,77 @@
+# The images, the teacher that the AR aligns to, and the features that scores are measured in.
+
+
+if MAKES_DATA:
+
+    rule prepare_data:
+        output:
+            DATA,
+        params:
+            cfg=STUDY.spec["data"] | {"size": STUDY.data.resolution},
+        log:
+            f"{R}/log/data.txt",
+        benchmark:
+            f"{R}/benchmark/data.tsv"
+        conda:
+            CONDA
+        shell:
+            "python -m gear.start gear.data.digits --output $(dirname {output}) "
+            "--size {params.cfg[size]} --train {params.cfg[train]} --val {params.cfg[val]} "
+            "--seed {params.cfg[seed]} 2>&1 | tee {log}"
+
+
+else:
+
+    rule prepare_data:
+        output:
+            DATA,
+        params:
+            cfg={"path": STUDY.data.path, "classes": STUDY.data.classes},
+        log:
+            f"{R}/log/data.txt",
+        benchmark:
+            f"{R}/benchmark/data.tsv"
+        conda:
+            CONDA
+        shell:
+            "python -m gear.start gear.data.imagenet --path {params.cfg[path]:q} "
+            "--classes {params.cfg[classes]} --output {output} 2>&1 | tee {log}"
+
+
+rule train_teacher:
+    input:
+        DATA,
+    output:
+        weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
+        record=f"{R}/teacher/{{teacher}}/run.json",
+    params:
+        cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
+    log:
+        f"{R}/teacher/{{teacher}}/log.txt",
+    benchmark:
+        f"{R}/teacher/{{teacher}}/benchmark.tsv"
+    conda:
+        CONDA
+    shell:
+        "python -m gear.start gear.alignment.teachers.standin --job {params.cfg[json]:q} "
+        "--output $(dirname {output.weights}) 2>&1 | tee {log}"
+
+
+rule train_features:
+    input:
+        DATA,
+    output:
+        weights=f"{R}/features/weights.safetensors",
+        reference=f"{R}/features/reference.npz",
+        record=f"{R}/features/run.json",
+    params:
+        cfg={"json": jobs.features(STUDY)},
+    log:
+        f"{R}/features/log.txt",
+    benchmark:
+        f"{R}/features/benchmark.tsv"
+    conda:
+        CONDA
+    shell:
+        "python -m gear.start gear.metrics.standin --job {params.cfg[json]:q} "
+        "--output $(dirname {output.weights}) 2>&1 | tee {log}"

@@ -1,0 +1,44 @@
+# A target for each figure: `snakemake codebook` makes the figure and what it needs.
+
+
+rule make_figure:
+    input:
+        lambda w: shown(FIGURES[w.figure]),
+    output:
+        multiext(
+            f"{R}/figures/{{figure}}", ".svg", ".pdf", ".png", ".csv", ".md", ".prov.json"
+        ),
+    wildcard_constraints:
+        figure="|".join(FIGURES),
+    params:
+        cfg=lambda w: {"json": jobs.line(FIGURES[w.figure]), "code": REPORT},
+        output=f"{R}/figures/{{figure}}",
+    log:
+        f"{R}/log/figures/{{figure}}.txt",
+    conda:
+        CONDA
+    shell:
+        "python -m gear.start gear.report.figure --spec {params.cfg[json]:q} "
+        f"--root {R} "
+        "--output {params.output} 2>&1 | tee {log}"
+
+
+for figure in FIGURES:
+
+    rule:
+        name:
+            figure
+        localrule: True
+        input:
+            multiext(f"{R}/figures/{figure}", ".svg", ".pdf", ".png", ".csv"),
+
+
+rule all_figures:
+    input:
+        expand(f"{R}/figures/{{figure}}.svg", figure=FIGURES),
+
+
+rule quick:
+    input:
+        f"{R}/tables/overview.md",
+        f"{R}/figures/samples.png",

@@ -1,0 +1,24 @@
+# Stage 1: tokenizer and AR together.
+
+
+rule train_joint:
+    input:
+        previous=previous,
+        tokenizer=initial,
+        teacher=lambda w: teacher(w.run),
+        data=DATA,
+    output:
+        multiext(f"{R}/joint/{{run}}/{{step}}/", "weights.safetensors", "run.json", "curves.csv"),
+    params:
+        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
+        tokenizer=initial_option,
+    log:
+        f"{R}/joint/{{run}}/log/{{step}}.txt",
+    benchmark:
+        f"{R}/joint/{{run}}/{{step}}/benchmark.tsv"
+    conda:
+        CONDA
+    shell:
+        "python -m gear.start gear.joint.train --job {params.cfg[json]:q} "
+        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output[0]}) "
+        "--teacher $(dirname {input.teacher}) {params.tokenizer} 2>&1 | tee {log}"

@@ -1,0 +1,42 @@
+# A target for each table: `snakemake temperature` makes the table and what it needs.
+
+REPORT = code_hash("gear/report/*.py")
+
+
+def shown(spec):
+    return [f"{R}/{path}" for path in inputs(spec)]
+
+
+rule make_table:
+    input:
+        lambda w: shown(TABLES[w.table]),
+    output:
+        multiext(f"{R}/tables/{{table}}", ".csv", ".md", ".tex", ".prov.json"),
+    wildcard_constraints:
+        table="|".join(TABLES),
+    params:
+        cfg=lambda w: {"json": jobs.line(TABLES[w.table]), "code": REPORT},
+        output=f"{R}/tables/{{table}}",
+    log:
+        f"{R}/log/tables/{{table}}.txt",
+    conda:
+        CONDA
+    shell:
+        "python -m gear.start gear.report.table --spec {params.cfg[json]:q} "
+        f"--root {R} "
+        "--output {params.output} 2>&1 | tee {log}"
+
+
+for table in TABLES:
+
+    rule:
+        name:
+            table
+        localrule: True
+        input:
+            multiext(f"{R}/tables/{table}", ".csv", ".md", ".tex", ".prov.json"),
+
+
+rule all_tables:
+    input:
+        expand(f"{R}/tables/{{table}}.csv", table=TABLES),
