@@ -130,6 +130,7 @@ CHOICES = {
     "tokenizer.quantizer": ("vq", "lfq", "ibq"),
     "ar.prefix_rope": ("identity", "zero"),
     "joint.readout": ("soft", "straight_through"),
+    "joint.tokenizer_losses": ("align", "ntp"),
     "joint.ntp_path": ("input", "target", "both"),
     "runtime.precision": ("bf16", "fp32"),
     "runtime.on_nonfinite": ("stop", "record"),
@@ -165,19 +166,26 @@ def _fields(cls=Settings, prefix=""):
 
 
 TYPES = dict(_fields())
+SAID = {  # the number's example, because YAML reads 1e-4 as text
+    int: "a whole number",
+    float: "a number, such as 1.0e-4",
+    bool: "true or false",
+    str: "text",
+}
 
 
-def _convert(name, value):
-    """The value in the setting's type. Raises ValueError where it does not fit."""
-    want, origin = TYPES[name], typing.get_origin(TYPES[name])
+def _convert(name, value, want=None):
+    """The value in the setting's type, or as an item of it. ValueError where it does not fit."""
+    want = want or TYPES[name]
+    origin = typing.get_origin(want)
     if origin is types.UnionType:
         if value is None:
             return None
         want = next(t for t in typing.get_args(want) if t is not type(None))
     if origin is tuple:
-        if isinstance(value, list | tuple):
-            item = typing.get_args(want)[0]
-            return tuple(item(v) for v in value)
+        items = typing.get_args(want)
+        if isinstance(value, list | tuple) and (items[1] is ... or len(value) == len(items)):
+            return tuple(_convert(name, v, items[0]) for v in value)
     elif want is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif type(value) is want:
@@ -186,17 +194,19 @@ def _convert(name, value):
                 f"setting '{name}' cannot be '{value}'. {did_you_mean(value, CHOICES[name])}"
             )
         return value
-    raise ValueError(
-        f"setting '{name}' is {value!r}; it must be a {getattr(want, '__name__', want)}."
-    )
+    said = "a list" if origin is tuple else SAID[want]
+    raise ValueError(f"setting '{name}' is {value!r}; it must be {said}.")
 
 
-def check(overrides, where):
-    """Flat {dotted name: value} of checked, converted settings. ValueError names the cure."""
+def check(overrides, where, others=()):
+    """Flat {dotted name: value} of checked, converted settings. ValueError names the cure.
+
+    others: names that a misspelt one may have meant, besides the settings."""
     flat = flatten(overrides)
     for name in flat:
         if name not in TYPES:
-            raise ValueError(f"{where}: unknown setting '{name}'. {did_you_mean(name, TYPES)}")
+            cure = did_you_mean(name, [*TYPES, *others])
+            raise ValueError(f"{where}: unknown setting '{name}'. {cure}")
     try:
         return {name: _convert(name, value) for name, value in flat.items()}
     except ValueError as error:

@@ -38,11 +38,24 @@ class Run:
         return names[position - 1] if position else None
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML in which a key that is there twice is an error, where plain YAML takes the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        for (key, _), name in zip(node.value, keys, strict=True):
+            if keys.count(name) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"'{name}' is there twice; rename or remove one", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path):
     """The file's content. ValueError says where the YAML is broken."""
     with open(path, encoding="utf-8") as handle:
         try:
-            return yaml.load(handle, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            return yaml.load(handle, _Loader)
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from None
 
@@ -81,8 +94,10 @@ class Study:
         for kind in ("tables", "figures"):
             for name_, entry in getattr(self, kind).items():
                 where = f"{kind}.yaml, {name_}"
-                for run, step in self.checkpoints_of(entry):
-                    self.checkpoint(run, step, where)
+                for name, step in self.checkpoints_of(entry):
+                    run = self.checkpoint(name, step, where)
+                    if run.stage != "tokenizer":
+                        self._of_study("teachers", run.settings.align.teacher, where)
                 for sampler in self.samplers_of(entry):
                     self.sampler(sampler, where)
 
@@ -163,6 +178,10 @@ class Study:
             for name in (n for n in merged if stage_of[n] == stage):
                 for seed in seeds_of[name]:
                     run = self._resolve(name, stage, merged[name], seed, seeds_of, runs)
+                    if run.name in runs:
+                        raise ValueError(
+                            f"runs.yaml: '{run.name}' is a line and a seed of another; rename one."
+                        )
                     runs[run.name] = run
         return runs
 
@@ -191,7 +210,7 @@ class Study:
     def _resolve(self, name, stage, line, seed, seeds_of, runs):
         where = f"runs.yaml, {name}"
         own = {k: v for k, v in line.items() if k not in RUN_KEYS}
-        own = config.check(own, where)
+        own = config.check(own, where, RUN_KEYS)
         tokenizer = line.get("tokenizer")
         tokenizer = _seeded(None if tokenizer == "none" else tokenizer, seed, seeds_of)
         settings = {"seed": seed}
@@ -207,23 +226,18 @@ class Study:
             settings |= mine
         quantizer = own.get("tokenizer.quantizer", settings.get("tokenizer.quantizer", "vq"))
         settings |= config.check(
-            self.spec["quantizers"][quantizer], f"studies/{self.name}.yaml, quantizers"
+            self._of_study("quantizers", quantizer, where), f"studies/{self.name}.yaml, quantizers"
         )
         settings |= own
         size, depth = settings.get("ar.size", "l"), settings.get("align.depth", "default")
-        if size not in self.spec["sizes"]:
-            raise ValueError(
-                f"{where}: study '{self.name}' has no size '{size}'. "
-                f"{config.did_you_mean(size, self.spec['sizes'])}"
-            )
-        shape = self.spec["sizes"][size]
+        shape = self._of_study("sizes", size, where)
         settings |= {f"ar.{k}": shape[k] for k in ("layers", "dim", "heads")}
         if depth not in shape["depth"]:
             raise ValueError(
                 f"{where}: align.depth cannot be '{depth}'. "
                 f"{config.did_you_mean(depth, shape['depth'])}"
             )
-        settings["align.layer"] = shape["depth"][depth]
+        settings |= {"align.layer": shape["depth"][depth]} | own
         steps = self.spec["milestones"][stage]
         until = line.get("until")
         if until is not None and until in steps:
@@ -239,6 +253,16 @@ class Study:
             published=line.get("published", True),
             base=name,
         )
+
+    def _of_study(self, kind, name, where):
+        """What the study says about one of its sizes, quantizers, teachers or samplers."""
+        known = self.spec[kind]
+        if name not in known:
+            raise ValueError(
+                f"{where}: study '{self.name}' has no {kind[:-1]} '{name}'. "
+                f"{config.did_you_mean(name, known)}"
+            )
+        return known[name]
 
     @staticmethod
     def _split(reference, where):
@@ -271,12 +295,7 @@ class Study:
         return run
 
     def sampler(self, name, where="config"):
-        if name not in self.spec["samplers"]:
-            raise ValueError(
-                f"{where}: study '{self.name}' has no sampler '{name}'. "
-                f"{config.did_you_mean(name, self.spec['samplers'])}"
-            )
-        return self.spec["samplers"][name]
+        return self._of_study("samplers", name, where)
 
     def path(self, run, step, noun=None):
         """Folder of a checkpoint, or of what `noun` (samples, metrics) holds of it."""

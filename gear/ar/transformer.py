@@ -15,27 +15,23 @@ from torch import nn
 
 
 def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
-    """(prefix + side^2, head_dim/2, 2) of cos and sin: rows in the first half, columns in the
-    second."""
+    """(prefix + side^2, head_dim/2) complex cos + i sin: rows in the first half, columns in the
+    second; a prefix row is 1 (identity) or 0 (zero)."""
     half = head_dim // 2
     frequency = base ** -(torch.arange(0, half, 2, dtype=torch.float64) / half)
     cell = torch.arange(side, dtype=torch.float64)[:, None] * frequency
     rows = cell[:, None].expand(side, side, -1)
     columns = cell[None].expand(side, side, -1)
     angle = torch.cat([rows, columns], -1).flatten(0, 1)
-    table = torch.stack([angle.cos(), angle.sin()], -1).float()
-    head = torch.zeros(prefix, *table.shape[1:])
-    if prefix_rope == "identity":
-        head[..., 0] = 1.0
-    return torch.cat([head, table])
+    table = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+    head = torch.full((prefix, table.shape[1]), float(prefix_rope == "identity"))
+    return torch.cat([head.to(table.dtype), table])
 
 
-def rotate(x_BHTd, table_Td2):
-    """Rotate the pairs (2j, 2j + 1) of each head."""
-    x = x_BHTd.float().unflatten(-1, (-1, 2))
-    cos, sin = table_Td2[..., 0], table_Td2[..., 1]
-    a, b = x[..., 0], x[..., 1]
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x_BHTd)
+def rotate(x_BHTd, table_Tc):
+    """Rotate the pairs (2j, 2j + 1) of each head, in float32."""
+    pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table_Tc).flatten(-2).type_as(x_BHTd)
 
 
 class Block(nn.Module):
@@ -52,9 +48,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BTD, rope, cache=None):
-        q, k, v = self.qkv(self.attention_norm(x_BTD)).chunk(3, -1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        q, k = rotate(q, rope), rotate(k, rope)
+        qkv = self.qkv(self.attention_norm(x_BTD)).unflatten(-1, (3 * self.heads, -1))
+        qk, v = qkv.transpose(1, 2).split((2 * self.heads, self.heads), 1)
+        q, k = rotate(qk, rope).chunk(2, 1)
         if cache is not None:
             k, v = cache.extend(k, v)
         causal = q.shape[2] > 1

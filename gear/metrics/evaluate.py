@@ -32,9 +32,8 @@ def last_axis(images):
 
 
 @torch.no_grad()
-def pictures(settings, tokenizer, ar=None):
+def pictures(data, classes, tokenizer, ar=None):
     """Arrays for the image figures: balanced samples by class, originals, reconstructions."""
-    data = ImageSet(settings.data, "val", 1, 0)
     chosen = np.linspace(0, len(data.images) - 1, ORIGINALS).round().astype(np.int64)
     originals = data.images[torch.from_numpy(chosen)]
     recon, _, _ = validate.reconstruct(tokenizer, originals)
@@ -43,8 +42,8 @@ def pictures(settings, tokenizer, ar=None):
         "reconstructions": last_axis(to_uint8(recon * 2 - 1)),
     }
     if ar is not None:
-        sampler = Sampler(images=PER_CLASS * settings.data.classes, labels="balanced", seed=1)
-        drawn = generate(ar, settings.data.classes, sampler)
+        sampler = Sampler(images=PER_CLASS * classes, labels="balanced", seed=1)
+        drawn = generate(ar, classes, sampler)
         order = np.argsort(drawn["labels"], kind="stable")
         found["samples"] = last_axis(decode(tokenizer, drawn["tokens"][order]))
         found["labels"] = drawn["labels"][order]
@@ -56,12 +55,13 @@ def evaluate(job, args):
     settings = config.build(job["settings"])
     setup(settings)
     scorer = Scorer(job["generation"], args.features)
-    record = checkpoint.read_json(f"{args.checkpoint}/run.json")
-    diverged = record["status"] == "diverged"
+    data = ImageSet(settings.data, "val", 1, 0)
+    classes = settings.data.classes
+    diverged = checkpoint.read_json(f"{args.checkpoint}/run.json")["status"] == "diverged"
     tokenizer = load_frozen(args.tokenizer)
     ar = load_ar(args.checkpoint)[0] if args.teacher else None
     for name, sampler in job["samplers"].items():
-        drawn = generate(ar, settings.data.classes, Sampler(**sampler))
+        drawn = generate(ar, classes, Sampler(**sampler))
         save_arrays(f"{args.samples}/{name}.npz", drawn)
         scores = scorer.nothing() if diverged else scorer(decode(tokenizer, drawn["tokens"]))
         checkpoint.write_json(f"{args.metrics}/{name}.json", scores)
@@ -70,10 +70,16 @@ def evaluate(job, args):
     else:
         teacher = load_teacher(args.teacher) if args.teacher else None
         found = validate.validate(
-            args.checkpoint, tokenizer, settings, job["validation"], scorer.extract, teacher
+            args.checkpoint,
+            tokenizer,
+            settings,
+            data,
+            job["validation"],
+            scorer.extract,
+            teacher,
         )
     checkpoint.write_json(f"{args.metrics}/validation.json", found)
-    save_arrays(f"{args.samples}/pictures.npz", pictures(settings, tokenizer, ar))
+    save_arrays(f"{args.samples}/pictures.npz", pictures(data, classes, tokenizer, ar))
 
 
 def main():

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
 from gear.analysis.codebook import soft_assignment_stats, usage_stats
-from gear.data.memory import ImageSet, to_float, to_uint8
+from gear.data.memory import to_float, to_uint8
 from gear.metrics.frechet import Statistics, frechet_distance
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.runtime import checkpoint
@@ -56,9 +56,9 @@ def likelihood(folder, tokens, data, teacher, batch=256):
     return {"ntp": ntp, "align": align}
 
 
-def validate(folder, tokenizer, settings, protocol, extract, teacher=None):
-    """The metrics of one checkpoint; `likelihood` where a teacher is given."""
-    data = ImageSet(settings.data, "val", 1, 0)
+def validate(folder, tokenizer, settings, data, protocol, extract, teacher=None):
+    """The metrics of one checkpoint on a validation ImageSet; `likelihood` where a teacher is
+    given."""
     if len(data.images) != protocol["images"]:
         raise ValueError(
             f"{settings.data.path}/val holds {len(data.images)} images, protocol "

@@ -24,7 +24,7 @@ def update(loss, optimizer, lr, clip):
     optimizer.param_groups[0]["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
     optimizer.step()
     return norm
 

@@ -9,6 +9,8 @@ from gear.runtime.provenance import code_hash
 MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
 DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
 CONDA = "../../envs/gear.yaml"
+SCORING = code_hash("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/*.py")
+REPORT = code_hash("gear/report/*.py")
 
 
 wildcard_constraints:
@@ -37,6 +39,31 @@ def initial(w):
 def initial_option(w):
     source = STUDY.initial(w.run)
     return f"--tokenizer {source}" if source else ""
+
+
+def run_and_step(w):
+    _, run, step = w.checkpoint.split("/")
+    return run, step
+
+
+def weights_to_score(w):
+    """A checkpoint's weights, its tokenizer's where it froze one, and its teacher's."""
+    run, step = run_and_step(w)
+    own, tokenizer = STUDY.path(run, step), STUDY.path(*STUDY.tokenizer_of(run, step))
+    found = [f"{p}/weights.safetensors" for p in dict.fromkeys((own, tokenizer))]
+    return found if STUDY.runs[run].stage == "tokenizer" else [*found, teacher(run)]
+
+
+def evaluation(samplers):
+    def cfg(w):
+        job = jobs.evaluation(STUDY, run_and_step(w)[0], samplers)
+        return {"json": job, "code": SCORING}
+
+    return cfg
+
+
+def shown(spec):
+    return [f"{R}/{path}" for path in inputs(spec)]
 
 
 # A small study's jobs are shorter than the import of torch: one process imports it for all of them.

@@ -6,33 +6,32 @@ if MAKES_DATA:
     rule prepare_data:
         output:
             DATA,
-        params:
-            cfg=STUDY.spec["data"] | {"size": STUDY.data.resolution},
         log:
             f"{R}/log/data.txt",
         benchmark:
             f"{R}/benchmark/data.tsv"
         conda:
             CONDA
+        params:
+            cfg=STUDY.spec["data"] | {"size": STUDY.data.resolution},
         shell:
             "python -m gear.start gear.data.digits --output $(dirname {output}) "
             "--size {params.cfg[size]} --train {params.cfg[train]} --val {params.cfg[val]} "
             "--seed {params.cfg[seed]} 2>&1 | tee {log}"
-
 
 else:
 
     rule prepare_data:
         output:
             DATA,
-        params:
-            cfg={"path": STUDY.data.path, "classes": STUDY.data.classes},
         log:
             f"{R}/log/data.txt",
         benchmark:
             f"{R}/benchmark/data.tsv"
         conda:
             CONDA
+        params:
+            cfg={"path": STUDY.data.path, "classes": STUDY.data.classes},
         shell:
             "python -m gear.start gear.data.imagenet --path {params.cfg[path]:q} "
             "--classes {params.cfg[classes]} --output {output} 2>&1 | tee {log}"
@@ -44,14 +43,14 @@ rule train_teacher:
     output:
         weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
         record=f"{R}/teacher/{{teacher}}/run.json",
-    params:
-        cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
     log:
         f"{R}/teacher/{{teacher}}/log.txt",
     benchmark:
         f"{R}/teacher/{{teacher}}/benchmark.tsv"
     conda:
         CONDA
+    params:
+        cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
     shell:
         "python -m gear.start gear.alignment.teachers.standin --job {params.cfg[json]:q} "
         "--output $(dirname {output.weights}) 2>&1 | tee {log}"
@@ -64,14 +63,14 @@ rule train_features:
         weights=f"{R}/features/weights.safetensors",
         reference=f"{R}/features/reference.npz",
         record=f"{R}/features/run.json",
-    params:
-        cfg={"json": jobs.features(STUDY)},
     log:
         f"{R}/features/log.txt",
     benchmark:
         f"{R}/features/benchmark.tsv"
     conda:
         CONDA
+    params:
+        cfg={"json": jobs.features(STUDY)},
     shell:
         "python -m gear.start gear.metrics.standin --job {params.cfg[json]:q} "
         "--output $(dirname {output.weights}) 2>&1 | tee {log}"

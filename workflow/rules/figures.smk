@@ -6,17 +6,23 @@ rule make_figure:
         lambda w: shown(FIGURES[w.figure]),
     output:
         multiext(
-            f"{R}/figures/{{figure}}", ".svg", ".pdf", ".png", ".csv", ".md", ".prov.json"
+            f"{R}/figures/{{figure}}",
+            ".svg",
+            ".pdf",
+            ".png",
+            ".csv",
+            ".md",
+            ".prov.json",
         ),
+    log:
+        f"{R}/log/figures/{{figure}}.txt",
     wildcard_constraints:
         figure="|".join(FIGURES),
+    conda:
+        CONDA
     params:
         cfg=lambda w: {"json": jobs.line(FIGURES[w.figure]), "code": REPORT},
         output=f"{R}/figures/{{figure}}",
-    log:
-        f"{R}/log/figures/{{figure}}.txt",
-    conda:
-        CONDA
     shell:
         "python -m gear.start gear.report.figure --spec {params.cfg[json]:q} "
         f"--root {R} "
@@ -28,9 +34,9 @@ for figure in FIGURES:
     rule:
         name:
             figure
-        localrule: True
         input:
             multiext(f"{R}/figures/{figure}", ".svg", ".pdf", ".png", ".csv"),
+        localrule: True
 
 
 rule all_figures:

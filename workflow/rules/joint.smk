@@ -8,17 +8,19 @@ rule train_joint:
         teacher=lambda w: teacher(w.run),
         data=DATA,
     output:
-        multiext(f"{R}/joint/{{run}}/{{step}}/", "weights.safetensors", "run.json", "curves.csv"),
-    params:
-        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
-        tokenizer=initial_option,
+        weights=f"{R}/joint/{{run}}/{{step}}/weights.safetensors",
+        record=f"{R}/joint/{{run}}/{{step}}/run.json",
+        curves=f"{R}/joint/{{run}}/{{step}}/curves.csv",
     log:
         f"{R}/joint/{{run}}/log/{{step}}.txt",
     benchmark:
         f"{R}/joint/{{run}}/{{step}}/benchmark.tsv"
     conda:
         CONDA
+    params:
+        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
+        tokenizer=initial_option,
     shell:
         "python -m gear.start gear.joint.train --job {params.cfg[json]:q} "
-        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output[0]}) "
+        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
         "--teacher $(dirname {input.teacher}) {params.tokenizer} 2>&1 | tee {log}"

@@ -1,30 +1,6 @@
 # Samples and scores of a checkpoint: one job for all of them in a small study, else one job each.
 # The wildcard `checkpoint` is stage/run/step.
 
-SCORING = code_hash("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/*.py")
-
-
-def run_and_step(w):
-    _, run, step = w.checkpoint.split("/")
-    return run, step
-
-
-def weights_to_score(w):
-    """A checkpoint's weights, its tokenizer's where it froze one, and its teacher's."""
-    run, step = run_and_step(w)
-    own, tokenizer = STUDY.path(run, step), STUDY.path(*STUDY.tokenizer_of(run, step))
-    found = [f"{p}/weights.safetensors" for p in dict.fromkeys((own, tokenizer))]
-    return found if STUDY.runs[run].stage == "tokenizer" else [*found, teacher(run)]
-
-
-def evaluation(samplers):
-    def cfg(w):
-        job = jobs.evaluation(STUDY, run_and_step(w)[0], samplers)
-        return {"json": job, "code": SCORING}
-
-    return cfg
-
-
 GROUPS = jobs.evaluation_groups(STUDY)
 if not STUDY.spec["together"]:
     GROUPS = {(): [c for checkpoints in GROUPS.values() for c in checkpoints]}
@@ -44,17 +20,17 @@ for samplers, checkpoints in GROUPS.items():
             f"{R}/samples/{{checkpoint}}/pictures.npz",
             expand(f"{R}/metrics/{{{{checkpoint}}}}/{{s}}.json", s=samplers),
             expand(f"{R}/samples/{{{{checkpoint}}}}/{{s}}.npz", s=samplers),
-        wildcard_constraints:
-            checkpoint="|".join(sorted(checkpoints)).replace(".", "[.]"),
-        params:
-            cfg=evaluation(samplers),
-            options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
         log:
             f"{R}/metrics/{{checkpoint}}/log.txt",
         benchmark:
             f"{R}/metrics/{{checkpoint}}/benchmark.tsv"
+        wildcard_constraints:
+            checkpoint="|".join(sorted(checkpoints)).replace(".", "[.]"),
         conda:
             CONDA
+        params:
+            cfg=evaluation(samplers),
+            options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
         shell:
             "python -m gear.start gear.metrics.evaluate --job {params.cfg[json]:q} "
             "{params.options} 2>&1 | tee {log}"
@@ -67,15 +43,15 @@ if not STUDY.spec["together"]:
             weights_to_score,
         output:
             f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
-        params:
-            cfg=lambda w: {"json": jobs.drawing(STUDY, run_and_step(w)[0], w.sampler)},
-            checkpoint=lambda w: STUDY.path(*run_and_step(w)),
         log:
             f"{R}/samples/{{checkpoint}}/{{sampler}}.log.txt",
         benchmark:
             f"{R}/samples/{{checkpoint}}/{{sampler}}.benchmark.tsv"
         conda:
             CONDA
+        params:
+            cfg=lambda w: {"json": jobs.drawing(STUDY, run_and_step(w)[0], w.sampler)},
+            checkpoint=lambda w: STUDY.path(*run_and_step(w)),
         shell:
             "python -m gear.start gear.sampling.generate --job {params.cfg[json]:q} "
             "--checkpoint {params.checkpoint} --output {output} 2>&1 | tee {log}"
@@ -87,18 +63,18 @@ if not STUDY.spec["together"]:
             samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         output:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",
-        params:
-            cfg=lambda w: {
-                "json": jobs.scoring(STUDY, run_and_step(w)[0]),
-                "code": SCORING,
-            },
-            tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
         log:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.log.txt",
         benchmark:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.benchmark.tsv"
         conda:
             CONDA
+        params:
+            cfg=lambda w: {
+                "json": jobs.scoring(STUDY, run_and_step(w)[0]),
+                "code": SCORING,
+            },
+            tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
         shell:
             "python -m gear.start gear.metrics.score --job {params.cfg[json]:q} "
             "--samples {input.samples} --tokenizer {params.tokenizer} "

@@ -1,26 +1,20 @@
 # A target for each table: `snakemake temperature` makes the table and what it needs.
 
-REPORT = code_hash("gear/report/*.py")
-
-
-def shown(spec):
-    return [f"{R}/{path}" for path in inputs(spec)]
-
 
 rule make_table:
     input:
         lambda w: shown(TABLES[w.table]),
     output:
         multiext(f"{R}/tables/{{table}}", ".csv", ".md", ".tex", ".prov.json"),
+    log:
+        f"{R}/log/tables/{{table}}.txt",
     wildcard_constraints:
         table="|".join(TABLES),
+    conda:
+        CONDA
     params:
         cfg=lambda w: {"json": jobs.line(TABLES[w.table]), "code": REPORT},
         output=f"{R}/tables/{{table}}",
-    log:
-        f"{R}/log/tables/{{table}}.txt",
-    conda:
-        CONDA
     shell:
         "python -m gear.start gear.report.table --spec {params.cfg[json]:q} "
         f"--root {R} "
@@ -32,9 +26,9 @@ for table in TABLES:
     rule:
         name:
             table
-        localrule: True
         input:
             multiext(f"{R}/tables/{table}", ".csv", ".md", ".tex", ".prov.json"),
+        localrule: True
 
 
 rule all_tables:

@@ -6,17 +6,17 @@ rule train_tokenizer:
         previous=previous,
         data=DATA,
     output:
-        multiext(
-            f"{R}/tokenizer/{{run}}/{{step}}/", "weights.safetensors", "run.json", "curves.csv"
-        ),
-    params:
-        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
+        weights=f"{R}/tokenizer/{{run}}/{{step}}/weights.safetensors",
+        record=f"{R}/tokenizer/{{run}}/{{step}}/run.json",
+        curves=f"{R}/tokenizer/{{run}}/{{step}}/curves.csv",
     log:
         f"{R}/tokenizer/{{run}}/log/{{step}}.txt",
     benchmark:
         f"{R}/tokenizer/{{run}}/{{step}}/benchmark.tsv"
     conda:
         CONDA
+    params:
+        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
     shell:
         "python -m gear.start gear.tokenizer.train --job {params.cfg[json]:q} "
-        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output[0]}) 2>&1 | tee {log}"
+        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) 2>&1 | tee {log}"
