@@ -1,4 +1,5 @@
 # Every table and figure of one study. See README.md; say which study: --config study=demo
+from gear.config import did_you_mean
 from gear.registry import Study
 from gear.report.spec import figure_spec, inputs, table_spec
 
@@ -19,17 +20,4 @@ include: "workflow/rules/ar.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
-
-
-localrules:
-    all,
-    all_tables,
-    all_figures,
-    quick,
-
-
-rule all:
-    default_target: True
-    input:
-        rules.all_tables.input,
-        rules.all_figures.input,
+include: "workflow/rules/targets.smk"

@@ -13,9 +13,26 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import traceback
+
+
+class Warm:
+    """The warm process as its parent sees it. It ends with its parent, however that ends."""
+
+    def start(self):
+        """Start it; jobs find it by the variable GEAR_WARM, and do without while it imports."""
+        self.folder = tempfile.TemporaryDirectory(prefix="gear-")
+        os.environ["GEAR_WARM"] = f"{self.folder.name}/socket"
+        command = [sys.executable, "-m", "gear.start", "--serve", os.environ["GEAR_WARM"]]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def stop(self):
+        self.process.communicate()
+        self.folder.cleanup()
 
 
 def connect(path):

@@ -1,5 +1,6 @@
 """What the tests of the core share: the smoke study's settings and networks, random images."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from gear.ar.train import ARTrainer
 from gear.ar.transformer import Transformer
 from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
-from gear.registry import Study
+from gear.registry import CONFIG, Study
 from gear.runtime import rng
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.train import TokenizerTrainer
@@ -45,6 +46,20 @@ def tiny(smoke):
         return config.build(config.difference(settings) | changes)
 
     return make
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """edited(file, old, new): a copy of config/ in which `old` is `new`."""
+    folder = shutil.copytree(CONFIG, tmp_path / "config")
+
+    def edit(file, old, new):
+        text = (folder / file).read_text(encoding="utf-8")
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+        return folder
+
+    return edit
 
 
 class RandomImages:

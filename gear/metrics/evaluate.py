@@ -51,13 +51,16 @@ def pictures(data, classes, tokenizer, ar=None):
 
 
 def evaluate(job, args):
-    """Write every declared file of one checkpoint. A diverged run's scores are null."""
+    """Write every declared file of one checkpoint.
+
+    Scores are null where it, or the tokenizer that it froze, diverged."""
     settings = config.build(job["settings"])
     setup(settings)
     scorer = Scorer(job["generation"], args.features)
     data = ImageSet(settings.data, "val", 1, 0)
     classes = settings.data.classes
-    diverged = checkpoint.read_json(f"{args.checkpoint}/run.json")["status"] == "diverged"
+    records = [checkpoint.read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
+    diverged = any(record["status"] == "diverged" for record in records)
     tokenizer = load_frozen(args.tokenizer)
     ar = load_ar(args.checkpoint)[0] if args.teacher else None
     for name, sampler in job["samplers"].items():

@@ -6,6 +6,7 @@ python -m gear.metrics.score --job JSON --samples FILE.npz --tokenizer DIR --fea
 
 import argparse
 import json
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def load_samples(path):
     try:
         with np.load(path) as file:
             return {k: file[k] for k in ("tokens", "labels", "seeds")}
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path} is no complete samples file ({error}); remove it and draw again."
         ) from None

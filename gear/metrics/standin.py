@@ -9,6 +9,7 @@ python -m gear.metrics.standin --job JSON --output DIR   writes the network and 
 
 import argparse
 import json
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def load_reference(folder):
     try:
         with np.load(path) as file:
             return Features(file["pooled"], file["spatial"], file["probs"])
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path} is no complete reference ({error}); remove its folder and run again."
         ) from None

@@ -197,3 +197,19 @@ def _differences_tex(spec, comparisons):
         for name, found in comparisons.items()
     ]
     return _tabular(head, lines, "l" + "r" * len(spec["columns"]))
+
+
+STYLE = (
+    "body{font-family:sans-serif;margin:1.5em;max-width:75em}"
+    "table{border-collapse:collapse;margin:1em 0}"
+    "th,td{padding:.25em .8em;border-bottom:1px solid #ddd}"
+)
+
+
+def html(title, text):
+    """A page of its own for the report, from our Markdown."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark").enable("table").render(text)
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f"<!doctype html><html><head>{head}</head><body>{body}</body></html>\n"

@@ -244,10 +244,12 @@ def behind(spec):
 
 
 def write_table(root, spec, output):
-    """Write output.{csv,md,tex,prov.json}."""
+    """Write output.{csv,md,tex,html,prov.json}."""
     rows, comparisons = build(root, spec)
     files.write(f"{output}.csv", files.csv_text(COLUMNS, csv_lines(spec, rows, comparisons)))
-    files.write(f"{output}.md", markup.markdown(spec, rows, comparisons))
+    text = markup.markdown(spec, rows, comparisons)
+    files.write(f"{output}.md", text)
+    files.write(f"{output}.html", markup.html(spec["title"], text))
     files.write(f"{output}.tex", markup.latex(spec, rows, comparisons))
     text = files.provenance(
         root, inputs(spec), table=spec["name"], study=spec["study"], rows=behind(spec)

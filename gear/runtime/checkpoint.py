@@ -40,9 +40,11 @@ def write_json(path, data):
 
 
 def read_json(path):
-    """The JSON file's content. ValueError where it is half-written."""
+    """The JSON file's content. ValueError where it is missing or half-written."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; make it with Snakemake or pull it.") from None
     except json.JSONDecodeError:
         raise ValueError(
             f"{path} is no complete JSON file; remove it and run again to make it anew."

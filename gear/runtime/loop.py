@@ -88,6 +88,7 @@ class Segment:
         self.folder = self.output.parent
         self.start, self.stop, self.inputs = start, stop, [str(p) for p in inputs]
         self.step, self.history, self.status = start, [], "running"
+        self.window = []  # metrics of the steps since the last report
         self.collapsed_at = None
         self.wall, self.cpu = time.monotonic(), time.process_time()
         self.interrupted = False
@@ -117,6 +118,7 @@ class Segment:
             return False
         self.trainer.restore(state["trainer"])
         self.step, self.history = state["step"], json.loads(state["history"])
+        self.window = state.get("window", [])
         self.status, self.collapsed_at = state["status"], state["collapsed_at"]
         return True
 
@@ -128,6 +130,7 @@ class Segment:
                 "settings": digest(self.settings),
                 "step": self.step,
                 "history": json.dumps(self.history),
+                "window": self.window,
                 "status": self.status,
                 "collapsed_at": self.collapsed_at,
             },
@@ -151,7 +154,7 @@ class Segment:
         self.interrupted = True
 
     def _train(self, name):
-        runtime, window = self.settings.runtime, []
+        runtime = self.settings.runtime
         saved = time.monotonic()
         progress = Progress(
             name, self.step, self.stop, self.settings.optim.batch, self.folder / "metrics.jsonl"
@@ -159,11 +162,12 @@ class Segment:
         self.status = "running"
         while self.step < self.stop and self.status == "running":
             rng.seed_torch(self.settings.seed, "dropout", self.step)
-            window.append(self.trainer.step(self.data.batch(self.step), self.step))
+            metrics = self.trainer.step(self.data.batch(self.step), self.step)
+            self.window.append({k: v.detach() for k, v in metrics.items()})
             self.step += 1
             if self.step % runtime.log_every == 0 or self.step == self.stop:
-                self._report(window, progress)
-                window = []
+                self._report(self.window, progress)
+                self.window = []
             if self.interrupted or time.monotonic() - saved > 60 * runtime.checkpoint_minutes:
                 self.save(self.folder / "latest.pt")
                 saved = time.monotonic()
@@ -176,7 +180,8 @@ class Segment:
         """Means over the window's steps that measured: one transfer from the device, then the
         guards."""
         names = list(dict.fromkeys(k for metrics in window for k in metrics))
-        values = [torch.stack([m[k].detach().float() for m in window if k in m]) for k in names]
+        device = next(iter(window[-1].values())).device  # what was resumed is on the CPU
+        values = [torch.stack([m[k].float().to(device) for m in window if k in m]) for k in names]
         means = dict(zip(names, torch.stack([v.mean() for v in values]).tolist(), strict=True))
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)

@@ -68,10 +68,13 @@ def filtered(logits_BK, sampler):
 
 
 def choose(logits_BK, u_B):
-    """(B,) indices: the first code at which the cumulative probability exceeds u in [0, 1)."""
+    """(B,) indices: the first code at which the cumulative probability exceeds u in [0, 1).
+
+    The last code where the logits are not finite, so that a diverged run's evaluation ends too."""
     cumulative = logits_BK.double().softmax(-1).cumsum(-1)
     point = torch.as_tensor(u_B, dtype=torch.float64, device=logits_BK.device)[:, None]
-    return torch.searchsorted(cumulative, point * cumulative[:, -1:], right=True)[:, 0]
+    found = torch.searchsorted(cumulative, point * cumulative[:, -1:], right=True)[:, 0]
+    return found.clamp_max(logits_BK.shape[-1] - 1)
 
 
 @torch.no_grad()

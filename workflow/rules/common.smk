@@ -1,10 +1,9 @@
 # What all rules share: the study's paths, the wildcards, and the warm process of a local study.
 import os
-import subprocess
-import tempfile
 
 from gear import jobs
 from gear.runtime.provenance import code_hash
+from gear.start import Warm
 
 MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
 DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
@@ -66,19 +65,22 @@ def shown(spec):
     return [f"{R}/{path}" for path in inputs(spec)]
 
 
+def refuse(w):
+    """End with one sentence for a target that is neither a rule nor a file of ours."""
+    known = [*TABLES, *FIGURES, "all", "all_tables", "all_figures", "quick"]
+    cure = did_you_mean(w.target, known)
+    sys.exit(f"gear: study '{STUDY.name}' has no target '{w.target}'. {cure}")
+
+
 # A small study's jobs are shorter than the import of torch: one process imports it for all of them.
 if STUDY.spec["together"]:
-    WARM = {}
+    WARM = Warm()
 
     onstart:
-        os.environ["GEAR_WARM"] = f"{tempfile.mkdtemp(prefix='gear-')}/socket"
-        WARM["process"] = subprocess.Popen(
-            ["python", "-m", "gear.start", "--serve", os.environ["GEAR_WARM"]],
-            stdin=subprocess.PIPE,
-        )
+        WARM.start()
 
     onsuccess:
-        WARM["process"].communicate()
+        WARM.stop()
 
     onerror:
-        WARM["process"].communicate()
+        WARM.stop()

@@ -7,12 +7,16 @@ rule make_figure:
     output:
         multiext(
             f"{R}/figures/{{figure}}",
-            ".svg",
             ".pdf",
             ".png",
             ".csv",
             ".md",
             ".prov.json",
+        ),
+        picture=report(
+            f"{R}/figures/{{figure}}.svg",
+            category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
         f"{R}/log/figures/{{figure}}.txt",
@@ -42,9 +46,3 @@ for figure in FIGURES:
 rule all_figures:
     input:
         expand(f"{R}/figures/{{figure}}.svg", figure=FIGURES),
-
-
-rule quick:
-    input:
-        f"{R}/tables/overview.md",
-        f"{R}/figures/samples.png",

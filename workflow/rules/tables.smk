@@ -6,6 +6,11 @@ rule make_table:
         lambda w: shown(TABLES[w.table]),
     output:
         multiext(f"{R}/tables/{{table}}", ".csv", ".md", ".tex", ".prov.json"),
+        page=report(
+            f"{R}/tables/{{table}}.html",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
     log:
         f"{R}/log/tables/{{table}}.txt",
     wildcard_constraints:
@@ -27,7 +32,9 @@ for table in TABLES:
         name:
             table
         input:
-            multiext(f"{R}/tables/{table}", ".csv", ".md", ".tex", ".prov.json"),
+            multiext(
+                f"{R}/tables/{table}", ".csv", ".md", ".tex", ".html", ".prov.json"
+            ),
         localrule: True
 
 

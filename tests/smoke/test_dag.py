@@ -1,0 +1,131 @@
+"""The smoke study from end to end, and what Snakemake plans after a change."""
+
+import re
+
+import pytest
+import yaml
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def runs_of(jobs, *rules):
+    """The run names among the outputs of some rules."""
+    found = {output.split("/")[3] for rule in rules for output in jobs.get(rule, ())}
+    return {name for name in found if name}
+
+
+def test_every_table_and_figure_is_there_in_all_its_forms(house):
+    root = house.folder / "results" / "smoke"
+    study = yaml.safe_load((house.folder / "config" / "studies" / "smoke.yaml").read_text())
+    for table in study["tables"]:
+        for form in ("csv", "md", "tex", "html", "prov.json"):
+            assert (root / "tables" / f"{table}.{form}").stat().st_size > 0
+    for figure in study["figures"]:
+        for form in ("svg", "pdf", "png", "csv"):
+            assert (root / "figures" / f"{figure}.{form}").stat().st_size > 0
+
+
+def test_a_second_call_has_nothing_to_do(house):
+    status, text = house.snakemake("all")
+    assert status == 0 and "Nothing to be done" in text
+
+
+def test_two_builds_from_nothing_give_the_same_bytes(house):
+    status, text = house.snakemake("quick", results="again")
+    assert status == 0, text[-3000:]
+    for form in ("csv", "md", "tex"):
+        name = f"smoke/tables/overview.{form}"
+        first, second = (house.folder / root / name for root in ("results", "again"))
+        assert first.read_bytes() == second.read_bytes()
+    status, text = house.run("gear", "compare", "again/smoke", "results/smoke")
+    assert status == 0 and " different" in text
+
+
+def test_a_changed_setting_plans_only_its_own_chain(edited):
+    replace(edited.folder / "config/runs.yaml", "loss.gan: 0.0}", "loss.gan: 0.01}")
+    jobs = edited.planned("all")
+    assert jobs["train_joint"] == ["results/smoke/joint/gear-l-no-gan/400k/weights.safetensors"]
+    assert jobs["make_table"] == ["results/smoke/tables/components.csv"]
+    scored = {o for rule in jobs if rule.startswith("evaluate") for o in jobs[rule]}
+    assert scored == {"results/smoke/metrics/joint/gear-l-no-gan/400k/validation.json"}
+    assert "train_tokenizer" not in jobs and "train_ar" not in jobs
+
+
+def test_a_changed_parent_plans_all_that_comes_from_it(edited):
+    replace(
+        edited.folder / "config/runs.yaml",
+        "lfq: {until: 400k, tokenizer.quantizer: lfq}",
+        "lfq: {until: 400k, tokenizer.quantizer: lfq, loss.entropy: 0.1}",
+    )
+    jobs = edited.planned("all")
+    assert runs_of(jobs, "train_tokenizer", "train_joint", "train_ar") == {
+        "lfq",
+        "gear-l-lfq",
+        "llamagen-repa-l-lfq",
+    }
+
+
+def test_an_ablation_is_one_line_and_one_name(edited):
+    replace(
+        edited.folder / "config/runs.yaml",
+        "  gear-l-lfq:  ",
+        "  gear-l-l1:   {from: gear-l, loss.l1: 2.0}\n  gear-l-lfq:  ",
+    )
+    replace(
+        edited.folder / "config/tables.yaml",
+        '    - {row: "GEAR", run: gear-l@400k, paper: "GEAR"}',
+        '    - {row: "GEAR", run: gear-l@400k, paper: "GEAR"}\n'
+        '    - {row: "L1 = 2", run: gear-l-l1@400k}',
+    )
+    jobs = edited.planned("components")
+    assert runs_of(jobs, "train_joint") == {"gear-l-l1"}
+    status, text = edited.snakemake("components")
+    assert status == 0, text[-3000:]
+    assert "| L1 = 2 |" in (edited.folder / "results/smoke/tables/components.md").read_text()
+
+
+def test_one_table_alone_plans_only_what_it_needs(house):
+    jobs = house.planned("quantizer", results="elsewhere")
+    assert jobs["make_table"] == ["elsewhere/smoke/tables/quantizer.csv"]
+    assert runs_of(jobs, "train_joint") == {"gear-l", "gear-l-lfq", "gear-l-ibq"}
+    assert not any("1500k" in output for output in jobs["train_ar"])
+
+
+def test_the_paper_study_resolves_without_its_data(house):
+    jobs = house.planned("all_tables", study="paper")
+    published = runs_of(jobs, "train_tokenizer", "train_joint", "train_ar")
+    assert {"vq", "gear-xl", "gear-l-res512", "llamagen-repa-l-vjepa2"} <= published
+    assert len(jobs["make_table"]) == 15
+
+
+def test_the_report_is_one_file(house):
+    status, text = house.snakemake("all", "--report", "report.html")
+    assert status == 0, text[-3000:]
+    assert (house.folder / "report.html").read_text().count("components") > 0
+
+
+def test_rules_are_verbs_and_targets_are_nouns(house):
+    status, text = house.snakemake("--list-rules")
+    assert status == 0
+    listed = re.findall(r"^([a-z_0-9]+)$", text, re.MULTILINE)
+    tables = yaml.safe_load((house.folder / "config/tables.yaml").read_text())
+    figures = yaml.safe_load((house.folder / "config/figures.yaml").read_text())
+    nouns = [*tables, *figures, "tokenizer", "joint", "ar", "t2i"]
+    verbs = [r for r in listed if r.split("_")[0] in ("prepare", "train", "evaluate", "make")]
+    assert len(verbs) > 8 and not set(verbs) & set(nouns)
+    assert len(nouns) == len(set(nouns)) == len(tables) + len(figures) + 4
+
+
+@pytest.mark.parametrize("rule", ["train_joint", "make_table"])
+def test_a_settings_class_may_grow_without_a_new_training(house, rule):
+    config = house.folder / "gear/config.py"
+    kept = config.read_text()
+    try:
+        replace(config, "    l2: float = 0.0\n", "    l2: float = 0.0\n    new: float = 0.0\n")
+        assert rule not in house.planned("all")
+    finally:
+        config.write_text(kept)

@@ -1,0 +1,240 @@
+"""The joint step: which parameters each loss reaches, under each switch, and by how much."""
+
+import copy
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from gear.alignment.loss import alignment_loss
+from gear.joint import readout
+from gear.runtime import checkpoint, optim
+from gear.tokenizer.train import TokenizerTrainer
+
+READOUTS = ("soft", "straight_through")
+LOSSES = (("align",), ("ntp",), ("align", "ntp"))
+PATHS = ("input", "target", "both")
+CELLS = list(itertools.product(READOUTS, PATHS))
+ENCODER, DECODER = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")
+
+
+@pytest.fixture
+def joint(tiny, make, images):
+    """joint(**settings) -> (trainer with an AR that says something, batch, teacher's features)."""
+
+    def build(run="gear-l", **changes):
+        settings = tiny(run, **changes)
+        trainer = make.trainer("joint", settings)
+        torch.nn.init.normal_(trainer.ar_update.ar.head.weight, 0.0, 0.3)
+        batch = images(settings).batch(0)
+        return trainer, batch, trainer.teacher(batch.images)
+
+    return build
+
+
+def switches(readout_, losses, path):
+    return {
+        "joint.readout": readout_,
+        "joint.tokenizer_losses": list(losses),
+        "joint.ntp_path": path,
+    }
+
+
+def guide(trainer, batch, target):
+    """(loss, metrics, Quantized) of the guidance as `step` calls it."""
+    with optim.frozen(trainer.ar_update.ar, trainer.ar_update.projector):
+        quantized = trainer.tokenizer.quantizer(trainer.tokenizer.encode(batch.images))
+        return *trainer.guidance(quantized, batch, target), quantized
+
+
+def touched(module):
+    """Names of the first-level parts that hold a gradient that is not zero."""
+    named = module.named_parameters()
+    return {n.split(".")[0] for n, p in named if p.grad is not None and p.grad.any()}
+
+
+# where the guidance goes
+
+
+@pytest.mark.parametrize("kind, losses, path", list(itertools.product(READOUTS, LOSSES, PATHS)))
+def test_guidance_reaches_encoder_and_codebook_and_nothing_else(joint, kind, losses, path):
+    trainer, batch, target = joint(**switches(kind, losses, path))
+    loss, metrics, _ = guide(trainer, batch, target)
+    loss.backward()
+    assert touched(trainer.tokenizer) == {*ENCODER, "quantizer"}
+    for module in (trainer.ar_update.ar, trainer.ar_update.projector, trainer.discriminator):
+        assert all(p.grad is None and p.requires_grad for p in module.parameters())
+    for part in DECODER:
+        assert all(p.grad is None for p in getattr(trainer.tokenizer, part).parameters())
+    assert ("ntp_tokenizer" in metrics) == ("ntp" in losses) and "align_tokenizer" in metrics
+
+
+@pytest.mark.parametrize("run, reached", [("gear-l-ibq", {"quantizer"}), ("gear-l-lfq", set())])
+def test_guidance_of_the_other_quantizers(joint, run, reached):
+    trainer, batch, target = joint(run)
+    guide(trainer, batch, target)[0].backward()
+    assert touched(trainer.tokenizer) == {"encoder"} | reached | (
+        {"quant_conv"} if trainer.tokenizer.config.z_channels != 4 else set()
+    )
+
+
+@pytest.mark.parametrize("kind, path", CELLS)
+def test_without_losses_there_is_no_guidance(joint, kind, path):
+    trainer, batch, target = joint(**switches(kind, (), path))
+    trainer.ar_update.ar.register_forward_hook(lambda *_: pytest.fail("the AR was run"))
+    loss, metrics, _ = guide(trainer, batch, target)
+    assert loss.item() == 0 and not loss.requires_grad and metrics == {}
+
+
+# how much
+
+
+@pytest.mark.parametrize("kind, path", CELLS)
+def test_each_path_of_ntp_is_its_own_derivative(joint, kind, path):
+    trainer, batch, target = joint(**switches(kind, ("ntp",), path))
+    ar, tau = trainer.ar_update.ar, trainer.settings.joint.temperature
+    loss, _, quantized = guide(trainer, batch, target)
+    found = torch.autograd.grad(loss, quantized.scores_BNK)[0]
+
+    scores = quantized.scores_BNK.detach().requires_grad_()
+    p = (scores / tau).softmax(-1)
+    hard = torch.nn.functional.one_hot(scores.argmax(-1), 16).float()
+    s = p if kind == "soft" else hard + p - p.detach()
+
+    def ntp(of_input, of_target):
+        logits, _ = ar(of_input[:, :-1] @ ar.embedding.weight, batch.labels)
+        return -(of_target * logits.log_softmax(-1)).sum(-1).mean()
+
+    parts = {
+        "input": torch.autograd.grad(ntp(s, s.detach()), scores, retain_graph=True)[0],
+        "target": torch.autograd.grad(ntp(s.detach(), s), scores)[0],
+    }
+    parts["both"] = parts["input"] + parts["target"]
+    assert loss.item() == pytest.approx(ntp(s, s).item(), rel=1e-5)
+    torch.testing.assert_close(found, parts[path], rtol=1e-4, atol=1e-7)
+    assert min(parts[p].abs().max() for p in ("input", "target")) > 1e-5
+    # the last token is read by nothing: it is only ever a target
+    assert bool(found[:, -1].any()) == (path != "input")
+
+
+@pytest.mark.parametrize("kind", READOUTS)
+@pytest.mark.parametrize("changes, weight", [({}, 0.5), ({"align.tokenizer_weight": 3.0}, 3.0)])
+def test_guidance_is_lambda_times_the_alignment_of_the_tap(joint, kind, changes, weight):
+    trainer, batch, target = joint(**switches(kind, ("align",), "both"), **changes)
+    loss, metrics, quantized = guide(trainer, batch, target)
+    ar, layer = trainer.ar_update.ar, trainer.settings.align.layer
+    s = readout.assignment(quantized.scores_BNK, 0.1, kind)
+    _, tap = ar((s @ ar.embedding.weight)[:, :-1], batch.labels, tap=layer)
+    expected = alignment_loss(trainer.ar_update.projector(tap), target)
+    assert tap.shape[1] == target.shape[1] == 16  # a state for every patch
+    torch.testing.assert_close(metrics["align_tokenizer"], expected)
+    torch.testing.assert_close(loss, weight * expected)
+
+
+def test_both_losses_are_added(joint):
+    trainer, batch, target = joint(**switches("straight_through", ("align", "ntp"), "both"))
+    loss, metrics, _ = guide(trainer, batch, target)
+    expected = 0.5 * metrics["align_tokenizer"] + metrics["ntp_tokenizer"]
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_gradient_is_that_of_the_function(joint, monkeypatch):
+    """Autograd in float32 against central differences in float64, for each part and direction."""
+    trainer, batch, target = joint(**switches("soft", ("align", "ntp"), "both"))
+    loss, _, _ = guide(trainer, batch, target)
+    names = dict(trainer.tokenizer.named_parameters())
+    gradients = torch.autograd.grad(loss, names.values(), allow_unused=True)
+    gradients = dict(zip(names, gradients, strict=True))
+
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    for module in (trainer.tokenizer, trainer.ar_update.ar, trainer.ar_update.projector):
+        module.double()
+    batch, target = batch._replace(images=batch.images.double()), target.double()
+    for part in (*ENCODER, "quantizer"):
+        directions = {n: torch.randn_like(p) for n, p in names.items() if n.startswith(part + ".")}
+        values = []
+        for step in (1e-6, -2e-6):
+            for name, direction in directions.items():
+                names[name].data += step * direction
+            with torch.no_grad():
+                values.append(guide(trainer, batch, target)[0].item())
+        for name, direction in directions.items():
+            names[name].data += 1e-6 * direction
+        expected = sum((gradients[n] * d).sum().item() for n, d in directions.items())
+        assert abs(expected) > 1e-4
+        assert (values[0] - values[1]) / 2e-6 == pytest.approx(expected, rel=2e-3)
+
+
+# the whole step
+
+
+def test_guidance_runs_without_dropout_and_the_update_with_it(joint):
+    dropped = {"ar.dropout": 0.5, "ar.token_dropout": 0.5, "ar.label_dropout": 1.0}
+    trainer, batch, target = joint(**dropped)
+    ar = trainer.ar_update.ar
+    ar.train()
+    values = [guide(trainer, batch, target)[0] for _ in range(2)]
+    assert torch.equal(*values)
+    calls = []
+    ar.register_forward_hook(lambda m, args, _: calls.append((m.training, args[1].tolist())))
+    trainer.step(batch, 3)
+    assert calls == [(False, batch.labels.tolist()), (True, [10] * 8)]
+
+
+@pytest.mark.parametrize("kept", ["tokenizer", "discriminator", "ar"])
+def test_each_optimizer_moves_its_own_part(joint, kept):
+    rates = {f"optim.lr_{k}": 1e-3 * (k == kept) for k in ("tokenizer", "discriminator", "ar")}
+    everything = switches("straight_through", ("align", "ntp"), "both")
+    trainer, batch, _ = joint(**rates, **everything)
+    before = copy.deepcopy(trainer.modules)
+    trainer.step(batch, 5)
+    moved = {
+        name
+        for name, module in trainer.modules.items()
+        for p, q in zip(module.parameters(), before[name].parameters(), strict=True)
+        if not torch.equal(p, q)
+    }
+    assert moved == ({"ar", "projector"} if kept == "ar" else {kept})
+    assert all(p.requires_grad for m in trainer.modules.values() for p in m.parameters())
+
+
+def test_the_update_of_the_ar_reaches_no_tokenizer(joint):
+    trainer, batch, target = joint()
+    _, quantized = trainer.tokenizer(batch.images)
+    metrics = trainer.ar_update.update(quantized.indices_BN, batch, target, 3)
+    assert touched(trainer.tokenizer) == set()
+    assert touched(trainer.ar_update.ar) >= {"embedding", "condition", "blocks", "norm", "head"}
+    assert touched(trainer.ar_update.projector) and set(metrics) == {"ntp", "align_ar", "grad_ar"}
+
+
+def test_without_guidance_the_tokenizer_is_trained_as_alone(joint):
+    trainer, batch, _ = joint("gear-l-control")
+    alone = TokenizerTrainer(trainer.settings)
+    alone.restore(copy.deepcopy(trainer.state()))
+    for number in range(3):
+        trainer.step(batch, number)
+        alone.step(batch, number)
+    for name in alone.modules:
+        found, expected = trainer.modules[name].state_dict(), alone.modules[name].state_dict()
+        assert all(torch.equal(found[k], expected[k]) for k in expected)
+
+
+def test_joint_training_starts_from_the_live_weights(joint, make, tiny, tmp_path):
+    source, batch, _ = joint("gear-l-control")
+    for number in range(3):
+        source.step(batch, number)
+    checkpoint.save_weights(tmp_path / "weights.safetensors", source.exports())
+    checkpoint.write_json(tmp_path / "run.json", {"settings": dataclasses.asdict(source.settings)})
+    trainer = type(source)(tiny(), make.teacher(tiny()), str(tmp_path))
+    for name in ("tokenizer", "discriminator"):
+        for found, expected in zip(
+            trainer.modules[name].parameters(), source.modules[name].parameters(), strict=True
+        ):
+            assert torch.equal(found, expected) and found.requires_grad
+    averaged, live = trainer.average.module.parameters(), trainer.tokenizer.parameters()
+    pairs = list(zip(averaged, live, source.average.module.parameters(), strict=True))
+    assert all(torch.equal(a, s) for a, _, s in pairs)
+    assert not all(torch.equal(a, b) for a, b, _ in pairs)
+    optimized = trainer.optimizers["tokenizer"].param_groups[0]["params"]
+    assert [id(p) for p in optimized] == [id(p) for p in trainer.tokenizer.parameters()]

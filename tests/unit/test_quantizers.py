@@ -1,0 +1,153 @@
+"""The three quantizers and the entropy loss, against brute force and cases worked by hand."""
+
+from math import log
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gear.tokenizer.autoencoder import QUANTIZERS
+from gear.tokenizer.entropy import entropy_loss
+
+approx = pytest.approx
+KINDS = sorted(QUANTIZERS)
+
+
+@pytest.fixture
+def quantizer(tiny):
+    return lambda kind: QUANTIZERS[kind](tiny(kind).tokenizer)
+
+
+def features(quantizer, batch=2, tokens=50, scale=3.0):
+    width = quantizer.lookup(torch.zeros(1, dtype=torch.long)).shape[-1]
+    return (torch.randn(batch, tokens, width) * scale).requires_grad_()
+
+
+# scores and codes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_best_score_is_the_nearest_code(quantizer, kind):
+    q = quantizer(kind)
+    z = features(q).detach()
+    codes = q.lookup(torch.arange(16))
+    if kind == "ibq":  # nearest by inner product
+        distance = -(z[:, :, None] * codes).sum(-1)
+    else:
+        place = z / z.norm(dim=-1, keepdim=True) if kind == "vq" else z
+        distance = (place[:, :, None] - codes).square().sum(-1)
+    nearest = distance.argmin(-1)
+    assert len(nearest.unique()) > 5
+    torch.testing.assert_close(q.scores(z).argmax(-1), nearest)
+    found = q(z)
+    torch.testing.assert_close(found.indices_BN, nearest)
+    torch.testing.assert_close(found.code_BND, codes[nearest])
+    torch.testing.assert_close(found.scores_BNK, q.scores(z), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_code_is_assigned_to_itself(quantizer, kind):
+    q = quantizer(kind)
+    if kind == "ibq":  # holds where all codes are equally long
+        q.codebook.data = F.normalize(q.codebook.data, dim=-1)
+    index = torch.arange(16)[None]
+    assert torch.equal(q.scores(q.lookup(index)).argmax(-1), index)
+    assert torch.equal(q(q.lookup(index)).indices_BN, index)
+
+
+def test_vq_scores_are_minus_squared_distances_on_the_sphere(quantizer):
+    q = quantizer("vq")
+    z = features(q, tokens=400).detach()
+    scores = q.scores(z)
+    unit = F.normalize(z.double(), dim=-1)
+    code = F.normalize(q.codebook.double(), dim=-1)
+    expected = -(unit[:, :, None] - code).square().sum(-1)
+    torch.testing.assert_close(scores.double(), expected, rtol=0, atol=1e-6)
+    assert -4 - 1e-6 <= scores.min() < -3 and -0.2 < scores.max() <= 1e-6
+    torch.testing.assert_close(q.scores(5 * z), scores)  # direction alone counts
+    torch.testing.assert_close(q.lookup(torch.arange(16)).norm(dim=-1), torch.ones(16))
+
+
+def test_lfq_channel_i_is_bit_i_of_the_index(quantizer):
+    q = quantizer("lfq")
+    codes = q.lookup(torch.arange(16))
+    for index in range(16):
+        assert codes[index].tolist() == [1.0 if index >> i & 1 else -1.0 for i in range(4)]
+    z = torch.tensor([[[0.2, -3.0, 1.0, -0.1], [0.0, 0.0, 0.0, 2.0]]])
+    assert q(z).indices_BN.tolist() == [[0b0101, 0b1000]]  # 0 counts as -1
+    assert q.scores(z).argmax(-1).tolist() == [[0b0101, 0b1000]]
+    assert q.scores(z)[0, 0, 0b0101].item() == approx(2 * 4.3)
+    assert not list(q.parameters()) and not q.state_dict()
+
+
+def test_lfq_needs_two_to_the_width_codes(tiny):
+    with pytest.raises(ValueError) as error:
+        QUANTIZERS["lfq"](tiny("lfq", **{"tokenizer.codebook_size": 32}).tokenizer)
+    assert str(error.value) == (
+        "tokenizer.codebook_size is 32, but LFQ with tokenizer.code_dim 4 has 16 codes; set it so."
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_float32_under_autocast(quantizer, kind):
+    q = quantizer(kind)
+    z = features(q).detach()
+    plain = q.scores(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (z @ z.mT).dtype == torch.bfloat16  # the switch is on
+        inside, found = q.scores(z), q(z)
+        assert q.scores(z.bfloat16()).dtype == torch.float32
+    assert inside.dtype == found.code_BND.dtype == torch.float32
+    assert torch.equal(inside, plain) and torch.equal(found.scores_BNK, plain)
+
+
+# gradients of the quantizers
+
+
+@pytest.mark.parametrize("kind", ["vq", "lfq"])
+def test_the_gradient_passes_straight_through(quantizer, kind):
+    q = quantizer(kind)
+    z = features(q)
+    weight = torch.randn_like(z)
+    (q(z).code_BND * weight).sum().backward()
+    twin = z.detach().clone().requires_grad_()
+    ((F.normalize(twin, dim=-1) if kind == "vq" else twin) * weight).sum().backward()
+    torch.testing.assert_close(z.grad, twin.grad)
+    assert all(p.grad is None for p in q.parameters())
+
+
+def test_ibq_passes_the_gradient_of_the_softmax_to_every_code(quantizer):
+    q = quantizer("ibq")
+    z = features(q, scale=0.3)
+    weight = torch.randn_like(z)
+    (q(z).code_BND * weight).sum().backward()
+    twin = z.detach().clone().requires_grad_()
+    code = q.codebook.detach().clone().requires_grad_()
+    p = (twin @ code.T).softmax(-1)
+    one_hot = F.one_hot(p.argmax(-1), 16).float()
+    # through p with the codes as values; to the codes as values by the one-hot
+    ((p @ code.detach() + one_hot @ code - one_hot @ code.detach()) * weight).sum().backward()
+    torch.testing.assert_close(z.grad, twin.grad)
+    torch.testing.assert_close(q.codebook.grad, code.grad, rtol=1e-4, atol=1e-5)
+    assert (q.codebook.grad.abs().sum(-1) > 0).all()
+
+
+# the entropy loss
+
+
+def hand(p):
+    return -sum(x * log(x) for x in p if x)
+
+
+def test_entropy_loss_on_worked_cases():
+    K = 4
+    certain = torch.eye(K) * 100
+    assert entropy_loss(certain, 1.0).item() == approx(-log(K), abs=1e-4)  # even and sure: best
+    assert entropy_loss(certain[[0, 0, 0, 0]], 1.0).item() == approx(0, abs=1e-4)  # one code
+    assert entropy_loss(torch.zeros(3, K), 1.0).item() == approx(0, abs=1e-4)  # unsure
+    p = torch.tensor([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
+    expected = (2 * hand([0.75, 0.25]) + log(2)) / 3 - log(2)
+    assert entropy_loss(p.log() * 0.01, 0.01).item() == approx(expected, abs=1e-4)
+    p = torch.tensor([[0.9, 0.1], [0.7, 0.3]])
+    expected = (hand([0.9, 0.1]) + hand([0.7, 0.3])) / 2 - hand([0.8, 0.2])
+    assert entropy_loss(p.log(), 1.0).item() == approx(expected, abs=1e-4)

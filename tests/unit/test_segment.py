@@ -1,0 +1,158 @@
+"""The loop under all trainers, with a trainer that says what it is told."""
+
+import csv
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gear.runtime import checkpoint
+from gear.runtime.loop import Segment, Trainer, curves, digest
+
+
+class Scripted(Trainer):
+    def __init__(self, settings, **metrics):
+        super().__init__(settings)
+        self.modules["net"], self.metrics, self.seen = nn.Linear(1, 1), metrics, []
+
+    def step(self, batch, number):
+        self.seen.append(number)
+        return {k: torch.tensor(float(v[number])) for k, v in self.metrics.items()}
+
+
+@pytest.fixture
+def scripted(tiny, images, tmp_path):
+    def build(start, stop, folder="run", inputs=(), log_every=1, changes=None, **metrics):
+        settings = tiny("vq", **{"runtime.log_every": log_every}, **(changes or {}))
+        output = tmp_path / folder / f"{stop}k"
+        trainer = Scripted(settings, **metrics)
+        return Segment(trainer, images(settings), output, start, stop, inputs)
+
+    return build
+
+
+def record(segment):
+    return json.loads((segment.output / "run.json").read_text())
+
+
+def test_a_milestone_says_what_it_is(scripted, tmp_path):
+    (tmp_path / "input").write_text("abc")
+    segment = scripted(0, 3, inputs=[tmp_path / "input"], log_every=2, total=[1, 2, 4])
+    segment.run("x")
+    found = record(segment)
+    assert (found["steps"], found["status"], found["collapsed_at"]) == (3, "finished", None)
+    assert found["settings"] == json.loads(json.dumps(dataclasses.asdict(segment.settings)))
+    assert found["parameters"] == {"net": 2}
+    assert found["inputs"][str(tmp_path / "input")].startswith("ba7816bf8f01cfea")  # of "abc"
+    rows = list(csv.DictReader((segment.output / "curves.csv").open()))
+    assert rows == [{"step": "2", "total": "1.5"}, {"step": "3", "total": "4"}]
+    lines = (segment.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"step": 2, "total": 1.5},
+        {"step": 3, "total": 4.0},
+    ]
+    assert sorted(p.name for p in segment.folder.iterdir()) == [
+        "3k",
+        "lock",
+        "metrics.jsonl",
+        "state",
+    ]
+
+
+def test_curves_leave_blank_what_was_not_measured():
+    text = curves([{"step": 1, "a": 1 / 3}, {"step": 2, "a": 1e-7, "b": 2.0}])
+    assert text == "step,a,b\n1,0.333333,\n2,1e-07,2\n"
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_window(scripted):
+    segment = scripted(0, 9, log_every=2, total=[1, 1, 1, math.nan, 1], l1=[1] * 9)
+    with pytest.raises(ValueError) as error:
+        segment.run("x")
+    assert str(error.value) == (
+        "total became non-finite in steps 3 to 4; lower optim.lr_* or raise optim.warmup of this "
+        "run, or set runtime.on_nonfinite: record to keep the row."
+    )
+    assert not segment.output.exists() and not (segment.folder / "latest.pt").exists()
+
+
+def test_a_recorded_divergence_is_passed_on(scripted, capsys):
+    keep = {"runtime.on_nonfinite": "record"}
+    first = scripted(0, 4, changes=keep, total=[1, math.inf, 1, 1])
+    first.run("x")
+    assert "diverged in steps 2 to 2: total not finite" in capsys.readouterr().err
+    second = scripted(4, 6, changes=keep, total=[1] * 6)
+    second.run("x")
+    for segment, seen in ((first, [0, 1]), (second, [])):
+        assert record(segment)["status"] == "diverged" and segment.trainer.seen == seen
+        rows = list(csv.DictReader((segment.output / "curves.csv").open()))
+        assert [(r["step"], r["total"]) for r in rows] == [("1", "1"), ("2", "inf")]
+
+
+def test_a_collapse_is_recorded_where_it_began_and_does_not_stop(scripted, capsys):
+    usage = [0.9, 0.19, 0.1, 0.5, 0.1]
+    first, second = (scripted(*s, usage=usage) for s in ((0, 3), (3, 5)))
+    for segment in (first, second):
+        segment.run("x")
+        assert (record(segment)["status"], record(segment)["collapsed_at"]) == ("finished", 2)
+    assert capsys.readouterr().err.count("warning: codebook usage 0.190 at step 2") == 1
+
+
+def test_a_missing_state_says_what_to_do(scripted):
+    segment = scripted(2, 4, total=[1] * 4)
+    with pytest.raises(ValueError) as error:
+        segment.run("x")
+    assert str(error.value) == (
+        f"the training state {segment.folder}/state/2.pt is missing, so the run cannot go on from "
+        f"there; pull it, or delete the step folders of {segment.folder} to train it from the "
+        "start."
+    )
+
+
+def test_the_state_of_other_settings_is_refused(scripted):
+    scripted(0, 2, total=[1] * 4).run("x")
+    other = scripted(2, 4, changes={"optim.lr_ar": 0.5}, total=[1] * 4)
+    with pytest.raises(ValueError) as error:
+        other.run("x")
+    assert str(error.value) == (
+        f"{other.folder}/state/2.pt was trained with other settings; delete the step folders of "
+        f"{other.folder} to train the run anew."
+    )
+    assert not other.output.exists()
+
+
+def test_a_latest_state_of_other_settings_is_not_used(scripted, capsys):
+    old = scripted(0, 4)
+    old.step = 3
+    old.save(old.folder / "latest.pt")
+    other = scripted(0, 4, changes={"seed": 99}, total=[1] * 4)
+    other.run("x")
+    assert other.trainer.seen == [0, 1, 2, 3]
+    assert "latest.pt is of other settings and is not used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("start, stop", [(0, 2), (4, 6)])
+def test_a_latest_state_of_another_segment_is_not_used(scripted, start, stop):
+    scripted(0, 4, total=[1] * 4).run("x")
+    latest = scripted(2, 4)
+    latest.step = 3
+    latest.save(latest.folder / "latest.pt")
+    segment = scripted(start, stop, total=[1] * 6)
+    segment.run("x")
+    assert segment.trainer.seen == list(range(start, stop))
+
+
+def test_what_counts_as_other_settings(tiny):
+    same = tiny(**{"runtime.log_every": 7, "runtime.checkpoint_minutes": 1.0, "runtime.threads": 2})
+    assert digest(same) == digest(tiny())
+    for change in ({"seed": 1}, {"optim.clip": 2.0}, {"runtime.on_nonfinite": "record"}):
+        assert digest(tiny(**change)) != digest(tiny())
+
+
+def test_a_second_copy_of_the_same_job_is_refused(scripted):
+    segment = scripted(0, 2, total=[1, 1])
+    with checkpoint.run_lock(segment.folder), pytest.raises(ValueError, match="is being written"):
+        segment.run("x")
+    assert segment.trainer.seen == [] and not segment.output.exists()

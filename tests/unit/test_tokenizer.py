@@ -1,0 +1,130 @@
+"""The autoencoder around the quantizers; which part of it each loss reaches."""
+
+import pytest
+import torch
+from torch import nn
+
+from gear.tokenizer.losses import hinge_discriminator, make_lpips, tokenizer_loss
+
+approx = pytest.approx
+KINDS = ("vq", "lfq", "ibq")
+
+
+def test_positions_are_in_raster_order(tiny, make):
+    tokenizer = make.tokenizer(tiny())
+    x = torch.randn(2, 1, 16, 16)
+    grid = tokenizer.quant_conv(tokenizer.encoder(x))
+    torch.testing.assert_close(tokenizer.encode(x)[:, 4 * 1 + 2], grid[:, :, 1, 2])
+    tokenizer.post_quant_conv = tokenizer.decoder = nn.Identity()
+    code = torch.randn(2, 16, 3)
+    assert torch.equal(tokenizer.decode_codes(code)[:, :, 1, 2], code[:, 4 * 1 + 2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_and_frozen_use_give_the_same_tokens(tiny, make, kind):
+    settings = tiny(kind)
+    tokenizer = make.tokenizer(settings)
+    x = torch.randn(4, 1, 16, 16)
+    recon, quantized = tokenizer(x)
+    tokens = tokenizer.tokens(x)
+    assert recon.shape == x.shape and tokens.shape == (4, 16) and not tokens.requires_grad
+    assert torch.equal(tokens, quantized.indices_BN)
+    torch.testing.assert_close(tokenizer.decode(tokens), recon, atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_that_form_no_square_are_refused(tiny, make):
+    with pytest.raises(ValueError, match="^15 tokens form no square grid; the tokenizer makes h x"):
+        make.tokenizer(tiny()).decode(torch.zeros(1, 15, dtype=torch.long))
+
+
+# which part each loss reaches
+
+PARTS = {
+    "vq": {
+        "l1": "encoder decoder",
+        "l2": "encoder decoder",
+        "gan": "encoder decoder",
+        "codebook": "codebook",
+        "commitment": "encoder",
+        "entropy_loss": "encoder codebook",
+    },
+    "lfq": {"l1": "encoder decoder", "commitment": "encoder", "entropy_loss": "encoder"},
+    "ibq": {
+        "l1": "encoder codebook decoder",
+        "codebook": "encoder codebook",
+        "commitment": "encoder",
+        "entropy_loss": "encoder codebook",
+    },
+}
+
+
+def reached(module, loss):
+    """Names of the tokenizer's parts in which `loss` has a gradient that is not zero."""
+    names = dict(module.named_parameters())
+    gradients = torch.autograd.grad(loss, names.values(), retain_graph=True, allow_unused=True)
+    owner = {"quant_conv": "encoder", "post_quant_conv": "decoder", "quantizer": "codebook"}
+    found = {
+        n.split(".")[0] for n, g in zip(names, gradients, strict=True) if g is not None and g.any()
+    }
+    return {owner.get(n, n) for n in found}
+
+
+@pytest.mark.parametrize("kind, part", [(k, p) for k in PARTS for p in PARTS[k]])
+def test_each_loss_reaches_exactly_its_part(tiny, make, images, kind, part):
+    settings = tiny(kind)
+    trainer = make.trainer("tokenizer", settings)
+    x = images(settings).batch(0).images
+    recon, quantized = trainer.tokenizer(x)
+    _, parts = tokenizer_loss(x, recon, quantized, settings.loss, trainer.discriminator)
+    assert reached(trainer.tokenizer, parts[part]) == set(PARTS[kind][part].split())
+
+
+def test_the_total_is_the_weighted_sum(tiny, make, images):
+    settings = tiny("vq", **{"loss.l1": 2.0, "loss.commitment": 0.5, "loss.entropy": 0.25})
+    trainer = make.trainer("tokenizer", settings)
+    x = images(settings).batch(0).images
+    recon, quantized = trainer.tokenizer(x)
+    total, p = tokenizer_loss(x, recon, quantized, settings.loss, trainer.discriminator)
+    expected = 2 * p["l1"] + p["l2"] + p["codebook"] + 0.5 * p["commitment"]
+    expected = expected + 0.25 * p["entropy_loss"] + 0.05 * p["gan"]
+    assert total.item() == approx(expected.item(), rel=1e-6)
+    assert p["l1"].item() == approx((recon - x).abs().mean().item())
+    assert p["gan"].item() == approx(-trainer.discriminator(recon).mean().item(), rel=1e-5)
+
+
+def test_hinge_loss_by_hand():
+    real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 1.0])
+    assert hinge_discriminator(real, fake).item() == approx(0.5 * (0.5 / 2) + 0.5 * (2.0 / 2))
+
+
+def test_tokenizer_and_discriminator_leave_each_other_alone(tiny, make, images):
+    trainer = make.trainer("tokenizer", tiny("vq"))
+    batch = images(tiny("vq")).batch(0)
+
+    def weights(module):
+        return [p.detach().clone() for p in module.parameters()]
+
+    def same(module, before):
+        return all(torch.equal(p, b) for p, b in zip(module.parameters(), before, strict=True))
+
+    tokenizer, critic = trainer.tokenizer, trainer.discriminator
+    before = weights(critic)
+    recon, _, _ = trainer.update_tokenizer(batch, 5)
+    assert same(critic, before) and all(p.grad is None for p in critic.parameters())
+    assert all(p.requires_grad for p in critic.parameters())
+    tokenizer.zero_grad()
+    before = weights(tokenizer)
+    trainer.update_discriminator(batch.images, tokenizer(batch.images)[0], 5)
+    assert same(tokenizer, before) and all(p.grad is None for p in tokenizer.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in critic.parameters())
+
+
+def test_without_gan_there_is_no_discriminator(tiny, make):
+    trainer = make.trainer("tokenizer", tiny("vq", **{"loss.gan": 0.0}))
+    assert set(trainer.exports()) == {"tokenizer", "live.tokenizer"}
+    assert list(trainer.optimizers) == ["tokenizer"]
+
+
+def test_lpips_names_the_file_that_it_needs():
+    with pytest.raises(ValueError, match=r"loss.vgg16 \('nowhere.pth'\) is no file; name torchvis"):
+        make_lpips("nowhere.pth")

@@ -1,0 +1,31 @@
+# What people ask for by name, besides each table and figure.
+
+
+localrules:
+    all,
+    all_tables,
+    all_figures,
+    quick,
+    no_such_target,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.all_tables.input,
+        rules.all_figures.input,
+
+
+rule quick:
+    input:
+        f"{R}/tables/overview.md",
+        f"{R}/figures/samples.png",
+
+
+rule no_such_target:
+    input:
+        refuse,
+    output:
+        touch("{target}"),
+    wildcard_constraints:
+        target="[A-Za-z0-9_-]+",
