@@ -71,12 +71,15 @@ def setup(settings):
     rng.seed_torch(settings.seed, "weights")
 
 
-def digest(settings):
-    """Which settings a training state belongs to; how often it is saved does not count."""
+def digest(settings, inputs=()):
+    """Which settings and input files (their hashes) a training state belongs to.
+
+    How often it is saved does not count."""
     plain = dataclasses.asdict(settings)
     for name in ("threads", "log_every", "checkpoint_minutes"):
         plain["runtime"].pop(name)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    text = json.dumps([plain, sorted(inputs)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Segment:
@@ -86,7 +89,9 @@ class Segment:
         self.trainer, self.data, self.settings = trainer, data, trainer.settings
         self.output = Path(output)
         self.folder = self.output.parent
-        self.start, self.stop, self.inputs = start, stop, [str(p) for p in inputs]
+        self.start, self.stop = start, stop
+        self.inputs = {str(p): provenance.sha256(p) for p in inputs}
+        self.digest = digest(self.settings, self.inputs.values())
         self.step, self.history, self.status = start, [], "running"
         self.window = []  # metrics of the steps since the last report
         self.collapsed_at = None
@@ -108,13 +113,13 @@ class Segment:
             self._take(checkpoint.load_state(path), path, required=True)
 
     def _take(self, state, path, required=False):
-        if state["settings"] != digest(self.settings):
+        if state["settings"] != self.digest:
             if required:
                 raise ValueError(
-                    f"{path} was trained with other settings; delete the step folders of "
+                    f"{path} was trained with other settings or inputs; delete the step folders of "
                     f"{self.folder} to train the run anew."
                 )
-            print(f"{path} is of other settings and is not used", file=sys.stderr)
+            print(f"{path} is of other settings or inputs and is not used", file=sys.stderr)
             return False
         self.trainer.restore(state["trainer"])
         self.step, self.history = state["step"], json.loads(state["history"])
@@ -127,7 +132,7 @@ class Segment:
             path,
             {
                 "trainer": self.trainer.state(),
-                "settings": digest(self.settings),
+                "settings": self.digest,
                 "step": self.step,
                 "history": json.dumps(self.history),
                 "window": self.window,
@@ -227,7 +232,7 @@ class Segment:
                 name: sum(p.numel() for p in module.parameters())
                 for name, module in self.trainer.modules.items()
             },
-            "inputs": {p: provenance.sha256(p) for p in self.inputs if Path(p).is_file()},
+            "inputs": self.inputs,
             "wall_s": round(time.monotonic() - self.wall, 1),
             "cpu_s": round(time.process_time() - self.cpu, 1),
             **provenance.environment(),

@@ -117,7 +117,7 @@ def test_the_state_of_other_settings_is_refused(scripted):
     with pytest.raises(ValueError) as error:
         other.run("x")
     assert str(error.value) == (
-        f"{other.folder}/state/2.pt was trained with other settings; delete the step folders of "
+        f"{other.folder}/state/2.pt was trained with other settings or inputs; delete the step folders of "
         f"{other.folder} to train the run anew."
     )
     assert not other.output.exists()
@@ -130,7 +130,20 @@ def test_a_latest_state_of_other_settings_is_not_used(scripted, capsys):
     other = scripted(0, 4, changes={"seed": 99}, total=[1] * 4)
     other.run("x")
     assert other.trainer.seen == [0, 1, 2, 3]
-    assert "latest.pt is of other settings and is not used" in capsys.readouterr().err
+    assert "latest.pt is of other settings or inputs and is not used" in capsys.readouterr().err
+
+
+def test_a_latest_state_of_another_tokenizer_is_not_used(scripted, tmp_path, capsys):
+    weights = tmp_path / "weights"
+    weights.write_text("old")
+    old = scripted(0, 4, inputs=[weights])
+    old.step = 3
+    old.save(old.folder / "latest.pt")
+    weights.write_text("new")
+    other = scripted(0, 4, inputs=[weights], total=[1] * 4)
+    other.run("x")
+    assert other.trainer.seen == [0, 1, 2, 3]
+    assert "is of other settings or inputs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("start, stop", [(0, 2), (4, 6)])

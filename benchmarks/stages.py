@@ -1,0 +1,38 @@
+"""What a finished study cost, by stage: python benchmarks/stages.py reproduced/demo
+
+Seconds are those of Snakemake's benchmark files, each of a one-thread job; CPU-seconds are the
+trainings' own, from run.json (the benchmark files of a local study see only the waiting client).
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+STAGES = ("teacher", "features", "tokenizer", "joint", "ar", "metrics")
+
+
+def cost(root, stage):
+    """(jobs, seconds, CPU-seconds of trainings) of the jobs under one folder."""
+    jobs, seconds, cpu = 0, 0.0, 0.0
+    for path in sorted((Path(root) / stage).rglob("benchmark.tsv")):
+        with open(path, encoding="utf-8", newline="") as handle:
+            seconds += sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+        jobs += 1
+        record = path.with_name("run.json")
+        if record.exists():
+            cpu += json.loads(record.read_text(encoding="utf-8")).get("cpu_s", 0.0)
+    return jobs, seconds, cpu
+
+
+def main():
+    root = sys.argv[1]
+    print("| stage | jobs | seconds, summed over jobs | of these CPU-seconds of training |")
+    print("| --- | ---: | ---: | ---: |")
+    for stage in STAGES:
+        jobs, seconds, cpu = cost(root, stage)
+        print(f"| {stage} | {jobs} | {seconds:.0f} | {f'{cpu:.0f}' if cpu else ''} |")
+
+
+if __name__ == "__main__":
+    main()
