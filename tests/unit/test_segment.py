@@ -117,7 +117,8 @@ def test_the_state_of_other_settings_is_refused(scripted):
     with pytest.raises(ValueError) as error:
         other.run("x")
     assert str(error.value) == (
-        f"{other.folder}/state/2.pt was trained with other settings or inputs; delete the step folders of "
+        f"{other.folder}/state/2.pt was trained with other settings or inputs; delete "
+        "the step folders of "
         f"{other.folder} to train the run anew."
     )
     assert not other.output.exists()
