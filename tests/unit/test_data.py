@@ -223,3 +223,17 @@ def test_manifest_digest_without_a_manifest(root):
     (root / "manifest.json").unlink()
     with pytest.raises(ValueError, match="manifest.json does not exist; prepare"):
         manifest_digest(root)
+
+
+def test_kept_images_are_those_of_the_files(root):
+    first, labels, names = load_folder(root, "train", 1, 16)
+    kept = next(root.glob(".decoded-train*"))
+    again = load_folder(root, "train", 1, 16)
+    assert (again[0] == first).all() and (again[1] == labels).all() and again[2] == names
+    changed = root / "train" / names[0]
+    changed.write_bytes((root / "train" / names[1]).read_bytes())
+    assert (load_folder(root, "train", 1, 16)[0][0] == first[1]).all()
+    kept.write_bytes(b"torn")
+    assert (load_folder(root, "train", 1, 16)[0][0] == first[1]).all()
+    changed.unlink()
+    assert len(load_folder(root, "train", 1, 16)[0]) == len(first) - 1

@@ -177,9 +177,14 @@ def test_guidance_runs_without_dropout_and_the_update_with_it(joint):
     values = [guide(trainer, batch, target)[0] for _ in range(2)]
     assert torch.equal(*values)
     calls = []
-    ar.register_forward_hook(lambda m, args, _: calls.append((m.training, args[1].tolist())))
+
+    def note(module, arguments, _):
+        learns = {p.requires_grad for p in module.parameters()}
+        calls.append((module.training, learns, arguments[1].tolist()))
+
+    ar.register_forward_hook(note)
     trainer.step(batch, 3)
-    assert calls == [(False, batch.labels.tolist()), (True, [10] * 8)]
+    assert calls == [(False, {False}, batch.labels.tolist()), (True, {True}, [10] * 8)]
 
 
 @pytest.mark.parametrize("kept", ["tokenizer", "discriminator", "ar"])

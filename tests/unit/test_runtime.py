@@ -131,7 +131,7 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
         part.write_text("half")
         assert path.read_text() == "old" and part.parent == path.parent
         raise RuntimeError
-    assert path.read_text() == "old"
+    assert path.read_text() == "old" and os.listdir(path.parent) == ["a.json"]
     checkpoint.write_json(path, {"b": 1, "a": "τ"})
     assert path.read_text(encoding="utf-8") == '{\n "a": "τ",\n "b": 1\n}\n'
     assert checkpoint.read_json(path) == {"a": "τ", "b": 1}

@@ -44,7 +44,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def environment(folder):
     plain = {k: v for k, v in os.environ.items() if not k.startswith("GEAR_")}
-    return plain | {"PYTHONPATH": str(folder), "PYTHONUNBUFFERED": ""}
+    paths = [str(folder), *filter(None, [plain.get("PYTHONPATH")])]
+    return plain | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": ""}
 
 
 def serve(environment, socket):
