@@ -1,6 +1,7 @@
 """A fresh AR on a frozen tokenizer (stage 2): next-token prediction and alignment.
 
-python -m gear.ar.train --job JSON --name RUN --output DIR --tokenizer DIR --teacher DIR
+python -m gear.ar.train --job JSON --name RUN --output DIR --data MANIFEST --tokenizer DIR
+    --teacher DIR
 """
 
 from pathlib import Path
@@ -94,7 +95,8 @@ def main():
     data = ImageSet(task.settings.data, "train", task.settings.optim.batch, task.settings.seed)
     teacher, tokenizer = load_teacher(task.teacher), load_frozen(task.tokenizer)
     trainer = ARTrainer(task.settings, tokenizer, teacher)
-    inputs = [Path(d) / "weights.safetensors" for d in (task.tokenizer, task.teacher)]
+    weights = [Path(d) / "weights.safetensors" for d in (task.tokenizer, task.teacher)]
+    inputs = [task.data, *weights]
     Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
 
 

@@ -6,7 +6,8 @@ One step, on one tokenizer forward pass:
 2. discriminator: hinge loss on the same reconstructions, detached
 3. AR and projector: L_NTP + lambda L_align^h on the hard indices; nothing reaches the tokenizer
 
-python -m gear.joint.train --job JSON --name RUN --output DIR --teacher DIR [--tokenizer DIR]
+python -m gear.joint.train --job JSON --name RUN --output DIR --data MANIFEST --teacher DIR
+    [--tokenizer DIR]
 """
 
 from pathlib import Path
@@ -77,7 +78,7 @@ def main():
     teacher = load_teacher(task.teacher)
     trainer = JointTrainer(task.settings, teacher, task.tokenizer)
     sources = [d for d in (task.tokenizer, task.teacher) if d]
-    inputs = [Path(d) / "weights.safetensors" for d in sources]
+    inputs = [task.data, *(Path(d) / "weights.safetensors" for d in sources)]
     Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
 
 

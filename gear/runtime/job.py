@@ -14,6 +14,7 @@ class Job:
     stop: int
     name: str
     output: str  # folder of the milestone
+    data: str  # manifest of the images
     tokenizer: str | None  # folder of the tokenizer's checkpoint
     teacher: str | None
 
@@ -24,6 +25,7 @@ def parse(description):
     parser.add_argument("--job", required=True, type=json.loads, help="registry.Study.job")
     parser.add_argument("--name", required=True, help="shown in the progress line")
     parser.add_argument("--output", required=True)
+    parser.add_argument("--data", required=True)
     parser.add_argument("--tokenizer")
     parser.add_argument("--teacher")
     args = parser.parse_args()
@@ -33,6 +35,7 @@ def parse(description):
         stop=args.job["stop"],
         name=args.name,
         output=args.output,
+        data=args.data,
         tokenizer=args.tokenizer,
         teacher=args.teacher,
     )

@@ -1,9 +1,7 @@
 """Tokenizer pretraining (stage 0): L_VQ and the discriminator.
 
-python -m gear.tokenizer.train --job JSON --name RUN --output DIR
+python -m gear.tokenizer.train --job JSON --name RUN --output DIR --data MANIFEST
 """
-
-from pathlib import Path
 
 from gear.analysis.codebook import usage_stats
 from gear.data.memory import ImageSet
@@ -97,8 +95,7 @@ def main():
     setup(task.settings)
     data = ImageSet(task.settings.data, "train", task.settings.optim.batch, task.settings.seed)
     trainer = TokenizerTrainer(task.settings)
-    inputs = [Path(task.settings.data.path) / "manifest.json"]
-    Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
+    Segment(trainer, data, task.output, task.start, task.stop, [task.data]).run(task.name)
 
 
 if __name__ == "__main__":

@@ -23,4 +23,5 @@ rule train_ar:
     shell:
         "python -m gear.start gear.ar.train --job {params.cfg[json]:q} "
         "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
+        "--data {input.data} "
         "--teacher $(dirname {input.teacher}) {params.tokenizer} 2>&1 | tee {log}"

@@ -19,4 +19,5 @@ rule train_tokenizer:
         cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
     shell:
         "python -m gear.start gear.tokenizer.train --job {params.cfg[json]:q} "
-        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) 2>&1 | tee {log}"
+        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
+        "--data {input.data} 2>&1 | tee {log}"
