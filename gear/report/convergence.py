@@ -99,7 +99,12 @@ def _milestone_axis(axes, names):
     axes.xaxis.set_major_locator(FixedLocator(sorted(names)))
     axes.xaxis.set_minor_locator(NullLocator())
     same = all(name == f"{steps // 1000}k" for steps, name in names.items())
-    axes.set_xticklabels([names[s] if same else f"{s}\n({names[s]})" for s in sorted(names)])
+    labels, last = [], 0
+    for step in sorted(names):  # no label where it would run into the one before
+        text = names[step] if same else f"{step}\n({names[step]})"
+        labels.append(text if step > 1.2 * last else "")
+        last = step if labels[-1] else last
+    axes.set_xticklabels(labels)
     axes.set_xlabel("optimizer steps" + ("" if same else " (name of the milestone)"))
 
 
