@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 import yaml
 
 
@@ -120,12 +119,11 @@ def test_rules_are_verbs_and_targets_are_nouns(house):
     assert len(nouns) == len(set(nouns)) == len(tables) + len(figures) + 4
 
 
-@pytest.mark.parametrize("rule", ["train_joint", "make_table"])
-def test_a_settings_class_may_grow_without_a_new_training(house, rule):
+def test_a_settings_class_may_grow_without_a_new_training(house):
     config = house.folder / "gear/config.py"
     kept = config.read_text()
     try:
         replace(config, "    l2: float = 0.0\n", "    l2: float = 0.0\n    new: float = 0.0\n")
-        assert rule not in house.planned("all")
+        assert not [rule for rule in house.planned("all") if rule.startswith("train")]
     finally:
         config.write_text(kept)

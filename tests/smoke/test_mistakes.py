@@ -30,14 +30,14 @@ def test_a_wrong_command_says_what_to_say(house, arguments, sentence):
     "file, old, new, sentence",
     [
         ("runs.yaml", "loss.gan: 0.0}", "loss.gam: 0.0}", "Did you mean 'loss.gan'?"),
-        ("runs.yaml", "loss.gan: 0.0}", "loss.gan: none}", "it must be a float"),
+        ("runs.yaml", "loss.gan: 0.0}", "loss.gan: none}", "it must be a number"),
         ("runs.yaml", "{from: gear-l, ar.size: b}", "{from: gear-m}", "Did you mean 'gear-l'?"),
         ("tables.yaml", "run: gear-l-no-gan@400k", "run: gear-l-nogan@400k", "Did you mean"),
         ("tables.yaml", "run: gear-l-no-gan@400k", "run: gear-l-no-gan@40k", "no step '40k'"),
         ("tables.yaml", 'paper: "w/o L_GAN"', 'paper: "w/o GAN"', "Did you mean 'w/o L_GAN'?"),
         ("studies/smoke.yaml", "components,", "component,", "Did you mean 'components'?"),
         ("studies/smoke.yaml", "together: true", "togethr: true", "Did you mean 'together'?"),
-        ("studies/smoke.yaml", "batch: 8, lr_tok", "batch: '8', lr_tok", "must be a int"),
+        ("studies/smoke.yaml", "batch: 8, lr_tok", "batch: '8', lr_tok", "must be a whole number"),
     ],
 )
 def test_a_wrong_line_in_config_is_named_before_any_job(edited, file, old, new, sentence):
