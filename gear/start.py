@@ -31,7 +31,9 @@ class Warm:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def stop(self):
-        self.process.communicate()
+        """End it, which may still be importing; no job needs it any more."""
+        self.process.kill()
+        self.process.wait()
         self.folder.cleanup()
 
 

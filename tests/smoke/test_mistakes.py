@@ -50,11 +50,12 @@ def test_a_wrong_line_in_config_is_named_before_any_job(edited, file, old, new, 
 
 
 def test_a_half_written_result_is_named_and_made_again(house):
-    path = house.folder / "results/smoke/metrics/joint/gear-l/400k/plain.json"
+    name = "metrics/joint/gear-l/400k/plain.json"
+    path = house.folder / "results/smoke" / name
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
     status, text = house.snakemake("components", "--forcerun", "make_table")
-    assert status != 0 and str(path.relative_to(house.folder)) in text
+    assert status != 0 and name in text and "no JSON" in text
     assert "Traceback" not in text
     path.unlink()
     status, text = house.snakemake("components")
@@ -70,7 +71,7 @@ def broken_data(house, spoil):
     try:
         spoil(data / "digits-smoke")
         target = "elsewhere/smoke/tokenizer/vq/400k/weights.safetensors"
-        return house.snakemake("--", target, results="elsewhere")
+        return house.snakemake(target, results="elsewhere")
     finally:
         shutil.rmtree(data)
         kept.rename(data)
