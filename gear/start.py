@@ -24,11 +24,14 @@ class Warm:
     """The warm process as its parent sees it. It ends with its parent, however that ends."""
 
     def start(self):
-        """Start it; jobs find it by the variable GEAR_WARM, and do without while it imports."""
+        """Start it; jobs find it by the variable GEAR_WARM, and do without while it imports.
+
+        Its numerical libraries take one thread, as in a job of its own: the bits depend on it."""
         self.folder = tempfile.TemporaryDirectory(prefix="gear-")
         os.environ["GEAR_WARM"] = f"{self.folder.name}/socket"
         command = [sys.executable, "-m", "gear.start", "--serve", os.environ["GEAR_WARM"]]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one)
 
     def stop(self):
         """End it, which may still be importing; no job needs it any more."""
