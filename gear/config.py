@@ -20,21 +20,23 @@ class Data:
     resolution: int = 256  # pixels, height = width
     channels: int = 3
     classes: int = 1000
-    crop: str = "random"  # random | none: none takes the files as they are
+    crop: str = "random"  # random | none: none takes small files as they are, all in memory
     flip: bool = True  # mirror half of the training images
+    interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
 
 
 @dataclass(frozen=True)
 class Tokenizer:
     quantizer: str = "vq"  # vq | lfq | ibq
+    network: str = "vqgan"  # vqgan | magvit2: VQ-16 and IBQ-16 have the first, LFQ-16 the second
     codebook_size: int = 16384  # K
     code_dim: int = 8  # 8 (VQ-16), 14 (LFQ-16), 256 (IBQ-16)
     channels: int = 128
     multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # one level each; downsampling 2^(levels-1)
-    encoder_blocks: int = 2  # residual blocks per level
+    encoder_blocks: int = 2  # residual blocks per level (magvit2: and in the middle)
     decoder_blocks: int = 3
     z_channels: int = 256
-    attention: bool = True  # at the coarsest level
+    attention: bool = True  # at the coarsest level (magvit2 has none)
     groups: int = 32  # of GroupNorm
 
 
@@ -57,7 +59,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class AR:
-    size: str = "l"  # b | l | xl: the study says what that means in layers, width and heads
+    size: str = "l"  # s | b | l | xl | ...: the study says what that is in layers, width, heads
     layers: int = 24
     dim: int = 1024
     heads: int = 16
@@ -106,6 +108,8 @@ class Optim:
 @dataclass(frozen=True)
 class Runtime:
     threads: int = 0  # CPU threads of a process; 0: what torch takes
+    workers: int = 8  # processes that decode images for it, where data.crop is random; 0: itself
+    micro_batch: int = 0  # images of a process held at once; 0: its whole share of the batch
     precision: str = "bf16"  # bf16 | fp32
     log_every: int = 50  # optimizer steps between two lines of metrics
     checkpoint_minutes: float = 30.0
@@ -127,7 +131,9 @@ class Settings:
 
 CHOICES = {
     "data.crop": ("random", "none"),
+    "data.interpolation": ("bicubic", "bilinear"),
     "tokenizer.quantizer": ("vq", "lfq", "ibq"),
+    "tokenizer.network": ("vqgan", "magvit2"),
     "ar.prefix_rope": ("identity", "zero"),
     "joint.readout": ("soft", "straight_through"),
     "joint.tokenizer_losses": ("align", "ntp"),

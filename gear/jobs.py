@@ -30,10 +30,30 @@ def training(study, name, step):
     return line({"settings": difference(run.settings), "start": start, "stop": run.steps[step]})
 
 
+def public(study, quantizer):
+    """The import of public weights that a tokenizer starts from."""
+    settings = difference(study.network(quantizer))
+    wanted = ("tokenizer.", "data.channels", "data.resolution", "loss.disc_")
+    settings = {k: v for k, v in settings.items() if k.startswith(wanted)}
+    return line({"quantizer": quantizer, "settings": settings, **study.spec["public"][quantizer]})
+
+
+def teachers_by_kind(study):
+    """{'standin': names of the teachers that are trained, 'pretrained': that are imported}."""
+    found = {"standin": [], "pretrained": []}
+    for name, spec in study.spec["teachers"].items():
+        found[spec["kind"]].append(name)
+    return found
+
+
 def teacher(study, name):
-    """The teacher that a study trains or imports."""
+    """The teacher that a study trains or imports. A pretrained one is set up for a run's resolution
+    when the run loads it, so that its import needs no settings."""
+    spec = study.spec["teachers"][name]
+    if spec["kind"] == "pretrained":
+        return line({"spec": spec})
     settings = difference(_any(study), "data", "tokenizer", "runtime")
-    return line({"settings": settings, "spec": study.spec["teachers"][name]})
+    return line({"settings": settings, "spec": spec})
 
 
 def features(study):

@@ -30,6 +30,7 @@ class Run:
     tokenizer: str | None  # run@step it starts from (joint) or freezes (ar)
     published: bool
     base: str  # the registry line that it is a seed of
+    from_public: bool = True  # may a tokenizer start from public weights (not if it says `none`)
 
     def previous(self, step):
         """The milestone before `step`, or None at the first."""
@@ -88,6 +89,8 @@ class Study:
         self.root = f"{results}/{name}"
         self.spec = read_yaml(folder / "studies" / f"{name}.yaml")
         self._check_schema("study", self.spec, f"studies/{name}.yaml")
+        for quantizer in self.spec.get("public", {}):
+            self._of_study("quantizers", quantizer, f"studies/{name}.yaml, public")
         self.runs = self._expand(read_yaml(folder / "runs.yaml"))
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
@@ -252,6 +255,7 @@ class Study:
             tokenizer=tokenizer,
             published=line.get("published", True),
             base=name,
+            from_public=line.get("tokenizer") != "none",
         )
 
     def _of_study(self, kind, name, where):
@@ -380,7 +384,26 @@ class Study:
         """The data settings of the study, which only a run's resolution may differ from."""
         return next(iter(self.runs.values())).settings.data
 
+    def network(self, quantizer):
+        """Settings of the study's tokenizer of that kind, without any run's changes."""
+        where = f"studies/{self.name}.yaml"
+        stages = self.spec.get("stages") or {}
+        flat = {"tokenizer.quantizer": quantizer}
+        flat |= config.check(self.spec["settings"] or {}, where)
+        flat |= config.check(stages.get("tokenizer") or {}, where)
+        flat |= config.check(self._of_study("quantizers", quantizer, where), where)
+        return config.build(flat, where)
+
     def initial(self, name):
-        """Folder of the checkpoint whose tokenizer a run starts from or freezes, or None."""
-        reference = self.runs[name].tokenizer
-        return self.path(*self._split(reference, name)) if reference else None
+        """Folder of the checkpoint whose tokenizer a run starts from or freezes, or None.
+
+        A run of the tokenizer stage starts from its quantizer's public weights, if the study
+        names some."""
+        run = self.runs[name]
+        if run.tokenizer:
+            return self.path(*self._split(run.tokenizer, name))
+        quantizer = run.settings.tokenizer.quantizer
+        public = run.stage == "tokenizer" and run.from_public
+        if public and quantizer in self.spec.get("public", {}):
+            return f"{self.root}/public/{quantizer}"
+        return None

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 
 from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
-from gear.alignment.teachers.standin import load_teacher
+from gear.alignment.teachers.load import load_teacher
 from gear.ar.transformer import Transformer
-from gear.data.memory import ImageSet
+from gear.data.sets import training_set
 from gear.runtime import job, optim, rng
 from gear.runtime.loop import Segment, Trainer, setup
-from gear.tokenizer.load import load_frozen, settings_of
+from gear.tokenizer.load import check_tokenizer, load_frozen
 
 
 class ARUpdate:
@@ -26,14 +26,15 @@ class ARUpdate:
 
     def __init__(self, trainer, teacher, downsampling):
         settings = trainer.settings
-        self.settings, self.teacher = settings, teacher
+        self.settings, self.trainer = settings, trainer
         side = settings.data.resolution // downsampling
         rng.seed_torch(settings.seed, "ar")
         self.ar = Transformer(
             settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side
+        ).to(trainer.device)
+        self.projector = projector(settings.ar.dim, settings.align.projector_dim, teacher.width).to(
+            trainer.device
         )
-        width = teacher.std.numel()
-        self.projector = projector(settings.ar.dim, settings.align.projector_dim, width)
         trainer.modules |= {"ar": self.ar, "projector": self.projector}
         self.average = trainer.averages["ar"] = optim.EMA(
             self.ar, settings.optim.ema, settings.optim.ema_warmup
@@ -46,7 +47,7 @@ class ARUpdate:
     def dropped_labels(self, batch):
         """Labels with the null class in place of a tenth, drawn at (seed, epoch, image)."""
         drawn = rng.uniform((self.settings.seed, "label drop", batch.epoch), batch.indices)
-        dropped = torch.from_numpy(drawn < self.settings.ar.label_dropout)
+        dropped = torch.from_numpy(drawn < self.settings.ar.label_dropout).to(batch.labels.device)
         return torch.where(dropped, self.ar.null, batch.labels)
 
     def losses(self, indices_BN, labels_B, target_BNF):
@@ -56,44 +57,45 @@ class ARUpdate:
         ntp = F.cross_entropy(logits.flatten(0, 1).float(), indices_BN.flatten())
         return ntp, alignment_loss(self.projector(tap), target_BNF)
 
-    def update(self, indices_BN, batch, target_BNF, number):
-        """One update of AR and projector; nothing reaches the tokenizer that made the indices."""
-        o = self.settings.optim
+    def update(self, indices, parts, targets, number):
+        """One update of AR and projector on micro-batches: for each part its indices (B, N) and its
+        target (B, N, F). Nothing reaches the tokenizer that made the indices."""
+        o, seen = self.settings.optim, []
+
+        def losses():
+            for part, indices_BN, target_BNF in zip(parts, indices, targets, strict=True):
+                with self.trainer.autocast():
+                    ntp, align = self.losses(indices_BN, self.dropped_labels(part), target_BNF)
+                seen.append({"ntp": ntp.detach(), "align_ar": align.detach()})
+                yield ntp + self.settings.align.weight * align
+
         self.ar.train()
-        ntp, align = self.losses(indices_BN, self.dropped_labels(batch), target_BNF)
         lr = o.lr_ar * optim.warmup_factor(number, o.warmup)
-        norm = optim.update(ntp + self.settings.align.weight * align, self.optimizer, lr, o.clip)
+        norm = optim.update(losses(), len(parts), self.optimizer, lr, o.clip)
         self.average.update(self.ar, number)
-        return {"ntp": ntp, "align_ar": align, "grad_ar": norm}
+        return {**optim.mean_of(seen), "grad_ar": norm}
 
 
 class ARTrainer(Trainer):
     def __init__(self, settings, tokenizer, teacher):
         super().__init__(settings)
-        self.tokenizer, self.teacher = tokenizer, teacher
+        self.tokenizer, self.teacher = tokenizer.to(self.device), teacher.to(self.device)
         self.ar_update = ARUpdate(self, teacher, tokenizer.downsampling)
 
     def step(self, batch, number):
-        indices = self.tokenizer.tokens(batch.images)
-        return self.ar_update.update(indices, batch, self.teacher(batch.images), number)
-
-
-def check_tokenizer(settings, folder):
-    """ValueError unless the checkpoint's tokenizer is the one that these settings name."""
-    found = settings_of(folder)
-    if (found.tokenizer, found.data.channels) != (settings.tokenizer, settings.data.channels):
-        raise ValueError(
-            f"{folder} holds another tokenizer than this run's settings name; train it anew "
-            "(delete its folder) or change the run's `tokenizer`."
-        )
+        parts = self.parts(batch)
+        with self.autocast():
+            indices = [self.tokenizer.tokens(part.images) for part in parts]
+            targets = [self.teacher(part.images) for part in parts]
+        return self.ar_update.update(indices, parts, targets, number)
 
 
 def main():
     task = job.parse("Train an AR on a frozen tokenizer from one milestone to the next.")
     setup(task.settings)
     check_tokenizer(task.settings, task.tokenizer)
-    data = ImageSet(task.settings.data, "train", task.settings.optim.batch, task.settings.seed)
-    teacher, tokenizer = load_teacher(task.teacher), load_frozen(task.tokenizer)
+    data = training_set(task.settings, task.data)
+    teacher, tokenizer = load_teacher(task.teacher, task.settings.data), load_frozen(task.tokenizer)
     trainer = ARTrainer(task.settings, tokenizer, teacher)
     weights = [Path(d) / "weights.safetensors" for d in (task.tokenizer, task.teacher)]
     inputs = [task.data, *weights]

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from gear.data.digits import folder_digest
-from gear.runtime.checkpoint import aside
+from gear.data.transforms import MODES, open_image, pixels
 
 if TYPE_CHECKING:
     import torch
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
-MODES = {1: "L", 3: "RGB"}
 
 
 def load_folder(
@@ -68,6 +66,8 @@ def _still_good(kept: Path, paths: list[Path], shape: tuple) -> np.ndarray | Non
 
 def _keep(kept: Path, images: np.ndarray) -> None:
     """Write the decoded images for the next job; without them it only takes longer."""
+    from gear.runtime.checkpoint import aside
+
     try:
         with aside(kept) as part, open(part, "wb") as handle:
             np.save(handle, images)
@@ -99,20 +99,14 @@ def class_folders(folder: Path, classes: int | None) -> list[Path]:
 
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
     """(size, size, channels) uint8."""
-    try:
-        with Image.open(path) as file:
-            image = file.convert(MODES[channels])
-    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
-        ) from error
+    image = open_image(path, channels)
     if image.size != (size, size):
         width, height = image.size
         raise ValueError(
             f"{path} has {width} x {height} pixels, but {size} x {size} are asked for; "
             f"set size to {min(image.size)} or prepare the data with {size} pixels a side."
         )
-    return np.asarray(image).reshape(size, size, channels)
+    return pixels(image)
 
 
 def manifest_digest(root: str | Path) -> str:

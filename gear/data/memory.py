@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gear.data.folder import load_folder
-from gear.runtime import rng
+from gear.data.order import Order
 
 
 class Batch(NamedTuple):
@@ -14,6 +14,16 @@ class Batch(NamedTuple):
     labels: torch.Tensor  # (B,) int64
     indices: np.ndarray  # (B,) which images of the set these are
     epoch: int
+
+    def parts(self, size, device):
+        """Micro-batches of `size` images (0: all in one), on a device."""
+        size = size or len(self.images)
+        images = self.images.to(device, non_blocking=True).split(size)
+        labels = self.labels.to(device, non_blocking=True).split(size)
+        places = range(0, len(self.indices), size)
+        indices = [self.indices[i : i + size] for i in places]
+        triples = zip(images, labels, indices, strict=True)
+        return [Batch(*triple, self.epoch) for triple in triples]
 
 
 def to_float(images_uint8):
@@ -27,31 +37,37 @@ def to_uint8(images):
 
 
 class ImageSet:
-    """Training images; the order is a function of (seed, epoch), a flip of (seed, epoch, image)."""
+    """Training images; the order is a function of (seed, epoch), a flip of (seed, epoch, image).
 
-    def __init__(self, data, split, batch, seed):
-        """data: config.Data; split: train | val. ValueError where the folder does not fit it."""
-        self.images, self.labels, _ = load_folder(
+    Its interface is that of gear.data.stream.StreamSet; gear/data/sets.py chooses between them."""
+
+    def __init__(self, data, split, batch, seed, share=slice(None)):
+        """data: config.Data; split: train | val; share: the part of each batch that this process
+        takes. ValueError where the folder does not fit the settings."""
+        self.images, self.labels, self.names = load_folder(
             data.path, split, data.channels, data.resolution, classes=data.classes
         )
-        if batch > len(self.images):
-            raise ValueError(
-                f"optim.batch is {batch}, but {data.path}/{split} holds {len(self.images)} images; "
-                "lower optim.batch or add images."
-            )
-        self.flip, self.size, self.seed = data.flip, batch, seed
-        self.per_epoch = len(self.images) // batch
-        self._epoch, self._order = -1, None
+        self.order = Order(len(self.images), batch, seed, f"{data.path}/{split}")
+        self.flip, self.share = data.flip, share
+
+    def __len__(self):
+        return len(self.images)
 
     def batch(self, step):
         """The Batch of optimizer step `step`, from 0."""
-        epoch, position = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._order = rng.permutation((self.seed, "order", epoch), len(self.images))
-            self._epoch = epoch
-        chosen = self._order[position * self.size : (position + 1) * self.size]
+        epoch, chosen = self.order.chosen(step)
+        chosen = chosen[self.share]
         images = to_float(self.images[torch.from_numpy(chosen)])
         if self.flip:
-            mirrored = rng.uniform((self.seed, "flip", epoch), chosen) < 0.5
+            mirrored = self.order.mirrored(epoch, chosen) < 0.5
             images[mirrored] = images[mirrored].flip(-1)
         return Batch(images, self.labels[torch.from_numpy(chosen)], chosen, epoch)
+
+    def take(self, chosen):
+        """uint8 (n, C, H, W) of the images with these numbers, as validation sees them."""
+        return self.images[torch.as_tensor(chosen)]
+
+    def pieces(self, size):
+        """(uint8 images (n, C, H, W), names `class/file`) of all images in order, `size` a time."""
+        for i in range(0, len(self), size):
+            yield self.images[i : i + size], self.names[i : i + size]

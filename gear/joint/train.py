@@ -13,20 +13,23 @@ python -m gear.joint.train --job JSON --name RUN --output DIR --data MANIFEST --
 from pathlib import Path
 
 from gear.alignment.loss import alignment_loss
-from gear.alignment.teachers.standin import load_teacher
-from gear.analysis.codebook import soft_assignment_stats
-from gear.ar.train import ARUpdate, check_tokenizer
-from gear.data.memory import ImageSet
+from gear.alignment.teachers.load import load_teacher
+from gear.analysis.codebook import SoftAssignment
+from gear.ar.train import ARUpdate
+from gear.data.sets import training_set
 from gear.joint import readout
 from gear.runtime import job, optim
 from gear.runtime.loop import Segment, setup
+from gear.tokenizer.load import check_tokenizer
 from gear.tokenizer.train import TokenizerTrainer
 
 
 class JointTrainer(TokenizerTrainer):
+    discriminator_may_be_new = False
+
     def __init__(self, settings, teacher, initial=None):
         super().__init__(settings, initial)
-        self.teacher = teacher
+        self.teacher = teacher.to(self.device)
         self.ar_update = ARUpdate(self, teacher, self.tokenizer.downsampling)
 
     def guidance(self, quantized, batch, target_BNF):
@@ -55,18 +58,23 @@ class JointTrainer(TokenizerTrainer):
         return loss, metrics
 
     def step(self, batch, number):
-        target = self.teacher(batch.images)
+        parts = self.parts(batch)
+        with self.autocast():
+            targets = [self.teacher(part.images) for part in parts]
+        reports = (number + 1) % self.settings.runtime.log_every == 0
+        sharpness = SoftAssignment(self.settings.joint.temperature)
+
+        def guide(place, quantized):
+            if reports:
+                sharpness.add(quantized.scores_BNK.detach().flatten(0, 1))
+            return self.guidance(quantized, parts[place], targets[place])
+
         with optim.frozen(self.ar_update.ar, self.ar_update.projector):
-            recon, quantized, metrics = self.update_tokenizer(
-                batch, number, lambda q: self.guidance(q, batch, target)
-            )
-        metrics |= self.update_discriminator(batch.images, recon, number)
-        metrics |= self.ar_update.update(quantized.indices_BN, batch, target, number)
+            recon, indices, metrics = self.update_tokenizer(parts, number, guide)
+        metrics |= self.update_discriminator(parts, recon, number)
+        metrics |= self.ar_update.update(indices, parts, targets, number)
         self.average.update(self.tokenizer, number)
-        if (number + 1) % self.settings.runtime.log_every == 0:
-            scores = quantized.scores_BNK.flatten(0, 1)
-            metrics |= soft_assignment_stats(scores, self.settings.joint.temperature)
-        return metrics
+        return metrics | sharpness.means() if reports else metrics
 
 
 def main():
@@ -74,8 +82,8 @@ def main():
     setup(task.settings)
     if task.tokenizer:
         check_tokenizer(task.settings, task.tokenizer)
-    data = ImageSet(task.settings.data, "train", task.settings.optim.batch, task.settings.seed)
-    teacher = load_teacher(task.teacher)
+    data = training_set(task.settings, task.data)
+    teacher = load_teacher(task.teacher, task.settings.data)
     trainer = JointTrainer(task.settings, teacher, task.tokenizer)
     sources = [d for d in (task.tokenizer, task.teacher) if d]
     inputs = [task.data, *(Path(d) / "weights.safetensors" for d in sources)]

@@ -3,7 +3,7 @@
 Small studies use it, where starting a process costs more than the work.
 
 python -m gear.metrics.evaluate --job JSON --checkpoint DIR --tokenizer DIR --features DIR
-    --samples DIR --metrics DIR [--teacher DIR]
+    --samples DIR --metrics DIR [--teacher DIR] [--data MANIFEST]
 """
 
 import argparse
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from gear import config
-from gear.alignment.teachers.standin import load_teacher
-from gear.data.memory import ImageSet, to_uint8
+from gear.alignment.teachers.load import load_teacher
+from gear.data.memory import to_uint8
+from gear.data.sets import validation_set
 from gear.metrics import validate
 from gear.metrics.score import Scorer
 from gear.runtime import checkpoint
@@ -34,8 +35,8 @@ def last_axis(images):
 @torch.no_grad()
 def pictures(data, classes, tokenizer, ar=None):
     """Arrays for the image figures: balanced samples by class, originals, reconstructions."""
-    chosen = np.linspace(0, len(data.images) - 1, ORIGINALS).round().astype(np.int64)
-    originals = data.images[torch.from_numpy(chosen)]
+    chosen = np.linspace(0, len(data) - 1, ORIGINALS).round().astype(np.int64)
+    originals = data.take(chosen)
     recon, _, _ = validate.reconstruct(tokenizer, originals)
     found = {
         "originals": last_axis(originals),
@@ -57,7 +58,7 @@ def evaluate(job, args):
     settings = config.build(job["settings"])
     setup(settings)
     scorer = Scorer(job["generation"], args.features)
-    data = ImageSet(settings.data, "val", 1, 0)
+    data = validation_set(settings, args.data)
     classes = settings.data.classes
     records = [checkpoint.read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
     diverged = any(record["status"] == "diverged" for record in records)
@@ -71,7 +72,7 @@ def evaluate(job, args):
     if diverged:
         found = validate.nothing(job["validation"])
     else:
-        teacher = load_teacher(args.teacher) if args.teacher else None
+        teacher = load_teacher(args.teacher, settings.data) if args.teacher else None
         found = validate.validate(
             args.checkpoint,
             tokenizer,
@@ -91,6 +92,7 @@ def main():
     for name in ("checkpoint", "tokenizer", "features", "samples", "metrics"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--teacher", help="given for checkpoints that hold an AR")
+    parser.add_argument("--data", help="manifest of the images, where data.crop is random")
     args = parser.parse_args()
     evaluate(args.job, args)
 

@@ -4,7 +4,8 @@
   they hold more than the class
 - spatial features: the first 7 channels of the second convolution, as sFID takes them
 
-python -m gear.metrics.standin --job JSON --output DIR   writes the network and the reference batch
+python -m gear.metrics.standin --job JSON --output DIR [--data MANIFEST]
+    writes the network and the reference batch
 """
 
 import argparse
@@ -17,7 +18,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear import config
-from gear.data.memory import ImageSet, to_float
+from gear.data.memory import to_float
+from gear.data.sets import image_set, validation_set
 from gear.metrics.protocol import Features
 from gear.runtime import checkpoint
 from gear.runtime.loop import setup
@@ -61,6 +63,12 @@ def extract(network, images_uint8, batch=256):
     return Features(*(np.concatenate(p).astype(np.float32) for p in parts))
 
 
+def extract_all(network, data, batch=256):
+    """Features of all images of a data set, in its order."""
+    parts = [vars(extract(network, images)) for images, _ in data.pieces(batch)]
+    return Features(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
 def load_network(folder):
     """The frozen network that `train` wrote."""
     record = checkpoint.read_json(f"{folder}/run.json")
@@ -81,15 +89,17 @@ def load_reference(folder):
         ) from None
 
 
-def train(settings, spec, output):
-    """Train for spec['steps']; write weights, reference.npz, run.json with validation accuracy."""
+def train(settings, spec, output, manifest=None):
+    """Train for spec['steps']; write weights, reference.npz, run.json with validation accuracy.
+
+    manifest: of the images, where data.crop is random."""
     if spec["kind"] != "standin":
         raise ValueError(
             f"this version cannot load the pretrained feature network '{spec['label']}'; choose a "
             "study whose feature network is a stand-in, such as demo."
         )
     setup(settings)
-    data = ImageSet(settings.data, "train", spec["batch"], spec["seed"])
+    data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
     shape = {
         "channels": settings.data.channels,
         "resolution": settings.data.resolution,
@@ -111,10 +121,10 @@ def train(settings, spec, output):
         if (step + 1) % 50 == 0 or step + 1 == spec["steps"]:
             progress.report(step + 1, {"loss": loss.item()})
     network.eval()
-    validation = ImageSet(settings.data, "val", 1, 0)
-    found = extract(network, validation.images).probs_NC.argmax(-1)
+    validation = validation_set(settings, manifest)
+    found = extract_all(network, validation).probs_NC.argmax(-1)
     accuracy = float((found == validation.labels.numpy()).mean())
-    reference = extract(network, data.images)
+    reference = extract_all(network, data)
     checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
     with checkpoint.aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:
         np.savez(
@@ -134,8 +144,9 @@ def main():
     parser = argparse.ArgumentParser(description="Train the stand-in feature network.")
     parser.add_argument("--job", required=True, type=json.loads)
     parser.add_argument("--output", required=True)
+    parser.add_argument("--data", help="manifest of the images")
     args = parser.parse_args()
-    train(config.build(args.job["settings"]), args.job["spec"], args.output)
+    train(config.build(args.job["settings"]), args.job["spec"], args.output, args.data)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,14 @@ import os
 import socket
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+UMASK = os.umask(0)  # reading it is setting it
+os.umask(UMASK)
 
 
 @contextmanager
@@ -25,6 +29,8 @@ def aside(path):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(0o666 & ~UMASK)  # safetensors makes files that others cannot read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,18 +68,31 @@ def save_weights(path, modules):
         save_file(tensors, part)
 
 
-def load_weights(path, prefix, module):
-    """Load `prefix`.* of a safetensors file into `module`, strictly, or raise ValueError."""
+@contextmanager
+def _opened(path):
+    """A safetensors file. ValueError where it is missing or torn."""
     try:
         with safe_open(path, framework="pt") as file:
-            keys = [k for k in file.keys() if k.startswith(prefix + ".")]
-            state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
+            yield file
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; make it with Snakemake or pull it.") from None
     except Exception as error:
         raise ValueError(
             f"{path} is no complete safetensors file ({error}); remove its folder and run again."
         ) from None
+
+
+def holds(path, prefix):
+    """Whether a safetensors file has weights `prefix`.*"""
+    with _opened(path) as file:
+        return any(k.startswith(prefix + ".") for k in file.keys())
+
+
+def load_weights(path, prefix, module):
+    """Load `prefix`.* of a safetensors file into `module`, strictly, or raise ValueError."""
+    with _opened(path) as file:
+        keys = [k for k in file.keys() if k.startswith(prefix + ".")]
+        state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
     want = module.state_dict()
     wrong = sorted(set(state) ^ set(want))
     wrong += [k for k in state if k in want and state[k].shape != want[k].shape]
@@ -87,18 +106,31 @@ def load_weights(path, prefix, module):
 
 
 def save_state(path, state):
+    """A training state, written aside. The zip that torch writes has a checksum for each part."""
     with aside(path) as part:
-        torch.save(state, part)
+        write_state(part, state)
+
+
+def write_state(path, state):
+    """To a path that is not the final one: the bytes are on the disk before it gets its name."""
+    with open(path, "wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def load_state(path):
-    """A training state. ValueError where the file is missing, torn or not ours."""
+    """A training state. ValueError where the file is missing, torn, damaged or not ours."""
     if not Path(path).exists():
         raise ValueError(
             f"the training state {path} is missing, so the run cannot go on from there; pull it, "
             f"or delete the step folders of {Path(path).parent.parent} to train it from the start."
         )
     try:
+        with ZipFile(path) as file:
+            damaged = file.testzip()
+        if damaged:
+            raise BadZipFile(f"wrong checksum of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} cannot be read ({error}); delete it and run again.") from None

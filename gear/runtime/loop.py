@@ -1,27 +1,31 @@
 """The training loop under all trainers: one job trains one run from one milestone to the next.
 
 Resumed equals uninterrupted: the batch of a step, its dropout and its label drop are functions of
-(seed, step), and the state holds everything else.
+(seed, step), and the state holds everything else. Under torchrun every process has its share of
+each batch; rank 0 alone writes.
 """
 
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import math
+import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from gear import config
-from gear.runtime import checkpoint, provenance, rng
+from gear.runtime import checkpoint, distributed, provenance, rng
 from gear.runtime.progress import Progress
+from gear.runtime.state import States, identity
 
 COLLAPSED = 0.2  # codebook usage below which a window counts as collapsed
+GRACE = 300  # seconds before the end of the job's time at which the state is saved
 
 
 class Trainer:
@@ -29,9 +33,19 @@ class Trainer:
 
     def __init__(self, settings):
         self.settings = settings
+        self.device = distributed.device()
         self.modules = {}  # name -> module, trained
         self.averages = {}  # name -> EMA of modules[name]
         self.optimizers = {}
+
+    def autocast(self):
+        """What forward passes run in: bfloat16 where the run's precision says so."""
+        low = self.settings.runtime.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+    def parts(self, batch):
+        """The micro-batches of this process's share of a Batch, on its device."""
+        return batch.parts(self.settings.runtime.micro_batch, self.device)
 
     def step(self, batch, number):
         """One optimizer step on a Batch, `number` from 0. Returns {metric: 0-d tensor}."""
@@ -50,6 +64,11 @@ class Trainer:
             "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
         }
 
+    def agree(self):
+        """Every process starts from the weights of rank 0, and so do the averages."""
+        for module in (*self.modules.values(), *(a.module for a in self.averages.values())):
+            distributed.agree(module.state_dict().values())
+
     def restore(self, state):
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -60,26 +79,16 @@ class Trainer:
 
 
 def setup(settings):
-    """Threads and determinism of this process, before any tensor is made.
+    """Threads, determinism and group of this process, before any tensor is made.
 
     On the CPU torch's operations here are deterministic as they are; the switch would only load
     the compiler, 6 s a process."""
+    distributed.start()
     if settings.runtime.threads:
         torch.set_num_threads(settings.runtime.threads)
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
     rng.seed_torch(settings.seed, "weights")
-
-
-def digest(settings, inputs=()):
-    """Which settings and input files (their hashes) a training state belongs to.
-
-    How often it is saved does not count."""
-    plain = dataclasses.asdict(settings)
-    for name in ("threads", "log_every", "checkpoint_minutes"):
-        plain["runtime"].pop(name)
-    text = json.dumps([plain, sorted(inputs)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Segment:
@@ -91,7 +100,9 @@ class Segment:
         self.folder = self.output.parent
         self.start, self.stop = start, stop
         self.inputs = {str(p): provenance.sha256(p) for p in inputs}
-        self.digest = digest(self.settings, self.inputs.values())
+        self.identity = identity(self.settings, self.inputs.values())
+        self.states = States(self.folder)
+        self.writes = distributed.rank() == 0
         self.step, self.history, self.status = start, [], "running"
         self.window = []  # metrics of the steps since the last report
         self.collapsed_at = None
@@ -101,93 +112,106 @@ class Segment:
     # ---- state -----------------------------------------------------------------------------
 
     def resume(self):
-        """Take up the run's latest state, or the previous milestone's, or start anew."""
-        latest = self.folder / "latest.pt"
-        if latest.exists():
-            state = checkpoint.load_state(latest)
-            if self.start <= state["step"] <= self.stop and self._take(state, latest):
-                print(f"goes on from {latest} at step {self.step}", file=sys.stderr)
-                return
-        if self.start:
-            path = self.folder / "state" / f"{self.start}.pt"
-            self._take(checkpoint.load_state(path), path, required=True)
-
-    def _take(self, state, path, required=False):
-        if state["settings"] != self.digest:
-            if required:
-                raise ValueError(
-                    f"{path} was trained with other settings or inputs; delete the step folders of "
-                    f"{self.folder} to train the run anew."
-                )
-            print(f"{path} is of other settings or inputs and is not used", file=sys.stderr)
-            return False
+        """Take up the run's newest state, or the previous milestone's, or start anew."""
+        state, path = self.states.newest(self.identity, self.start, self.stop)
+        if state is None:
+            self.trainer.agree()
+            return
         self.trainer.restore(state["trainer"])
         self.step, self.history = state["step"], json.loads(state["history"])
-        self.window = state.get("window", [])
+        self.window = state["window"]
         self.status, self.collapsed_at = state["status"], state["collapsed_at"]
-        return True
+        if self.writes and path != self.states.milestone(self.start):
+            print(f"goes on from {path} at step {self.step}", file=sys.stderr)
 
-    def save(self, path):
-        checkpoint.save_state(
-            path,
-            {
-                "trainer": self.trainer.state(),
-                "settings": self.digest,
-                "step": self.step,
-                "history": json.dumps(self.history),
-                "window": self.window,
-                "status": self.status,
-                "collapsed_at": self.collapsed_at,
-            },
-        )
+    def state(self):
+        return {
+            "trainer": self.trainer.state(),
+            "identity": json.dumps(self.identity),
+            "step": self.step,
+            "history": json.dumps(self.history),
+            "window": self.window,
+            "status": self.status,
+            "collapsed_at": self.collapsed_at,
+        }
 
     # ---- training --------------------------------------------------------------------------
 
     def run(self, name):
         """Train to `stop` and write the milestone. Raises SystemExit(143) after SIGTERM."""
-        previous = signal.signal(signal.SIGTERM, self._interrupt)
+        signals = (signal.SIGTERM, signal.SIGINT)
+        previous = [signal.signal(number, self._interrupt) for number in signals]
         try:
-            with checkpoint.run_lock(self.folder):
+            with checkpoint.run_lock(self.folder) if self.writes else nullcontext():
                 self.resume()
                 if self.status != "diverged":
                     self._train(name)
                 self.finish()
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in zip(signals, previous, strict=True):
+                signal.signal(number, handler)
 
     def _interrupt(self, *_):
         self.interrupted = True
 
     def _train(self, name):
         runtime = self.settings.runtime
-        saved = time.monotonic()
+        self.saved = time.monotonic()
         progress = Progress(
-            name, self.step, self.stop, self.settings.optim.batch, self.folder / "metrics.jsonl"
+            name,
+            self.step,
+            self.stop,
+            self.settings.optim.batch,
+            self.folder / "metrics.jsonl" if self.writes else None,
         )
         self.status = "running"
         while self.step < self.stop and self.status == "running":
-            rng.seed_torch(self.settings.seed, "dropout", self.step)
+            rng.seed_torch(*self._dropout_address())
             metrics = self.trainer.step(self.data.batch(self.step), self.step)
             self.window.append({k: v.detach() for k, v in metrics.items()})
             self.step += 1
-            if self.step % runtime.log_every == 0 or self.step == self.stop:
+            reports = self.step % runtime.log_every == 0 or self.step == self.stop
+            if reports:
                 self._report(self.window, progress)
                 self.window = []
-            if self.interrupted or time.monotonic() - saved > 60 * runtime.checkpoint_minutes:
-                self.save(self.folder / "latest.pt")
-                saved = time.monotonic()
-                if self.interrupted:
-                    print(f"stopped at step {self.step}; the state is saved", file=sys.stderr)
-                    raise SystemExit(143)
+            self._save_if_due(reports)
         progress.close()
+
+    def _dropout_address(self):
+        """(seed, step, rank), the rank only where it is not 0."""
+        rank = distributed.rank()
+        return self.settings.seed, "dropout", self.step, *([rank] if rank else [])
+
+    def _save_if_due(self, reports):
+        """Save the state when its time has come, or stop where a signal or the end of the job's
+        time asks for it. Several processes agree about it when they report."""
+        if distributed.size() > 1 and not reports:
+            return
+        end = float(os.environ.get("SLURM_JOB_END_TIME", "inf"))
+        stops = distributed.any_of(self.interrupted or time.time() > end - GRACE, self._device())
+        due = time.monotonic() - self.saved > 60 * self.settings.runtime.checkpoint_minutes
+        if (stops or due) and self.writes:
+            self.states.save_latest(self.state())
+        if due:
+            self.saved = time.monotonic()
+        if stops:
+            distributed.barrier()
+            if self.writes:
+                print(f"stopped at step {self.step}; the state is saved", file=sys.stderr)
+            raise SystemExit(143)
+
+    def _device(self):
+        return self.trainer.device
 
     def _report(self, window, progress):
         """Means over the window's steps that measured: one transfer from the device, then the
         guards."""
         names = list(dict.fromkeys(k for metrics in window for k in metrics))
-        device = next(iter(window[-1].values())).device  # what was resumed is on the CPU
+        device = self._device()  # what was resumed is on the CPU
         values = [torch.stack([m[k].float().to(device) for m in window if k in m]) for k in names]
-        means = dict(zip(names, torch.stack([v.mean() for v in values]).tolist(), strict=True))
+        mean = torch.stack([v.mean() for v in values])
+        distributed.average_([mean])
+        means = dict(zip(names, mean.tolist(), strict=True))
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)
         bad = [k for k, v in means.items() if not math.isfinite(v)]
@@ -215,11 +239,14 @@ class Segment:
         """The milestone's declared files, last of all; then `latest` is of no more use."""
         if self.status != "diverged":
             self.status = "finished"
-        self.save(self.folder / "state" / f"{self.stop}.pt")
-        checkpoint.save_weights(self.output / "weights.safetensors", self.trainer.exports())
-        checkpoint.write_text(self.output / "curves.csv", curves(self.history))
-        checkpoint.write_json(self.output / "run.json", self.record())
-        (self.folder / "latest.pt").unlink(missing_ok=True)
+        if self.writes:
+            checkpoint.save_state(self.states.milestone(self.stop), self.state())
+            exports = self.trainer.exports()
+            checkpoint.save_weights(self.output / "weights.safetensors", exports)
+            checkpoint.write_text(self.output / "curves.csv", curves(self.history))
+            checkpoint.write_json(self.output / "run.json", self.record())
+            self.states.forget()
+        distributed.barrier()
 
     def record(self):
         return {
@@ -233,6 +260,7 @@ class Segment:
                 for name, module in self.trainer.modules.items()
             },
             "inputs": self.inputs,
+            "processes": distributed.size(),
             "wall_s": round(time.monotonic() - self.wall, 1),
             "cpu_s": round(time.process_time() - self.cpu, 1),
             **provenance.environment(),

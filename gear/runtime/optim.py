@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from gear.runtime import distributed
+
 
 def adamw(parameters, lr, optim):
     """AdamW as in Table 16; `optim` is config.Optim."""
@@ -18,15 +20,28 @@ def warmup_factor(step, warmup):
     return min(1.0, step / warmup) if warmup else 1.0
 
 
-def update(loss, optimizer, lr, clip):
-    """One optimizer step on `loss`. Returns the gradient norm before clipping, a 0-d tensor."""
+def update(losses, count, optimizer, lr, clip):
+    """One optimizer step on the mean of `count` losses over all processes.
+
+    losses: an iterable that computes each loss when its turn comes, so that only one micro-batch
+    is held at a time. Returns the gradient norm before clipping, a 0-d tensor."""
     parameters = optimizer.param_groups[0]["params"]
     optimizer.param_groups[0]["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    for loss in losses:
+        (loss / count if count > 1 else loss).backward()
+        del loss
+    distributed.average_([p.grad for p in parameters if p.grad is not None])
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
     optimizer.step()
     return norm
+
+
+def mean_of(rows):
+    """One dictionary of 0-d tensors from several, one for each micro-batch."""
+    if len(rows) == 1:
+        return dict(rows[0])
+    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
 
 @contextmanager

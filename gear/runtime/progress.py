@@ -6,16 +6,20 @@ import time
 
 
 class Progress:
-    """Prints `run step/stop % | losses | s/step | images/s | left`, at most every `seconds`."""
+    """Prints `run step/stop % | losses | s/step | images/s | left`, at most every `seconds`.
+
+    Without a path it is that of a process which neither prints nor writes."""
 
     def __init__(self, name, start, stop, batch, path, seconds=5.0):
         self.name, self.start, self.stop, self.batch = name, start, stop, batch
         self.began = self.printed = time.monotonic()
         self.seconds = seconds
-        self.file = open(path, "a", encoding="utf-8")
+        self.file = open(path, "a", encoding="utf-8") if path else None
 
     def report(self, step, metrics):
         """`metrics`: plain floats of the window that ends at `step`."""
+        if self.file is None:
+            return
         self.file.write(json.dumps({"step": step, **metrics}) + "\n")
         self.file.flush()
         now = time.monotonic()
@@ -34,4 +38,5 @@ class Progress:
         )
 
     def close(self):
-        self.file.close()
+        if self.file is not None:
+            self.file.close()

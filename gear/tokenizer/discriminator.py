@@ -1,10 +1,16 @@
 """PatchGAN (pix2pix, arXiv 1611.07004): strided 4 x 4 convolutions, one logit per patch."""
 
+import torch
 from torch import nn
+
+from gear.tokenizer.batchnorm import BatchNorm2d
 
 
 class PatchGAN(nn.Sequential):
-    """(B, C, H, W) in [-1, 1] -> (B, 1, h, w) logits. BatchNorm on all but first and last layer."""
+    """(B, C, H, W) in [-1, 1] -> (B, 1, h, w) logits. BatchNorm (over all processes) on all but
+    the first and last layer.
+
+    Always in float32, as published: autocast has no say in it."""
 
     def __init__(self, channels, width=64, layers=3):
         stack = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -14,7 +20,7 @@ class PatchGAN(nn.Sequential):
             stride = 2 if i < layers else 1
             stack += [
                 nn.Conv2d(inner, outer, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(outer),
+                BatchNorm2d(outer),
                 nn.LeakyReLU(0.2),
             ]
             inner = outer
@@ -27,3 +33,7 @@ class PatchGAN(nn.Sequential):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, 0.02)
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())

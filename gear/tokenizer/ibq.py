@@ -1,7 +1,8 @@
 """Index back-propagation quantization (IBQ, arXiv 2412.02692).
 
 - A = <z, e> without normalisation; the one-hot index is straight-through in softmax(A)
-- gradients reach every code; the loss pulls code and feature together through both paths
+- gradients reach every code; the loss pulls code and feature together through both paths. Its
+  weights are the published ones: 1 on what pulls the feature, 0.25 on what pulls the code alone
 """
 
 import torch
@@ -33,7 +34,7 @@ class IBQ(nn.Module):
             soft = (one_hot + p - p.detach()) @ self.codebook.float()
         hard = self.lookup(indices)
         losses = {
-            "codebook": (soft - z).square().mean() + (hard - z.detach()).square().mean(),
-            "commitment": (hard.detach() - z).square().mean(),
+            "codebook": (soft - z).square().mean() + (hard.detach() - z).square().mean(),
+            "commitment": (hard - z.detach()).square().mean(),
         }
         return Quantized(soft, indices, scores, losses)

@@ -7,7 +7,19 @@ from gear.tokenizer.autoencoder import Tokenizer
 
 def settings_of(folder):
     """The resolved settings that a checkpoint was trained with."""
-    return config.build(checkpoint.read_json(f"{folder}/run.json")["settings"], folder)
+    record = checkpoint.read_json(f"{folder}/run.json")
+    if "settings" not in record:
+        raise ValueError(
+            f"{folder}/run.json states no settings; name the folder of a tokenizer, joint or ar "
+            "checkpoint."
+        )
+    return config.build(record["settings"], folder)
+
+
+def require(folder, part, cure):
+    """ValueError, with the cure, unless the checkpoint folder holds weights of `part`."""
+    if not checkpoint.holds(f"{folder}/weights.safetensors", part):
+        raise ValueError(f"{folder} holds no weights '{part}'; {cure}.")
 
 
 def load_tokenizer(folder, prefix="tokenizer"):
@@ -20,3 +32,13 @@ def load_tokenizer(folder, prefix="tokenizer"):
 
 def load_frozen(folder):
     return load_tokenizer(folder).requires_grad_(False)
+
+
+def check_tokenizer(settings, folder):
+    """ValueError unless the checkpoint's tokenizer is the one that these settings name."""
+    found = settings_of(folder)
+    if (found.tokenizer, found.data.channels) != (settings.tokenizer, settings.data.channels):
+        raise ValueError(
+            f"{folder} holds another tokenizer than this run's settings name; train it anew "
+            "(delete its folder) or change the run's `tokenizer`."
+        )

@@ -11,22 +11,32 @@ from gear.tokenizer.entropy import entropy_loss
 def make_lpips(vgg16):
     """LPIPS with VGG16 (arXiv 1801.03924), from a local file of torchvision's weights.
 
-    The linear heads come with the `lpips` package. ValueError where the file is missing."""
+    The linear heads come with the `lpips` package. ValueError where the file is another."""
     if not Path(vgg16).is_file():
         raise ValueError(
             f"loss.lpips is not 0 but loss.vgg16 ('{vgg16}') is no file; name torchvision's "
             "VGG16 ImageNet weights there, or set loss.lpips: 0."
         )
+    wrong = ValueError(
+        f"loss.vgg16 ('{vgg16}') does not hold torchvision's VGG16 weights; name the file of its "
+        "ImageNet weights there."
+    )
+    try:
+        state = torch.load(vgg16, map_location="cpu", weights_only=True)
+        state = {k[9:]: v for k, v in state.items() if k.startswith("features.")}
+    except Exception:
+        raise wrong from None
     import lpips
-    from torchvision.models import vgg16 as make_vgg16
 
-    network = make_vgg16()
-    network.load_state_dict(torch.load(vgg16, map_location="cpu", weights_only=True))
     metric = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-    ours = dict(network.features.named_children())
-    for slice_ in (f"slice{i}" for i in range(1, 6)):
-        for name, layer in getattr(metric.net, slice_).named_children():
-            layer.load_state_dict(ours[name].state_dict())
+    features = torch.nn.Sequential()  # the slices' layers carry torchvision's numbers
+    for number in range(1, 6):
+        for name, layer in getattr(metric.net, f"slice{number}").named_children():
+            features.add_module(name, layer)
+    try:
+        features.load_state_dict(state)
+    except RuntimeError:
+        raise wrong from None
     return metric.eval().requires_grad_(False)
 
 
@@ -36,7 +46,14 @@ def hinge_discriminator(real, fake):
 
 
 def tokenizer_loss(x, recon, quantized, weights, discriminator=None, lpips=None):
-    """(total, parts) of L_VQ. `weights` is config.Loss; parts are unweighted 0-d tensors."""
+    """(total, parts) of L_VQ. `weights` is config.Loss; parts are unweighted 0-d tensors.
+
+    Always in float32, as published: autocast has no say in it."""
+    with torch.autocast(x.device.type, enabled=False):
+        return _tokenizer_loss(x.float(), recon.float(), quantized, weights, discriminator, lpips)
+
+
+def _tokenizer_loss(x, recon, quantized, weights, discriminator, lpips):
     parts = {"l1": (recon - x).abs().mean(), **quantized.losses}
     parts["entropy_loss"] = entropy_loss(
         quantized.scores_BNK.flatten(0, 1), weights.entropy_temperature

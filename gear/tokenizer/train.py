@@ -1,22 +1,39 @@
 """Tokenizer pretraining (stage 0): L_VQ and the discriminator.
 
 python -m gear.tokenizer.train --job JSON --name RUN --output DIR --data MANIFEST
+    [--tokenizer DIR]
 """
 
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
 from gear.analysis.codebook import usage_stats
-from gear.data.memory import ImageSet
+from gear.data.sets import training_set
 from gear.runtime import checkpoint, job, optim
 from gear.runtime.loop import Segment, Trainer, setup
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
-from gear.tokenizer.load import load_tokenizer
+from gear.tokenizer.load import check_tokenizer, load_tokenizer
 from gear.tokenizer.losses import hinge_discriminator, make_lpips, tokenizer_loss
+
+
+class Outcome(NamedTuple):
+    """What a tokenizer update saw, one item for each micro-batch."""
+
+    recon: tuple  # (B, C, H, W), detached
+    indices: tuple  # (B, N)
+    metrics: dict  # means over the micro-batches, 0-d tensors
 
 
 class TokenizerTrainer(Trainer):
     """Encoder, codebook and decoder against L_VQ; the discriminator against their images.
 
     The joint stage adds its terms to `loss` and its own updates to `step`."""
+
+    discriminator_may_be_new = True  # public tokenizers come without one; for this stage only
 
     def __init__(self, settings, initial=None):
         """initial: folder of a checkpoint whose tokenizer and discriminator it starts from."""
@@ -27,7 +44,8 @@ class TokenizerTrainer(Trainer):
         if initial:
             tokenizer = load_tokenizer(initial, "live.tokenizer")
             self.average.module = load_tokenizer(initial).requires_grad_(False)
-        self.tokenizer = self.modules["tokenizer"] = tokenizer.train()
+        self.average.module.to(self.device)
+        self.tokenizer = self.modules["tokenizer"] = tokenizer.to(self.device).train()
         self.averages["tokenizer"] = self.average
         self.optimizers["tokenizer"] = optim.adamw(
             tokenizer.parameters(), settings.optim.lr_tokenizer, settings.optim
@@ -36,56 +54,80 @@ class TokenizerTrainer(Trainer):
         if loss.gan:
             self.discriminator = PatchGAN(channels, loss.disc_channels, loss.disc_layers)
             if initial:
-                file = f"{initial}/weights.safetensors"
-                checkpoint.load_weights(file, "discriminator", self.discriminator)
-            self.modules["discriminator"] = self.discriminator
+                self._load_discriminator(f"{initial}/weights.safetensors")
+            self.modules["discriminator"] = self.discriminator.to(self.device)
             self.optimizers["discriminator"] = optim.adamw(
                 self.discriminator.parameters(), settings.optim.lr_discriminator, settings.optim
             )
-        self.lpips = make_lpips(loss.vgg16) if loss.lpips else None
+        self.lpips = make_lpips(loss.vgg16).to(self.device) if loss.lpips else None
+
+    def _load_discriminator(self, file):
+        if self.discriminator_may_be_new and not checkpoint.holds(file, "discriminator"):
+            print(f"{file} holds no discriminator: it starts at random", file=sys.stderr)
+            return
+        checkpoint.load_weights(file, "discriminator", self.discriminator)
 
     def factor(self, number):
         return optim.warmup_factor(number, self.settings.optim.warmup)
 
-    def update_tokenizer(self, batch, number, extra=None):
-        """One tokenizer update. `extra(quantized)` gives further (loss, metrics).
+    def update_tokenizer(self, parts, number, extra=None):
+        """One tokenizer update on micro-batches. `extra(place, quantized)` gives further
+        (loss, metrics) of the part at that place.
 
-        Returns (reconstruction, Quantized, metrics) of the weights before the update."""
-        o = self.settings.optim
+        Returns an Outcome of the weights before the update."""
+        o, seen = self.settings.optim, []
+
+        def losses():
+            for place, part in enumerate(parts):
+                with self.autocast():
+                    recon, quantized = self.tokenizer(part.images)
+                    total, metrics = tokenizer_loss(
+                        part.images,
+                        recon,
+                        quantized,
+                        self.settings.loss,
+                        discriminator=self.discriminator,
+                        lpips=self.lpips,
+                    )
+                    if extra is not None:
+                        more, more_metrics = extra(place, quantized)
+                        total, metrics = total + more, metrics | more_metrics
+                metrics = {k: v.detach() for k, v in {"total": total, **metrics}.items()}
+                seen.append((recon.detach(), quantized.indices_BN, metrics))
+                yield total
+
+        lr = o.lr_tokenizer * self.factor(number)
+        optimizer = self.optimizers["tokenizer"]
         critics = [m for m in (self.discriminator,) if m is not None]
         with optim.frozen(*critics):
-            recon, quantized = self.tokenizer(batch.images)
-            total, metrics = tokenizer_loss(
-                batch.images,
-                recon,
-                quantized,
-                self.settings.loss,
-                discriminator=self.discriminator,
-                lpips=self.lpips,
-            )
-            if extra is not None:
-                more, more_metrics = extra(quantized)
-                total, metrics = total + more, metrics | more_metrics
-            lr = o.lr_tokenizer * self.factor(number)
-            metrics["grad_tokenizer"] = optim.update(
-                total, self.optimizers["tokenizer"], lr, o.clip
-            )
-        usage = usage_stats(quantized.indices_BN, self.settings.tokenizer.codebook_size)
-        return recon, quantized, {"total": total, **metrics, **usage}
+            norm = optim.update(losses(), len(parts), optimizer, lr, o.clip)
+        recon, indices, metrics = zip(*seen, strict=True)
+        usage = usage_stats(torch.cat(indices), self.settings.tokenizer.codebook_size)
+        metrics = {**optim.mean_of(metrics), "grad_tokenizer": norm, **usage}
+        return Outcome(recon, indices, metrics)
 
-    def update_discriminator(self, images, recon, number):
-        """One discriminator update on the same reconstructions, detached."""
+    def update_discriminator(self, parts, recon, number):
+        """One discriminator update on the same reconstructions, a tuple with one for each part."""
         if self.discriminator is None:
             return {}
-        o = self.settings.optim
-        loss = hinge_discriminator(self.discriminator(images), self.discriminator(recon.detach()))
+        o, seen = self.settings.optim, []
+
+        def losses():
+            for part, fake in zip(parts, recon, strict=True):
+                loss = hinge_discriminator(
+                    self.discriminator(part.images), self.discriminator(fake.detach())
+                )
+                seen.append({"disc": loss.detach()})
+                yield loss
+
         lr = o.lr_discriminator * self.factor(number)
-        optim.update(loss, self.optimizers["discriminator"], lr, o.clip)
-        return {"disc": loss}
+        optim.update(losses(), len(parts), self.optimizers["discriminator"], lr, o.clip)
+        return optim.mean_of(seen)
 
     def step(self, batch, number):
-        recon, _, metrics = self.update_tokenizer(batch, number)
-        metrics |= self.update_discriminator(batch.images, recon, number)
+        parts = self.parts(batch)
+        outcome = self.update_tokenizer(parts, number)
+        metrics = outcome.metrics | self.update_discriminator(parts, outcome.recon, number)
         self.average.update(self.tokenizer, number)
         return metrics
 
@@ -93,9 +135,14 @@ class TokenizerTrainer(Trainer):
 def main():
     task = job.parse("Train a tokenizer from one milestone to the next.")
     setup(task.settings)
-    data = ImageSet(task.settings.data, "train", task.settings.optim.batch, task.settings.seed)
-    trainer = TokenizerTrainer(task.settings)
-    Segment(trainer, data, task.output, task.start, task.stop, [task.data]).run(task.name)
+    if task.tokenizer:
+        check_tokenizer(task.settings, task.tokenizer)
+    data = training_set(task.settings, task.data)
+    trainer = TokenizerTrainer(task.settings, task.tokenizer)
+    inputs = [task.data]
+    if task.tokenizer:
+        inputs.append(Path(task.tokenizer) / "weights.safetensors")
+    Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
 
 
 if __name__ == "__main__":

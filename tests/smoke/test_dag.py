@@ -99,6 +99,7 @@ def test_the_paper_study_resolves_without_its_data(house):
     published = runs_of(jobs, "train_tokenizer", "train_joint", "train_ar")
     assert {"vq", "gear-xl", "gear-l-res512", "llamagen-repa-l-vjepa2"} <= published
     assert len(jobs["make_table"]) == 15
+    assert len(jobs["import_teacher"]) == 4 and "train_teacher" not in jobs
 
 
 def test_the_report_is_one_file(house):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gear import config, jobs
+from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
 from gear.registry import Study
 from gear.tokenizer.autoencoder import Tokenizer
@@ -164,13 +165,41 @@ def test_size_of_the_paper_s_transformers(paper, undrawn, run, count):
     settings = paper.runs[run].settings
     tokens = settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)
     assert (tokens, settings.tokenizer.codebook_size, settings.data.classes) == (16, 16384, 1000)
+    assert settings.ar.dim == 64 * settings.ar.heads
     assert parameters(Transformer(settings.ar, 16384, 1000, tokens)) == count
 
 
-@pytest.mark.parametrize("run, count", [("vq", 71_883_403), ("ibq", 110_982_019)])
-def test_size_of_the_paper_s_tokenizers(paper, undrawn, run, count):
+@pytest.mark.parametrize(
+    "size, head, count",
+    [("s", 32, 34_210_560), ("xxl", 64, 1_410_972_672), ("xxxl", 64, 3_893_027_840)],
+)
+def test_size_of_llamagen_s_other_transformers(paper, undrawn, size, head, count):
+    shape = {k: v for k, v in paper.spec["sizes"][size].items() if k != "depth"}
+    assert shape["dim"] == head * shape["heads"]
+    ar = Transformer(config.AR(size=size, **shape), 16384, 1000, 16)
+    assert parameters(ar) == count
+
+
+@pytest.mark.parametrize("run, count", [("b", 7_344_896), ("l", 7_869_184), ("xl", 8_393_472)])
+def test_size_of_the_paper_s_projectors(paper, undrawn, run, count):
+    """To the 768 channels of DINOv2-B."""
+    settings = paper.runs[f"gear-{run}"].settings
+    assert parameters(projector(settings.ar.dim, settings.align.projector_dim, 768)) == count
+
+
+@pytest.mark.parametrize(
+    "run, encoder, decoder, count",
+    [
+        ("vq", 29_298_176, 42_449_795, 71_883_403),
+        ("lfq", 49_749_390, 65_344_643, 115_094_033),
+        ("ibq", 46_752_256, 59_903_875, 110_982_019),
+    ],
+)
+def test_size_of_the_paper_s_tokenizers(paper, undrawn, run, encoder, decoder, count):
     settings = paper.runs[run].settings
     tokenizer = Tokenizer(settings.tokenizer, settings.data.channels)
+    assert parameters(tokenizer.encoder) == encoder
+    assert parameters(tokenizer.decoder) == decoder
     assert parameters(tokenizer) == count
     assert tokenizer.downsampling == 16
 

@@ -70,13 +70,55 @@ def test_guidance_reaches_encoder_and_codebook_and_nothing_else(joint, kind, los
     assert ("ntp_tokenizer" in metrics) == ("ntp" in losses) and "align_tokenizer" in metrics
 
 
-@pytest.mark.parametrize("run, reached", [("gear-l-ibq", {"quantizer"}), ("gear-l-lfq", set())])
-def test_guidance_of_the_other_quantizers(joint, run, reached):
-    trainer, batch, target = joint(run)
+MAGVIT2 = {"tokenizer.network": "magvit2", "tokenizer.z_channels": 4}
+QUANTIZERS = [("gear-l", {}), ("gear-l-lfq", {}), ("gear-l-lfq", MAGVIT2), ("gear-l-ibq", {})]
+
+
+def with_gradient(module):
+    """Names of the parameters that hold a gradient that is not zero."""
+    return {n for n, p in module.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+@pytest.mark.parametrize("run, changes", QUANTIZERS)
+def test_alignment_reaches_every_parameter_of_encoder_and_codebook(joint, run, changes):
+    trainer, batch, target = joint(run, **changes)
+    tokenizer = trainer.tokenizer
     guide(trainer, batch, target)[0].backward()
-    assert touched(trainer.tokenizer) == {"encoder"} | reached | (
-        {"quant_conv"} if trainer.tokenizer.config.z_channels != 4 else set()
-    )
+    wanted = {n for n, _ in tokenizer.named_parameters() if not n.startswith(DECODER)}
+    # a constant added to all keys changes no attention
+    assert wanted - with_gradient(tokenizer) <= {n for n in wanted if n.endswith(".k.bias")}
+    assert {n for n, p in tokenizer.named_parameters() if p.grad is not None} == wanted
+    assert any(n.startswith("encoder.") for n in wanted)
+    assert ("quantizer.codebook" in wanted) == (run != "gear-l-lfq")
+    assert ("quant_conv.weight" in wanted) == (not changes)
+    for module in (trainer.ar_update.ar, trainer.ar_update.projector, trainer.discriminator):
+        assert all(p.grad is None for p in module.parameters())
+
+
+@pytest.mark.parametrize("run, changes", QUANTIZERS)
+def test_alignment_reaches_the_tokenizer_through_the_scores_alone(joint, run, changes):
+    trainer, batch, target = joint(run, **changes)
+    update = trainer.ar_update
+    with optim.frozen(update.ar, update.projector):
+        quantized = trainer.tokenizer.quantizer(trainer.tokenizer.encode(batch.images))
+        scores = quantized.scores_BNK
+        loss, _ = trainer.guidance(quantized, batch, target)
+        detached, _ = trainer.guidance(
+            quantized._replace(scores_BNK=scores.detach()), batch, target
+        )
+        alone, _ = trainer.guidance(
+            quantized._replace(code_BND=None, indices_BN=None, losses=None), batch, target
+        )
+    assert loss.requires_grad and not detached.requires_grad
+    assert loss.item() == detached.item() == alone.item()
+    through = torch.autograd.grad(loss, scores, retain_graph=True)[0]
+    names, parameters = zip(*trainer.tokenizer.named_parameters(), strict=True)
+    options = {"retain_graph": True, "allow_unused": True}
+    whole = torch.autograd.grad(loss, parameters, **options)
+    chained = torch.autograd.grad(scores, parameters, through, **options)
+    for name, found, expected in zip(names, whole, chained, strict=True):
+        assert (found is None) == (expected is None) == name.startswith(DECODER)
+        assert found is None or torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("kind, path", CELLS)
@@ -204,13 +246,21 @@ def test_each_optimizer_moves_its_own_part(joint, kept):
     assert all(p.requires_grad for m in trainer.modules.values() for p in m.parameters())
 
 
-def test_the_update_of_the_ar_reaches_no_tokenizer(joint):
-    trainer, batch, target = joint()
+@pytest.mark.parametrize("run, changes", QUANTIZERS)
+def test_the_losses_of_the_ar_reach_no_tokenizer(joint, run, changes):
+    trainer, batch, target = joint(run, **changes)
+    update = trainer.ar_update
     _, quantized = trainer.tokenizer(batch.images)
-    metrics = trainer.ar_update.update(quantized.indices_BN, batch, target, 3)
-    assert touched(trainer.tokenizer) == set()
-    assert touched(trainer.ar_update.ar) >= {"embedding", "condition", "blocks", "norm", "head"}
-    assert touched(trainer.ar_update.projector) and set(metrics) == {"ntp", "align_ar", "grad_ar"}
+    assert quantized.scores_BNK.requires_grad and not quantized.indices_BN.requires_grad
+    ntp, align = update.losses(quantized.indices_BN, batch.labels, target)
+    (ntp + align).backward()
+    assert all(p.grad is None for p in trainer.tokenizer.parameters())
+    assert with_gradient(update.ar) == {n for n, _ in update.ar.named_parameters()}
+    assert with_gradient(update.projector) == {n for n, _ in update.projector.named_parameters()}
+    trainer.optimizers["ar"].zero_grad()
+    metrics = update.update([quantized.indices_BN], [batch], [target], 3)
+    assert set(metrics) == {"ntp", "align_ar", "grad_ar"}
+    assert all(p.grad is None for p in trainer.tokenizer.parameters())
 
 
 def test_without_guidance_the_tokenizer_is_trained_as_alone(joint):

@@ -1,13 +1,10 @@
-"""The three quantizers and the entropy loss, against brute force and cases worked by hand."""
-
-from math import log
+"""The three quantizers, against brute force and cases worked by hand."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from gear.tokenizer.autoencoder import QUANTIZERS
-from gear.tokenizer.entropy import entropy_loss
 
 approx = pytest.approx
 KINDS = sorted(QUANTIZERS)
@@ -89,16 +86,23 @@ def test_lfq_needs_two_to_the_width_codes(tiny):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scores_are_float32_under_autocast(quantizer, kind):
+def test_everything_is_float32_under_autocast(quantizer, kind):
     q = quantizer(kind)
     z = features(q).detach()
-    plain = q.scores(z)
+    scores, plain, rounded = q.scores(z), q(z), q(z.bfloat16().float())
     with torch.autocast("cpu", torch.bfloat16):
         assert (z @ z.mT).dtype == torch.bfloat16  # the switch is on
         inside, found = q.scores(z), q(z)
         assert q.scores(z.bfloat16()).dtype == torch.float32
-    assert inside.dtype == found.code_BND.dtype == torch.float32
-    assert torch.equal(inside, plain) and torch.equal(found.scores_BNK, plain)
+        low = q(z.bfloat16())
+    assert torch.equal(inside, scores)
+    for result, expected in ((found, plain), (low, rounded)):
+        for name in ("code_BND", "indices_BN", "scores_BNK"):
+            value, wanted = getattr(result, name), getattr(expected, name)
+            assert value.dtype == wanted.dtype and torch.equal(value, wanted)
+        assert result.losses.keys() == expected.losses.keys()
+        for value, wanted in zip(result.losses.values(), expected.losses.values(), strict=True):
+            assert value.dtype == torch.float32 and torch.equal(value, wanted)
 
 
 # gradients of the quantizers
@@ -132,22 +136,46 @@ def test_ibq_passes_the_gradient_of_the_softmax_to_every_code(quantizer):
     assert (q.codebook.grad.abs().sum(-1) > 0).all()
 
 
-# the entropy loss
+# the quantizers' own terms: who is pulled, and how strongly
 
 
-def hand(p):
-    return -sum(x * log(x) for x in p if x)
+def pulls(q, z):
+    """(gradient of the codebook term at z, at the codes, of the commitment term at z, at them)."""
+    losses, inputs = q(z).losses, [z, *q.parameters()]
+    return [
+        g
+        for name in ("codebook", "commitment")
+        for g in torch.autograd.grad(losses[name], inputs, retain_graph=True, allow_unused=True)
+    ]
 
 
-def test_entropy_loss_on_worked_cases():
-    K = 4
-    certain = torch.eye(K) * 100
-    assert entropy_loss(certain, 1.0).item() == approx(-log(K), abs=1e-4)  # even and sure: best
-    assert entropy_loss(certain[[0, 0, 0, 0]], 1.0).item() == approx(0, abs=1e-4)  # one code
-    assert entropy_loss(torch.zeros(3, K), 1.0).item() == approx(0, abs=1e-4)  # unsure
-    p = torch.tensor([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
-    expected = (2 * hand([0.75, 0.25]) + log(2)) / 3 - log(2)
-    assert entropy_loss(p.log() * 0.01, 0.01).item() == approx(expected, abs=1e-4)
-    p = torch.tensor([[0.9, 0.1], [0.7, 0.3]])
-    expected = (hand([0.9, 0.1]) + hand([0.7, 0.3])) / 2 - hand([0.8, 0.2])
-    assert entropy_loss(p.log(), 1.0).item() == approx(expected, abs=1e-4)
+def test_vq_pulls_the_codes_by_one_term_and_the_features_by_the_other(quantizer):
+    q = quantizer("vq")
+    at_z, at_codes, commitment_at_z, commitment_at_codes = pulls(q, features(q))
+    assert at_z is None and commitment_at_codes is None
+    assert at_codes.any() and commitment_at_z.any()
+
+
+def test_lfq_commits_the_features_to_their_signs(quantizer):
+    q = quantizer("lfq")
+    z = features(q)
+    found = torch.autograd.grad(q(z).losses["commitment"], z)[0]
+    torch.testing.assert_close(found, 2 * (z - z.sign()).detach() / z.numel())
+
+
+def test_ibq_pulls_the_features_with_weight_one_and_the_codes_by_the_commitment(quantizer):
+    q = quantizer("ibq")
+    z = features(q, scale=0.3)
+    at_z, _, commitment_at_z, at_codes = pulls(q, z)
+    twin, table = z.detach().clone().requires_grad_(), q.codebook.detach()
+    scores = twin @ table.T
+    p, indices = scores.softmax(-1), scores.argmax(-1)
+    one_hot = F.one_hot(indices, 16).float()
+    soft = (one_hot + p - p.detach()) @ table
+    expected = (soft - twin).square().mean() + (table[indices] - twin).square().mean()
+    torch.testing.assert_close(at_z, torch.autograd.grad(expected, twin)[0])
+    assert commitment_at_z is None
+    pulled = torch.zeros_like(table).index_add_(
+        0, indices.flatten(), 2 * (table[indices] - z.detach()).flatten(0, 1) / z.numel()
+    )
+    torch.testing.assert_close(at_codes, pulled)

@@ -104,10 +104,11 @@ def test_average_of_a_short_training_warms_up(step, decay):
 def test_update_clips_the_gradient_and_reports_its_norm():
     weight = nn.Parameter(torch.zeros(2))
     sgd = torch.optim.SGD([weight], lr=99.0)
-    norm = optim.update((weight * torch.tensor([3.0, 4.0])).sum(), sgd, 0.5, 1.0)
+    norm = optim.update([(weight * torch.tensor([3.0, 4.0])).sum()], 1, sgd, 0.5, 1.0)
     assert norm.item() == approx(5.0)
     assert weight.tolist() == approx([-0.5 * 0.6, -0.5 * 0.8], abs=1e-5)
-    optim.update((weight * torch.tensor([0.0, 0.5])).sum(), sgd, 1.0, 1.0)  # small: as it is
+    small = [(weight * torch.tensor([0.0, 0.5])).sum()]
+    optim.update(small, 1, sgd, 1.0, 1.0)  # as it is
     assert weight.tolist() == approx([-0.3, -0.9], abs=1e-5)
 
 
@@ -186,6 +187,13 @@ def test_torn_weights_are_refused(saved, size):
     saved[0].write_bytes(saved[0].read_bytes()[:size])
     with pytest.raises(ValueError, match="is no complete safetensors file .*; remove its folder"):
         checkpoint.load_weights(saved[0], "a", nn.Linear(2, 3))
+
+
+def test_weights_are_readable_as_any_other_file(tmp_path):
+    checkpoint.save_weights(tmp_path / "w.safetensors", {"a": nn.Linear(2, 3)})
+    (tmp_path / "plain").touch()
+    modes = {p.stat().st_mode for p in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_missing_weights_are_named(tmp_path):

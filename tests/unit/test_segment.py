@@ -4,13 +4,15 @@ import csv
 import dataclasses
 import json
 import math
+import time
 
 import pytest
 import torch
 from torch import nn
 
 from gear.runtime import checkpoint
-from gear.runtime.loop import Segment, Trainer, curves, digest
+from gear.runtime.loop import Segment, Trainer, curves
+from gear.runtime.state import identity
 
 
 class Scripted(Trainer):
@@ -111,58 +113,108 @@ def test_a_missing_state_says_what_to_do(scripted):
     )
 
 
+def refusal(segment):
+    with pytest.raises(ValueError) as error:
+        segment.run("x")
+    assert segment.trainer.seen == [] and not segment.output.exists()
+    return str(error.value)
+
+
 def test_the_state_of_other_settings_is_refused(scripted):
     scripted(0, 2, total=[1] * 4).run("x")
     other = scripted(2, 4, changes={"optim.lr_ar": 0.5}, total=[1] * 4)
-    with pytest.raises(ValueError) as error:
-        other.run("x")
-    assert str(error.value) == (
-        f"{other.folder}/state/2.pt was trained with other settings or inputs; delete "
-        "the step folders of "
-        f"{other.folder} to train the run anew."
+    assert refusal(other) == (
+        f"{other.folder}/state/2.pt was trained with optim.lr_ar 0.002, this run has 0.5; set it "
+        f"back, or delete the step folders of {other.folder} to train the run anew."
     )
-    assert not other.output.exists()
 
 
-def test_a_latest_state_of_other_settings_is_not_used(scripted, capsys):
-    old = scripted(0, 4)
-    old.step = 3
-    old.save(old.folder / "latest.pt")
+def stopped(segment, step=3):
+    """What a segment leaves that was stopped at a step."""
+    segment.step = step
+    segment.states.save_latest(segment.state())
+    return segment
+
+
+def test_a_latest_state_of_other_settings_is_refused(scripted):
+    folder = stopped(scripted(0, 4)).folder
     other = scripted(0, 4, changes={"seed": 99}, total=[1] * 4)
-    other.run("x")
-    assert other.trainer.seen == [0, 1, 2, 3]
-    assert "latest.pt is of other settings or inputs and is not used" in capsys.readouterr().err
+    assert refusal(other) == (
+        f"{folder}/latest.pt was trained with seed 11, this run has 99; set it back, or delete "
+        f"{folder}/latest.pt and {folder}/previous.pt to train it anew."
+    )
 
 
-def test_a_latest_state_of_another_tokenizer_is_not_used(scripted, tmp_path, capsys):
+def test_a_latest_state_of_another_tokenizer_is_refused(scripted, tmp_path):
     weights = tmp_path / "weights"
     weights.write_text("old")
-    old = scripted(0, 4, inputs=[weights])
-    old.step = 3
-    old.save(old.folder / "latest.pt")
+    stopped(scripted(0, 4, inputs=[weights]))
     weights.write_text("new")
-    other = scripted(0, 4, inputs=[weights], total=[1] * 4)
-    other.run("x")
-    assert other.trainer.seen == [0, 1, 2, 3]
-    assert "is of other settings or inputs" in capsys.readouterr().err
+    assert "latest.pt was trained on other inputs: the data, the tokenizer or the teacher" in (
+        refusal(scripted(0, 4, inputs=[weights], total=[1] * 4))
+    )
+
+
+def damage(path):
+    """One bit of a weight: what torch.load does not notice."""
+    data = bytearray(path.read_bytes())
+    place = data.find(torch.full((1, 1), 0.123).numpy().tobytes())
+    assert place > 0
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [damage, lambda path: path.write_bytes(path.read_bytes()[:200])])
+def test_a_damaged_latest_state_gives_way_to_the_one_before(scripted, harm, capsys):
+    segment = scripted(0, 4)
+    torch.nn.init.constant_(segment.trainer.modules["net"].weight, 0.123)
+    stopped(segment, 1)
+    stopped(segment, 2)
+    harm(segment.states.latest)
+    again = scripted(0, 4, total=[1] * 4)
+    again.run("x")
+    said = capsys.readouterr().err
+    assert again.trainer.seen == [1, 2, 3]
+    assert "warning: " in said and "latest.pt cannot be read" in said
+    assert f"goes on from {segment.states.previous} at step 1" in said
+    assert not segment.states.latest.exists() and not segment.states.previous.exists()
+
+
+def test_a_damaged_milestone_is_named(scripted):
+    segment = scripted(0, 2, total=[1] * 4)
+    torch.nn.init.constant_(segment.trainer.modules["net"].weight, 0.123)
+    segment.run("x")
+    damage(segment.states.milestone(2))
+    assert "state/2.pt cannot be read (wrong checksum of" in refusal(scripted(2, 4))
+
+
+def test_before_the_end_of_the_jobs_time_it_saves_and_stops(scripted, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(time.time() + 60))
+    segment = scripted(0, 4, total=[1] * 4)
+    with pytest.raises(SystemExit) as exit_:
+        segment.run("x")
+    assert exit_.value.code == 143 and segment.trainer.seen == [0]
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(time.time() + 3600))
+    again = scripted(0, 4, total=[1] * 4)
+    again.run("x")
+    assert again.trainer.seen == [1, 2, 3]
 
 
 @pytest.mark.parametrize("start, stop", [(0, 2), (4, 6)])
 def test_a_latest_state_of_another_segment_is_not_used(scripted, start, stop):
     scripted(0, 4, total=[1] * 4).run("x")
-    latest = scripted(2, 4)
-    latest.step = 3
-    latest.save(latest.folder / "latest.pt")
+    stopped(scripted(2, 4))
     segment = scripted(start, stop, total=[1] * 6)
     segment.run("x")
     assert segment.trainer.seen == list(range(start, stop))
 
 
 def test_what_counts_as_other_settings(tiny):
-    same = tiny(**{"runtime.log_every": 7, "runtime.checkpoint_minutes": 1.0, "runtime.threads": 2})
-    assert digest(same) == digest(tiny())
+    free = {"log_every": 7, "checkpoint_minutes": 1.0, "threads": 2, "micro_batch": 2}
+    same = tiny(**{f"runtime.{k}": v for k, v in free.items()})
+    assert identity(same) == identity(tiny())
     for change in ({"seed": 1}, {"optim.clip": 2.0}, {"runtime.on_nonfinite": "record"}):
-        assert digest(tiny(**change)) != digest(tiny())
+        assert identity(tiny(**change)) != identity(tiny())
 
 
 def test_a_second_copy_of_the_same_job_is_refused(scripted):

@@ -1,5 +1,7 @@
 """The autoencoder around the quantizers; which part of it each loss reaches."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -52,7 +54,7 @@ PARTS = {
     "ibq": {
         "l1": "encoder codebook decoder",
         "codebook": "encoder codebook",
-        "commitment": "encoder",
+        "commitment": "codebook",
         "entropy_loss": "encoder codebook",
     },
 }
@@ -92,6 +94,33 @@ def test_the_total_is_the_weighted_sum(tiny, make, images):
     assert p["gan"].item() == approx(-trainer.discriminator(recon).mean().item(), rel=1e-5)
 
 
+def test_losses_and_discriminator_are_float32_under_autocast(tiny, make, images):
+    settings = tiny("vq")
+    trainer = make.trainer("tokenizer", settings)
+    x = images(settings).batch(0).images
+    recon, quantized = trainer.tokenizer(x)
+    critic, seen, conv = trainer.discriminator, [], nn.Conv2d(1, 4, 3)
+    weights = dataclasses.replace(settings.loss, lpips=0.1)
+
+    def perceive(a, b):
+        difference = conv(a) - conv(b)
+        seen.append(difference.dtype)
+        return difference.square().mean((1, 2, 3), keepdim=True)
+
+    def losses(recon):
+        total, parts = tokenizer_loss(x, recon, quantized, weights, critic, perceive)
+        disc = hinge_discriminator(critic(x), critic(recon.detach()))
+        return {"total": total, "disc": disc, **parts}
+
+    plain = losses(recon)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16  # the switch is on
+        inside, rounded = losses(recon), losses(recon.bfloat16())
+    assert seen == [torch.float32] * 3 and {"lpips", "gan", "entropy_loss"} <= set(plain)
+    for name, value in plain.items():
+        assert torch.equal(inside[name], value) and rounded[name].dtype == torch.float32
+
+
 def test_hinge_loss_by_hand():
     real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 1.0])
     assert hinge_discriminator(real, fake).item() == approx(0.5 * (0.5 / 2) + 0.5 * (2.0 / 2))
@@ -109,12 +138,12 @@ def test_tokenizer_and_discriminator_leave_each_other_alone(tiny, make, images):
 
     tokenizer, critic = trainer.tokenizer, trainer.discriminator
     before = weights(critic)
-    recon, _, _ = trainer.update_tokenizer(batch, 5)
+    trainer.update_tokenizer([batch], 5)
     assert same(critic, before) and all(p.grad is None for p in critic.parameters())
     assert all(p.requires_grad for p in critic.parameters())
     tokenizer.zero_grad()
     before = weights(tokenizer)
-    trainer.update_discriminator(batch.images, tokenizer(batch.images)[0], 5)
+    trainer.update_discriminator([batch], [tokenizer(batch.images)[0]], 5)
     assert same(tokenizer, before) and all(p.grad is None for p in tokenizer.parameters())
     assert any(p.grad is not None and p.grad.any() for p in critic.parameters())
 
@@ -128,3 +157,14 @@ def test_without_gan_there_is_no_discriminator(tiny, make):
 def test_lpips_names_the_file_that_it_needs():
     with pytest.raises(ValueError, match=r"loss.vgg16 \('nowhere.pth'\) is no file; name torchvis"):
         make_lpips("nowhere.pth")
+
+
+@pytest.mark.filterwarnings("ignore:.*torchvision|.*pretrained|.*weight enum")
+@pytest.mark.parametrize("name", ["torn", "features.0.weight"])
+def test_lpips_refuses_another_file(tmp_path, name):
+    path = tmp_path / "vgg16.pth"
+    torch.save({name: torch.zeros(2)}, path)
+    if name == "torn":
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="does not hold torchvision's VGG16 weights; name the fi"):
+        make_lpips(str(path))

@@ -197,7 +197,7 @@ def test_the_loss_is_ntp_plus_lambda_times_alignment(tiny, make, images):
     align = -F.cosine_similarity(update.projector(tap), target, dim=-1).mean()
     parameters = [*update.ar.parameters(), *update.projector.parameters()]
     expected = torch.autograd.grad(ntp + 0.7 * align, parameters)
-    metrics = update.update(tokens, batch, target, 5)
+    metrics = update.update([tokens], [batch], [target], 5)
     assert metrics["ntp"].item() == approx(ntp.item(), rel=1e-5)
     assert metrics["align_ar"].item() == approx(align.item(), rel=1e-5)
     for parameter, gradient in zip(parameters, expected, strict=True):

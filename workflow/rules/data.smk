@@ -23,37 +23,72 @@ else:
 
     rule prepare_data:
         output:
-            DATA,
+            manifest=DATA,
+            listing=f"{R}/data/files.txt.gz",
         log:
             f"{R}/log/data.txt",
         benchmark:
             f"{R}/benchmark/data.tsv"
         conda:
             CONDA
+        threads: 8
         params:
             cfg={"path": STUDY.data.path, "classes": STUDY.data.classes},
+            counts=" ".join(
+                f"--{split} {STUDY.spec['data'][split]}"
+                for split in ("train", "val")
+                if split in STUDY.spec["data"]
+            ),
         shell:
             "python -m gear.start gear.data.imagenet --path {params.cfg[path]:q} "
-            "--classes {params.cfg[classes]} --output {output} 2>&1 | tee {log}"
+            "--classes {params.cfg[classes]} {params.counts} --output {output.manifest} "
+            "2>&1 | tee {log}"
 
 
-rule train_teacher:
-    input:
-        DATA,
-    output:
-        weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
-        record=f"{R}/teacher/{{teacher}}/run.json",
-    log:
-        f"{R}/teacher/{{teacher}}/log.txt",
-    benchmark:
-        f"{R}/teacher/{{teacher}}/benchmark.tsv"
-    conda:
-        CONDA
-    params:
-        cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
-    shell:
-        "python -m gear.start gear.alignment.teachers.standin --job {params.cfg[json]:q} "
-        "--output $(dirname {output.weights}) 2>&1 | tee {log}"
+# A study's stand-ins are trained, its pretrained teachers imported; either way the files are the same.
+if TEACHERS["standin"]:
+
+    rule train_teacher:
+        input:
+            DATA,
+        output:
+            weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
+            record=f"{R}/teacher/{{teacher}}/run.json",
+        log:
+            f"{R}/teacher/{{teacher}}/log.txt",
+        benchmark:
+            f"{R}/teacher/{{teacher}}/benchmark.tsv"
+        wildcard_constraints:
+            teacher="|".join(TEACHERS["standin"]).replace(".", "[.]"),
+        conda:
+            CONDA
+        params:
+            cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
+        shell:
+            "python -m gear.start gear.alignment.teachers.standin --job {params.cfg[json]:q} "
+            "--output $(dirname {output.weights}) --data {input} 2>&1 | tee {log}"
+
+
+# The public file is a param: a plan resolves on a machine that has none of them.
+if TEACHERS["pretrained"]:
+
+    rule import_teacher:
+        output:
+            weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
+            record=f"{R}/teacher/{{teacher}}/run.json",
+        log:
+            f"{R}/teacher/{{teacher}}/log.txt",
+        benchmark:
+            f"{R}/teacher/{{teacher}}/benchmark.tsv"
+        wildcard_constraints:
+            teacher="|".join(TEACHERS["pretrained"]).replace(".", "[.]"),
+        conda:
+            CONDA
+        params:
+            cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
+        shell:
+            "python -m gear.start gear.alignment.teachers.pretrained --job {params.cfg[json]:q} "
+            "--output $(dirname {output.weights}) 2>&1 | tee {log}"
 
 
 rule train_features:
@@ -73,4 +108,4 @@ rule train_features:
         cfg={"json": jobs.features(STUDY)},
     shell:
         "python -m gear.start gear.metrics.standin --job {params.cfg[json]:q} "
-        "--output $(dirname {output.weights}) 2>&1 | tee {log}"
+        "--output $(dirname {output.weights}) --data {input} 2>&1 | tee {log}"

@@ -14,7 +14,7 @@ for samplers, checkpoints in GROUPS.items():
         input:
             weights_to_score,
             rules.train_features.output,
-            DATA,
+            data=DATA,
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
             f"{R}/samples/{{checkpoint}}/pictures.npz",
@@ -33,7 +33,7 @@ for samplers, checkpoints in GROUPS.items():
             options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
         shell:
             "python -m gear.start gear.metrics.evaluate --job {params.cfg[json]:q} "
-            "{params.options} 2>&1 | tee {log}"
+            "{params.options} --data {input.data} 2>&1 | tee {log}"
 
 
 if not STUDY.spec["together"]:

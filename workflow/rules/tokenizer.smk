@@ -1,9 +1,32 @@
-# Stage 0: tokenizer pretraining.
+# Stage 0: tokenizer pretraining, in the paper study from public weights.
+
+
+# The file of weights is a param: a plan resolves on a machine that has none of them.
+if "public" in STUDY.spec:
+
+    rule import_public:
+        output:
+            weights=f"{R}/public/{{quantizer}}/weights.safetensors",
+            record=f"{R}/public/{{quantizer}}/run.json",
+        log:
+            f"{R}/public/{{quantizer}}/log.txt",
+        benchmark:
+            f"{R}/public/{{quantizer}}/benchmark.tsv"
+        wildcard_constraints:
+            quantizer="|".join(STUDY.spec["public"]),
+        conda:
+            CONDA
+        params:
+            cfg=lambda w: {"json": jobs.public(STUDY, w.quantizer)},
+        shell:
+            "python -m gear.start gear.weights.importing --job {params.cfg[json]:q} "
+            "--output $(dirname {output.weights}) 2>&1 | tee {log}"
 
 
 rule train_tokenizer:
     input:
         previous=previous,
+        tokenizer=initial,
         data=DATA,
     output:
         weights=f"{R}/tokenizer/{{run}}/{{step}}/weights.safetensors",
@@ -17,7 +40,8 @@ rule train_tokenizer:
         CONDA
     params:
         cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
+        tokenizer=initial_option,
     shell:
         "python -m gear.start gear.tokenizer.train --job {params.cfg[json]:q} "
         "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
-        "--data {input.data} 2>&1 | tee {log}"
+        "--data {input.data} {params.tokenizer} 2>&1 | tee {log}"

@@ -5,7 +5,7 @@
 - features are the last block's normed output, standardised per channel over the training images
 - its patch grid is the tokenizer's token grid
 
-python -m gear.alignment.teachers.standin --job JSON --output DIR
+python -m gear.alignment.teachers.standin --job JSON --output DIR [--data MANIFEST]
 """
 
 import argparse
@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear import config
-from gear.data.memory import ImageSet, to_float
+from gear.data.memory import to_float
+from gear.data.sets import image_set
 from gear.runtime import checkpoint, rng
 from gear.runtime.loop import setup
 from gear.runtime.progress import Progress
@@ -29,7 +30,7 @@ class StandinTeacher(nn.Module):
 
     def __init__(self, channels, resolution, classes, patch, dim, layers):
         super().__init__()
-        self.patch, self.side = patch, resolution // patch
+        self.patch, self.side, self.width = patch, resolution // patch, dim
         stem, inner = [], channels
         for i in range(patch.bit_length() - 1):
             outer = dim if 2 ** (i + 1) == patch else dim // 2
@@ -70,31 +71,20 @@ class StandinTeacher(nn.Module):
         return PIXELS * mse + CLASS * F.cross_entropy(self.to_class(h.mean(1)), labels)
 
 
-def load_teacher(path):
-    """The frozen teacher of a folder that `train` wrote."""
-    record = checkpoint.read_json(f"{path}/run.json")
-    teacher = StandinTeacher(**record["shape"])
-    checkpoint.load_weights(f"{path}/weights.safetensors", "teacher", teacher)
-    return teacher.eval().requires_grad_(False)
-
-
 @torch.no_grad()
-def standardise(teacher, images):
+def standardise(teacher, data):
     """Set mean and std of the features, per channel, over all images and patches."""
-    features = torch.cat([teacher.encode(to_float(x)) for x in images.split(256)]).flatten(0, 1)
+    features = torch.cat([teacher.encode(to_float(x)) for x, _ in data.pieces(256)]).flatten(0, 1)
     teacher.mean.copy_(features.mean(0))
     teacher.std.copy_(features.std(0).clamp_min(1e-6))
 
 
-def train(settings, spec, output):
-    """Train for spec['steps'] with spec['batch']; write weights.safetensors and run.json."""
-    if spec["kind"] != "standin":
-        raise ValueError(
-            f"this version cannot load the pretrained teacher '{spec['label']}'; choose a study "
-            "whose teacher is a stand-in, such as demo."
-        )
+def train(settings, spec, output, manifest=None):
+    """Train for spec['steps'] with spec['batch']; write weights.safetensors and run.json.
+
+    manifest: of the images, where data.crop is random."""
     setup(settings)
-    data = ImageSet(settings.data, "train", spec["batch"], spec["seed"])
+    data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
     shape = {
         "channels": settings.data.channels,
         "resolution": settings.data.resolution,
@@ -118,7 +108,7 @@ def train(settings, spec, output):
         optimizer.step()
         if (step + 1) % 50 == 0 or step + 1 == spec["steps"]:
             progress.report(step + 1, {"loss": loss.item()})
-    standardise(teacher, data.images)
+    standardise(teacher, data)
     checkpoint.save_weights(f"{output}/weights.safetensors", {"teacher": teacher})
     checkpoint.write_json(
         f"{output}/run.json", {"label": spec["label"], "shape": shape, "spec": spec}
@@ -129,8 +119,9 @@ def main():
     parser = argparse.ArgumentParser(description="Train the stand-in teacher.")
     parser.add_argument("--job", required=True, type=json.loads)
     parser.add_argument("--output", required=True)
+    parser.add_argument("--data", help="manifest of the images")
     args = parser.parse_args()
-    train(config.build(args.job["settings"]), args.job["spec"], args.output)
+    train(config.build(args.job["settings"]), args.job["spec"], args.output, args.data)
 
 
 if __name__ == "__main__":

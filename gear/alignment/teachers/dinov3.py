@@ -1,0 +1,85 @@
+"""DINOv3 ViT-B/16 (arXiv 2508.10104), timm's EVA network: rotary positions, four registers.
+
+- images are read as they are, at any multiple of 16 pixels
+- features after the last norm (`x_norm_patchtokens`)
+- the rotary periods are rounded to bfloat16: facebook's file holds them so, and its network uses
+  them. timm computes them in float32, which moves features by about 1 %; its files get the rounded
+- query and value biases are zero in facebook's file and absent from timm's; a key has none
+"""
+
+import torch
+
+from gear.alignment.teachers.base import PretrainedTeacher
+from gear.alignment.teachers.layout import Layout, same
+
+RENAMED = (
+    ("reg_token", "storage_tokens"),
+    ("rope.periods", "rope_embed.periods"),
+    ("gamma_1", "ls1.gamma"),
+    ("gamma_2", "ls2.gamma"),
+    ("attn.q_bias", "attn.qkv.bias[q]"),
+    ("attn.v_bias", "attn.qkv.bias[v]"),
+)
+
+
+def _facebook_names(key):
+    for ours, theirs in RENAMED:
+        key = key.replace(ours, theirs)
+    return (key,)
+
+
+def _split_biases(tensors, shape):
+    """Facebook's `qkv.bias` as its query and value parts; `bias_mask` takes the key part away."""
+    made = {}
+    for key, value in tensors.items():
+        if key.endswith("attn.qkv.bias"):
+            made[f"{key}[q]"], _, made[f"{key}[v]"] = value.chunk(3)
+        elif not key.endswith("attn.qkv.bias_mask"):
+            made[key] = value
+    return made
+
+
+def _add_what_timm_leaves_out(tensors, shape):
+    """Rotary periods as facebook has them; zero biases where the file is of the variant without."""
+    from timm.layers import RotaryEmbeddingDinoV3
+
+    dim = shape["embed_dim"]
+    periods = RotaryEmbeddingDinoV3(dim // shape["num_heads"]).periods.bfloat16()
+    made = {"rope.periods": periods, **tensors}
+    if not any(key.endswith("attn.q_bias") for key in tensors):
+        for i in range(shape["depth"]):
+            made[f"blocks.{i}.attn.q_bias"] = torch.zeros(dim)
+            made[f"blocks.{i}.attn.v_bias"] = torch.zeros(dim)
+    return made
+
+
+class DINOv3(PretrainedTeacher):
+    SAYS = "DINOv3 ViT-B/16"
+    SHAPE = {"embed_dim": 768, "depth": 12, "num_heads": 12}
+    SIZES = (256,)
+    LAYOUTS = (
+        Layout(
+            "facebook's dinov3_vitb16_pretrain_lvd1689m",
+            "storage_tokens",
+            _facebook_names,
+            unused=("mask_token",),
+            prepare=_split_biases,
+        ),
+        Layout(
+            "timm's vit_base_patch16_dinov3.lvd1689m",
+            "reg_token",
+            same,
+            prepare=_add_what_timm_leaves_out,
+        ),
+    )
+
+    @staticmethod
+    def build(img_size, **shape):
+        import timm
+
+        name = "vit_base_patch16_dinov3_qkvb"
+        encoder = timm.create_model(
+            name, pretrained=False, num_classes=0, img_size=img_size, **shape
+        )
+        encoder.rope.register_buffer("periods", encoder.rope.periods)  # saved with the weights
+        return encoder

@@ -1,0 +1,35 @@
+"""The frozen teacher of a folder, whatever kind it is."""
+
+from importlib import import_module
+
+from gear.alignment.teachers.standin import StandinTeacher
+from gear.config import did_you_mean
+from gear.runtime import checkpoint
+
+NETWORKS = {
+    "dinov2": "DINOv2",
+    "dinov3": "DINOv3",
+    "siglip2": "SigLIP2",
+    "vjepa2": "VJEPA2",
+    "clip_l": "CLIPL",
+}
+
+
+def network(name):
+    """The class of a pretrained teacher; its library is imported when it builds its encoder."""
+    if name not in NETWORKS:
+        raise ValueError(
+            f"there is no pretrained teacher network '{name}'. {did_you_mean(name, NETWORKS)}"
+        )
+    return getattr(import_module(f"gear.alignment.teachers.{name}"), NETWORKS[name])
+
+
+def load_teacher(folder, data):
+    """The frozen teacher that `standin` or `pretrained` wrote, for the images of config.Data."""
+    record = checkpoint.read_json(f"{folder}/run.json")
+    if record.get("kind") == "pretrained":
+        teacher = network(record["network"]).load(folder, record["shape"], data)
+    else:
+        teacher = StandinTeacher(**record["shape"])
+        checkpoint.load_weights(f"{folder}/weights.safetensors", "teacher", teacher)
+    return teacher.eval().requires_grad_(False)

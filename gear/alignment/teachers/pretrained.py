@@ -1,0 +1,117 @@
+"""Import the public weights of a pretrained teacher: weights.safetensors and run.json.
+
+The file is a local one, or, where that is missing and the study names one, of the Hugging Face hub
+at a pinned revision. Nothing else is ever downloaded.
+
+python -m gear.alignment.teachers.pretrained --job JSON --output DIR
+"""
+
+import argparse
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+from gear.alignment.teachers import layout
+from gear.alignment.teachers.load import network
+from gear.runtime import checkpoint, provenance
+from gear.weights import source
+
+
+def fetch(hub, path, label):
+    """The local copy of a hub file {repo, file, revision}. ValueError where it cannot be had."""
+    name = f"{hub['repo']}/{hub['file']}"
+    if not hub.get("revision"):
+        raise ValueError(
+            f"{path} is missing and {name} has no revision; set teachers.*.hub.revision of {label} "
+            f"to the commit of {hub['repo']} that you trust, or put the file at {path}."
+        )
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub["repo"], hub["file"], revision=hub["revision"]))
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise ValueError(
+            f"{path} is missing and {name} at {hub['revision']} cannot be downloaded "
+            f"({type(error).__name__}: {said}); put the file at {path} by hand."
+        ) from None
+
+
+def find(spec):
+    """The weights file that a study's teacher names, its hash checked, as (path, sha256)."""
+    path = Path(spec["weights"])
+    if not path.exists():
+        if "hub" not in spec:
+            known = " or ".join(x.name for x in network(spec["network"]).LAYOUTS)
+            raise ValueError(
+                f"{path}, the weights of {spec['label']}, is missing; put the file there "
+                f"({known}), or name another in teachers.*.weights of the study."
+            )
+        path = fetch(spec["hub"], path, spec["label"])
+    if _is_torchscript(path):
+        raise ValueError(
+            f"{path} is a TorchScript program, which is not run; save its state_dict() as "
+            ".safetensors, or take the file that open_clip publishes."
+        )
+    found = provenance.sha256(path) if path.is_file() else None
+    wanted = spec.get("sha256")
+    if wanted and found and found != wanted:
+        raise ValueError(
+            f"{path} has sha256 {found}, the study says {wanted}; download it again, or correct "
+            f"teachers.*.sha256 of {spec['label']}."
+        )
+    return path, found
+
+
+def _is_torchscript(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def import_weights(spec, output, shape=None):
+    """Read the weights that `spec`, a teacher of a study, names, and write them for `load_teacher`.
+
+    shape: of a smaller network than the public one, in tests."""
+    teacher = network(spec["network"])
+    shape = shape or teacher.SHAPE
+    if not teacher.LAYOUTS:
+        teacher.build(teacher.SIZES[0])  # says why there is none, before any file is asked for
+    path, sha256 = find(spec)
+    content = source.read(path)
+    style, shape, state = layout.read(content, teacher, shape, path)
+    checkpoint.save_weights(f"{output}/weights.safetensors", {"teacher": state})
+    parameters = sum(v.numel() for v in state.values())
+    origin = {"name": path.name, "sha256": sha256, "bytes": path.stat().st_size}
+    if path != Path(spec["weights"]):
+        origin["hub"] = spec["hub"]
+    record = {
+        "label": spec["label"],
+        "kind": "pretrained",
+        "network": spec["network"],
+        "shape": shape,
+        "layout": style.name,
+        "parameters": parameters,
+        "source": origin,
+        **provenance.environment(),
+    }
+    checkpoint.write_json(f"{output}/run.json", record)
+    print(
+        f"{spec['label']}: {path}, sha256 {sha256}, as {style.name}: {len(state)} tensors, "
+        f"{parameters:,} numbers",
+        file=sys.stderr,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Import a pretrained teacher's weights.")
+    parser.add_argument("--job", required=True, type=json.loads)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    import_weights(args.job["spec"], args.output)
+
+
+if __name__ == "__main__":
+    main()

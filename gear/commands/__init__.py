@@ -1,0 +1,1 @@
+"""Commands that use one checkpoint: pictures and numbers out, nothing trained."""

@@ -1,0 +1,159 @@
+"""Image files decoded ahead of their use, by processes of their own.
+
+While a training works on one batch, the next ones are decoded into memory that it shares with these
+processes; only orders (lines of JSON) and answers pass through pipes. The pixels are a function of
+the order alone, so that they are the same for any number of processes, none included.
+
+The processes are started as programs and not forked: a fork would hold the training's lock on its
+folder, its GPU and its threads' locks. One that loses its training, however that ended, reads the
+end of its orders and ends too.
+
+    python -m gear.data.decode FILE-DESCRIPTOR AHEAD ROWS SIZE CHANNELS    (started from here)
+
+Shapes: S slots, one for each batch ahead, N images of a batch, H = W = size, C channels.
+"""
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from collections import deque
+
+import numpy as np
+
+from gear.data.transforms import training_pixels, validation_pixels
+
+AHEAD = 3  # batches in decoding or waiting, the one that is asked for included
+
+
+def decode(order, size, channels):
+    """(size, size, C) uint8 of an order: (path, u) in training, (path, interpolation) else."""
+    path, how = order
+    if isinstance(how, str):
+        return validation_pixels(path, channels, size, how)
+    return training_pixels(path, channels, size, how)
+
+
+class Ahead:
+    """Numbered batches of images, the following ones decoded while one is in use."""
+
+    def __init__(self, orders_of, rows, size, channels, workers):
+        """orders_of(number): the orders of a batch, at most `rows`; none past the last batch."""
+        self.orders_of, self.workers = orders_of, workers
+        self.shape = (AHEAD, rows, size, size, channels)
+        self.asked = deque()  # (number, orders), oldest first
+        self.processes = []
+        self.memory_SNHWC = None
+
+    def get(self, number):
+        """(n, H, W, C) uint8 of batch `number`, until the next call. ValueError: a damaged file.
+
+        Any number may be asked for; the one after the last is there soonest."""
+        if self.asked and self.asked[0][0] != number:
+            while self.asked:  # of another place in the order
+                self._collect()
+        following = self.asked[-1][0] + 1 if self.asked else number
+        while len(self.asked) < (AHEAD if self.workers else 1):
+            orders = self.orders_of(following)
+            if not orders:
+                break
+            self._ask(following, orders)
+            following += 1
+        return self._collect()
+
+    def _ask(self, number, orders):
+        if self.memory_SNHWC is None:
+            self._start()
+        for i, process in enumerate(self.processes):
+            mine = [(row, orders[row]) for row in range(i, len(orders), self.workers)]
+            try:
+                process.stdin.write(json.dumps([number % AHEAD, mine]).encode() + b"\n")
+                process.stdin.flush()
+            except BrokenPipeError:
+                raise self._ended(process) from None
+        self.asked.append((number, orders))
+
+    def _collect(self):
+        number, orders = self.asked.popleft()
+        out_NHWC = self.memory_SNHWC[number % AHEAD, : len(orders)]
+        if not self.workers:
+            for row, order in enumerate(orders):
+                out_NHWC[row] = decode(order, *self.shape[3:])
+        mistakes = []
+        for process in self.processes:
+            answer = process.stdout.readline()
+            if not answer:
+                raise self._ended(process)
+            mistakes.append(json.loads(answer))
+        for mistake in filter(None, mistakes):
+            raise ValueError(mistake)
+        return out_NHWC
+
+    def _start(self):
+        if not self.workers:
+            self.memory_SNHWC = np.empty(self.shape, np.uint8)
+            return
+        file = os.memfd_create("gear-images")
+        os.ftruncate(file, int(np.prod(self.shape)))
+        self.memory_SNHWC = np.frombuffer(mmap.mmap(file, 0), np.uint8).reshape(self.shape)
+        # one thread each; they find what this process finds
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        command = [sys.executable, "-m", "gear.data.decode", *map(str, (file, *self.shape[:3]))]
+        self.processes += [
+            subprocess.Popen(
+                [*command, str(self.shape[4])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[file],
+                env=os.environ | threads | path,
+            )
+            for _ in range(self.workers)
+        ]
+        os.close(file)
+        weakref.finalize(self, end, self.processes)
+
+    def _ended(self, process):
+        return ValueError(
+            f"a process that decodes images ended with status {process.wait()}, perhaps for want "
+            "of memory; lower runtime.workers or ask for more memory, and run again."
+        )
+
+
+def end(processes):
+    """Nothing that they hold is worth a farewell."""
+    for process in processes:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def serve(file, *shape):
+    """Decode what the orders on standard input say into the shared memory, one answer a batch."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a stopped training still finishes its step
+        signal.signal(number, signal.SIG_IGN)
+    slots, rows, size, channels = shape
+    memory = np.frombuffer(mmap.mmap(file, 0), np.uint8)
+    memory_SNHWC = memory.reshape(slots, rows, size, size, channels)
+    for line in sys.stdin.buffer:
+        slot, orders = json.loads(line)
+        mistake = None
+        try:
+            for row, order in orders:
+                memory_SNHWC[slot, row] = decode(order, size, channels)
+        except ValueError as error:
+            mistake = str(error)
+        try:
+            os.write(1, json.dumps(mistake).encode() + b"\n")
+        except BrokenPipeError:
+            return  # nobody waits for it any more
+
+
+if __name__ == "__main__":
+    serve(*map(int, sys.argv[1:]))

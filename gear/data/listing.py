@@ -1,0 +1,95 @@
+"""The list of an image folder's files, made once and read by every job.
+
+Beside `manifest.json` lies `files.txt.gz`: one line `<split>/<class>/<file>` for each image, splits
+in the order train, val, classes and files in the order of their names. The manifest states the
+sha256 of the text and the number of images of each class, from which labels follow.
+"""
+
+import gzip
+import hashlib
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+SPLITS = ("train", "val")
+FILE = "files.txt.gz"
+
+
+def write_listing(folder, files):
+    """Write the list of {split: {class: sorted file names}}; returns what the manifest says of it.
+
+    ValueError: a name that cannot stand in a line."""
+    from gear.runtime.checkpoint import aside
+
+    lines = [f"{s}/{c}/{name}" for s in SPLITS for c, names in files[s].items() for name in names]
+    for line in lines:
+        if "\n" in line:
+            raise ValueError(f"{line!r} has a line break in its name; rename that file.")
+    text = os.fsencode("".join(f"{line}\n" for line in lines))
+    with aside(Path(folder) / FILE) as part:
+        part.write_bytes(gzip.compress(text, mtime=0))
+    return {"file": FILE, "sha256": hashlib.sha256(text).hexdigest(), "files": len(lines)}
+
+
+class Listing:
+    """The files of one split: `labels` (N,) int64, and name(i), `<class>/<file>` of image i.
+
+    The text stays one block of bytes, since a million names of their own take 100 MB a process."""
+
+    def __init__(self, manifest, split, data):
+        """manifest: path of manifest.json; data: config.Data. ValueError where they disagree."""
+        from gear.runtime.checkpoint import read_json
+
+        said = read_json(manifest)
+        if not isinstance(said, dict) or not {"path", "images", "listing"} <= set(said):
+            raise ValueError(
+                f"{manifest} lists no files; it is of another kind of data or of an older version: "
+                "remove it and make it again with the rule prepare_data."
+            )
+        if said["path"] != data.path:
+            raise ValueError(
+                f"{manifest} is of {said['path']}, but data.path is {data.path}; remove it and "
+                "make it again with the rule prepare_data."
+            )
+        counts = said["images"][split]
+        if len(counts) != data.classes:
+            raise ValueError(
+                f"{manifest} lists {len(counts)} classes, but data.classes is {data.classes}; "
+                "correct data.classes or prepare the data again."
+            )
+        self.folder, self.split = f"{data.path}/{split}", split
+        self.labels = np.repeat(np.arange(len(counts)), [counts[c] for c in sorted(counts)])
+        before = sum(sum(said["images"][s].values()) for s in SPLITS[: SPLITS.index(split)])
+        self._text = read_text(Path(manifest).parent / said["listing"]["file"], said["listing"])
+        ends = np.flatnonzero(np.frombuffer(self._text, np.uint8) == ord("\n"))
+        self._ends = ends[before : before + len(self.labels)]
+        self._begins = np.concatenate([[-1], ends])[before : before + len(self.labels)] + 1
+
+    def __len__(self):
+        return len(self.labels)
+
+    def name(self, number):
+        """`<class>/<file>` of an image, by its number in the order of the list."""
+        line = os.fsdecode(self._text[self._begins[number] : self._ends[number]])
+        return line[len(self.split) + 1 :]
+
+    def path(self, number):
+        return f"{self.folder}/{self.name(number)}"
+
+
+def read_text(path, said):
+    """The text of a listing. ValueError where it is missing, or not the one that was stated."""
+    try:
+        text = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; make it again with the rule prepare_data.") from None
+    except (OSError, EOFError, zlib.error):
+        text = b""
+    if hashlib.sha256(text).hexdigest() != said["sha256"]:
+        raise ValueError(
+            f"{path} is not the list that its manifest.json states; remove both and make them "
+            "again with the rule prepare_data."
+        )
+    return text

@@ -1,0 +1,40 @@
+"""The image set that a study's settings ask for: in memory, or decoded as it is read.
+
+`data.crop: none` takes small images as they are, all in memory; `random` crops files of any size.
+"""
+
+from gear.data.listing import Listing
+from gear.data.memory import ImageSet
+from gear.data.stream import StreamSet
+from gear.runtime import distributed
+
+WHOLE = slice(None)
+
+
+def image_set(settings, split, manifest, batch, seed, share=WHOLE):
+    """The images of a split, in batches of `batch` in the order of `seed`.
+
+    manifest: what the rule prepare_data wrote, read where files are cropped; share: the part of
+    each batch that this process takes."""
+    data = settings.data
+    if data.crop == "none":
+        return ImageSet(data, split, batch, seed, share)
+    if manifest is None:
+        raise ValueError(
+            "data.crop is random, which reads the list of files that prepare_data made; give its "
+            "manifest.json as --data."
+        )
+    listing = Listing(manifest, split, data)
+    return StreamSet(data, listing, batch, seed, settings.runtime.workers, share)
+
+
+def training_set(settings, manifest):
+    """What a run trains on: this process's share of its batches."""
+    batch = settings.optim.batch
+    share = distributed.share(batch)
+    return image_set(settings, "train", manifest, batch, settings.seed, share)
+
+
+def validation_set(settings, manifest):
+    """What a checkpoint is validated on; it is asked for pieces, not for batches."""
+    return image_set(settings, "val", manifest, 1, 0)

@@ -1,0 +1,71 @@
+"""A data set that does not fit in memory: files are decoded as they are needed, ahead of time.
+
+The order of the images is a function of (seed, epoch), crop and flip of (seed, epoch, image): a
+training may begin at any step, and the number of decoding processes changes nothing.
+"""
+
+import numpy as np
+import torch
+
+from gear.data.decode import Ahead, decode
+from gear.data.memory import Batch, to_float
+from gear.data.order import Order
+
+
+def to_tensor(images_NHWC):
+    """uint8 (n, C, H, W), a copy."""
+    return torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
+
+
+class StreamSet:
+    """Random crops of a split for training, centre crops for validation; as ImageSet is used."""
+
+    def __init__(self, data, listing, batch, seed, workers, share=slice(None)):
+        """data: config.Data; listing: data.listing.Listing of the split; workers: processes that
+        decode, 0: this one; share: the part of each batch that this process takes."""
+        self.data, self.listing, self.workers, self.share = data, listing, workers, share
+        self.labels = torch.from_numpy(listing.labels)
+        self.order = Order(len(listing), batch, seed, listing.folder)
+        rows = len(range(batch)[share])
+        self._ahead = Ahead(self._orders, rows, data.resolution, data.channels, workers)
+
+    def __len__(self):
+        return len(self.listing)
+
+    def _chosen(self, step):
+        epoch, chosen = self.order.chosen(step)
+        return epoch, chosen[self.share]
+
+    def _orders(self, step):
+        """(path, (top, left, flip)) of each image of a batch, the last three in [0, 1)."""
+        epoch, chosen = self._chosen(step)
+        u_N3 = np.ones((len(chosen), 3))
+        u_N3[:, :2] = self.order.places(epoch, chosen)
+        if self.data.flip:
+            u_N3[:, 2] = self.order.mirrored(epoch, chosen)
+        return [(self.listing.path(i), tuple(u)) for i, u in zip(chosen, u_N3, strict=True)]
+
+    def batch(self, step):
+        """The Batch of optimizer step `step`, from 0."""
+        epoch, chosen = self._chosen(step)
+        images = to_float(to_tensor(self._ahead.get(step)))
+        return Batch(images, self.labels[torch.from_numpy(chosen)], chosen, epoch)
+
+    def _centred(self, numbers):
+        return [(self.listing.path(i), self.data.interpolation) for i in numbers]
+
+    def take(self, chosen):
+        """uint8 (n, C, H, W) of the images with these numbers, as validation sees them."""
+        shape = self.data.resolution, self.data.channels
+        return to_tensor(np.stack([decode(order, *shape) for order in self._centred(chosen)]))
+
+    def pieces(self, size):
+        """(uint8 images (n, C, H, W), names `class/file`) of all images in order, `size` a time."""
+
+        def numbers(piece):
+            return range(len(self))[piece * size : (piece + 1) * size]
+
+        shape = self.data.resolution, self.data.channels
+        ahead = Ahead(lambda piece: self._centred(numbers(piece)), size, *shape, self.workers)
+        for piece in range(-(-len(self) // size)):
+            yield to_tensor(ahead.get(piece)), [self.listing.name(i) for i in numbers(piece)]

@@ -1,0 +1,91 @@
+"""The training states of a run: whose settings they belong to, and the newest one that is whole.
+
+`<run>/latest.pt` is saved every few minutes, at SIGTERM and before the end of the job's time; the
+one before it stays as `<run>/previous.pt`, so that a file that a disk or a kill damaged costs
+minutes and not the run. `<run>/state/<step>.pt` is a milestone's. All are written aside and carry
+checksums. None is declared to Snakemake, which would remove it with a failed job.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+from gear import config
+from gear.runtime import checkpoint
+
+# Settings that may change in the middle of a run: they change no number, or (micro_batch) none
+# beyond what README.md says.
+FREE = {
+    "runtime.threads",
+    "runtime.workers",
+    "runtime.log_every",
+    "runtime.checkpoint_minutes",
+    "runtime.micro_batch",
+}
+
+
+def identity(settings, inputs=()):
+    """{setting: value, 'inputs': hashes}: what a state shares with the job that goes on from it."""
+    flat = config.flatten(dataclasses.asdict(settings))
+    mine = {name: value for name, value in flat.items() if name not in FREE}
+    return json.loads(json.dumps(mine | {"inputs": sorted(inputs)}))
+
+
+def require_same(stored, mine, path, cure):
+    """ValueError with both values of the first thing in which a state is another run's."""
+    for name in sorted(stored.keys() | mine.keys()):
+        if stored.get(name) != mine.get(name):
+            said = f"with {name} {stored.get(name)!r}, this run has {mine.get(name)!r}"
+            if name == "inputs":
+                said = "on other inputs: the data, the tokenizer or the teacher has changed since"
+            raise ValueError(f"{path} was trained {said}; {cure}.")
+
+
+class States:
+    """The states in one run's folder."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.latest, self.previous = self.folder / "latest.pt", self.folder / "previous.pt"
+
+    def milestone(self, step):
+        return self.folder / "state" / f"{step}.pt"
+
+    def save_latest(self, state):
+        """The latest state takes the place of the one before."""
+        with checkpoint.aside(self.latest) as part:
+            checkpoint.write_state(part, state)
+            if self.latest.exists():
+                os.replace(self.latest, self.previous)
+
+    def forget(self):
+        """The milestone is done: what led to it is of no more use."""
+        for path in (self.latest, self.previous):
+            path.unlink(missing_ok=True)
+
+    def newest(self, mine, start, stop):
+        """(state, its path) to go on from, of steps `start` to `stop`; (None, None): from nothing.
+
+        A damaged latest state is passed over with a warning. ValueError: a state is of other
+        settings or inputs, or the milestone at `start` is missing or damaged."""
+        for path in (self.latest, self.previous):
+            if not path.exists():
+                continue
+            try:
+                state = checkpoint.load_state(path)
+            except ValueError as error:
+                print(f"warning: {error}", file=sys.stderr)
+                continue
+            if start <= state["step"] <= stop:
+                cure = f"set it back, or delete {self.latest} and {self.previous} to train it anew"
+                require_same(json.loads(state["identity"]), mine, path, cure)
+                return state, path
+        if not start:
+            return None, None
+        path = self.milestone(start)
+        state = checkpoint.load_state(path)
+        cure = f"set it back, or delete the step folders of {self.folder} to train the run anew"
+        require_same(json.loads(state["identity"]), mine, path, cure)
+        return state, path

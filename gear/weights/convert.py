@@ -1,0 +1,58 @@
+"""From the file's names and shapes to ours and back, strictly."""
+
+import torch
+
+
+def _wanted(taken, mapping, shapes):
+    """{key in the file: shape} of a mapping; shapes: {our key: shape}."""
+    wanted = {}
+    for ours, theirs in mapping.items():
+        shape = tuple(shapes[ours])
+        if len(theirs) > 1:
+            shape = (shape[0] // len(theirs), *shape[1:])
+        wanted |= {taken.spell(key): shape for key in theirs}
+    assert len(wanted) == sum(map(len, mapping.values())), "two keys of the network are one"
+    return wanted
+
+
+def check(taken, mapping, shapes, where):
+    """ValueError that names what is missing, surplus or of another shape, if anything is."""
+    wanted = _wanted(taken, mapping, shapes)
+    missing = [k for k in wanted if k not in taken.tensors]
+    surplus = [str(k) for k in taken.tensors if k not in wanted]
+    wrong = [k for k in wanted if k not in missing and taken.tensors[k].shape != wanted[k]]
+    said = []
+    if missing:
+        said.append(f"'{missing[0]}' is missing (wanted: {_shape(wanted[missing[0]])})")
+    if surplus:
+        said.append(f"{', '.join(repr(k) for k in surplus[:3])} should not be there")
+    if wrong:
+        found = _shape(taken.tensors[wrong[0]].shape)
+        said.append(f"'{wrong[0]}' has shape {found} (wanted: {_shape(wanted[wrong[0]])})")
+    if said:
+        raise ValueError(
+            f"{where}, {taken.name}: {'; '.join(said)}; the file is damaged or of another network."
+        )
+
+
+def _shape(shape):
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def to_ours(taken, mapping):
+    """{our key: tensor}; floating-point numbers of any kind become float32."""
+    ours = {}
+    for key, theirs in mapping.items():
+        parts = [taken.tensors[taken.spell(t)] for t in theirs]
+        tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
+        ours[key] = tensor.float() if tensor.is_floating_point() else tensor
+    return ours
+
+
+def to_theirs(state, mapping):
+    """{key in a public file: tensor}, the inverse."""
+    found = {}
+    for key, theirs in mapping.items():
+        for name, part in zip(theirs, state[key].chunk(len(theirs)), strict=True):
+            found[name] = part.clone()  # no tensor of the file is a view of another
+    return found

@@ -1,0 +1,60 @@
+"""A checkpoint of ours in the public layout of its network, exactly: what `gear import` undoes."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from gear.runtime import checkpoint
+from gear.sampling.generate import load_ar
+from gear.tokenizer.load import load_tokenizer
+from gear.weights import convert, keys
+
+WRAPPERS = {"vq": "model", "lfq": "state_dict", "ibq": "state_dict"}
+
+
+def parts_of(folder):
+    """Which of tokenizer and ar a checkpoint folder holds."""
+    path = Path(folder) / "weights.safetensors"
+    return [part for part in ("tokenizer", "ar") if checkpoint.holds(path, part)]
+
+
+def export(folder, output, part=None):
+    """Write the averaged weights of `part` (tokenizer or ar; where the folder has one, that one).
+
+    VQ and AR as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}."""
+    output, there = Path(output), parts_of(folder)
+    if output.suffix not in (".pt", ".pth", ".ckpt"):
+        raise ValueError(f"{output} should be a .pt file; name it so.")
+    if output.exists():
+        raise ValueError(f"{output} is there already; name another file, or remove it.")
+    if part not in (None, *there):
+        raise ValueError(f"{folder} holds no {part}; it has: {', '.join(there) or 'neither'}.")
+    if part is None and len(there) != 1:
+        raise ValueError(
+            f"{folder} holds {' and '.join(there) or 'neither tokenizer nor ar'}; add --part "
+            "tokenizer or --part ar."
+        )
+    wrapper, state = (_tokenizer if (part or there[0]) == "tokenizer" else _ar)(folder)
+    with checkpoint.aside(output) as path:
+        torch.save({wrapper: state}, path)
+    count = sum(v.numel() for v in state.values())
+    print(f"{output}: {len(state)} tensors, {count:,} numbers, under '{wrapper}'", file=sys.stderr)
+
+
+def _tokenizer(folder):
+    tokenizer = load_tokenizer(folder)
+    state = tokenizer.state_dict()
+    mapping = keys.tokenizer(tokenizer.config, state)
+    return WRAPPERS[tokenizer.config.quantizer], convert.to_theirs(state, mapping)
+
+
+def _ar(folder):
+    ar, settings = load_ar(folder)
+    if settings.ar.prefix_rope != "zero":
+        print(
+            f"warning: {folder} was trained with ar.prefix_rope {settings.ar.prefix_rope}, which "
+            "the file cannot say; code for published weights will read it as zero",
+            file=sys.stderr,
+        )
+    return "model", convert.to_theirs(ar.state_dict(), keys.ar(settings.ar.layers))

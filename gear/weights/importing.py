@@ -1,0 +1,204 @@
+"""Public weights into checkpoint folders of ours: weights.safetensors and run.json.
+
+A file with a tokenizer or an AR gives DEST; one with both gives DEST/tokenizer and DEST/ar.
+Prefixes are those of a trained checkpoint: `tokenizer` and `ar` are the averages, `live.tokenizer`
+and `live.ar` what training goes on from. run.json says which entry of the file each is, and names
+the file's key for each of ours.
+
+python -m gear.weights.importing --job JSON --output DIR      (the rule; people type `gear import`)
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from gear import config
+from gear.runtime import checkpoint, provenance
+from gear.weights import convert, layouts, source
+from gear.weights.networks import ar_settings, network
+
+
+def log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- one folder ------------------------------------------------------------------------------
+
+
+class Folder:
+    """A checkpoint folder in the making: weights of ours under their prefixes, and their record."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.weights, self.entries, self.mapping, self.parameters = {}, {}, {}, {}
+
+    def add(self, taken, where):
+        module, mapping = network(taken.kind, self.settings, taken.tensors)
+        shapes = {k: v.shape for k, v in module.state_dict().items()}
+        assert mapping.keys() == shapes.keys(), "a mapping names other keys than the network"
+        convert.check(taken, mapping, shapes, where)
+        if not taken.prefixes:
+            log(f"left out: {taken.name}, {len(taken.tensors)} tensors, as there is an average")
+            return
+        state = convert.to_ours(taken, mapping)
+        self.parameters[taken.kind] = sum(p.numel() for p in module.parameters())
+        for prefix in taken.prefixes:
+            self.weights[prefix] = state
+            self.entries[prefix] = taken.name
+            for ours, theirs in mapping.items():
+                self.mapping[f"{prefix}.{ours}"] = " + ".join(taken.spell(t) for t in theirs)
+        log(
+            f"{taken.name}: {len(taken.tensors)} tensors, {self.parameters[taken.kind]:,} "
+            f"parameters -> {' and '.join(taken.prefixes)}"
+        )
+
+    def record(self, origin):
+        return {
+            "settings": dataclasses.asdict(self.settings),
+            "difference": config.difference(self.settings),
+            "steps": 0,
+            "status": "imported",
+            "collapsed_at": None,
+            "parameters": self.parameters,
+            "source": origin,
+            "weights": self.entries,
+            "keys": self.mapping,
+            "inputs": {origin["path"]: origin["sha256"]},
+            **provenance.environment(),
+        }
+
+
+def folders(found, networks, sizes, resolution, where):
+    """{'tokenizer' and 'ar', where the file has them: Folder}."""
+    if found.quantizer not in (None, *networks):
+        raise ValueError(
+            f"{where} holds a tokenizer of kind {found.quantizer}; wanted here: "
+            f"{' or '.join(networks)}."
+        )
+    base, made = networks[found.quantizer or next(iter(networks))], {}
+    live = {"tokenizer": "vq", "ar": "ar"}
+    for taken in found.taken:
+        place = "ar" if taken.kind in ("ar", "projector") else "tokenizer"
+        if place not in made:
+            if taken.kind not in live:
+                raise ValueError(
+                    f"{where} holds '{taken.name}' but no '{live[place]}' that it belongs to."
+                )
+            settings = base
+            if place == "ar":
+                settings = ar_settings(taken.tensors, base, sizes, resolution, where)
+            made[place] = Folder(settings)
+        made[place].add(taken, where)
+    return made
+
+
+# ---- the whole file --------------------------------------------------------------------------
+
+
+def _said(left_out):
+    """'args, loss* (97 keys)': what was left out, a training's helpers counted."""
+
+    def group(key):
+        for start in (f"{p}{helper}" for p in ("", "model_ema.") for helper in layouts.HELPERS):
+            if key.startswith(start):
+                return f"{start}*"
+        return key
+
+    count = Counter(map(group, left_out))
+    return ", ".join(f"{k} ({n} keys)" if n > 1 else k for k, n in count.items())
+
+
+def _refuse_other(dest, sha256):
+    """ValueError where `dest` holds something else than an import of the same file."""
+    if dest.exists() and not dest.is_dir():
+        raise ValueError(f"{dest} is a file; name a folder for the imported weights.")
+    for folder in (dest, dest / "tokenizer", dest / "ar"):
+        record = folder / "run.json"
+        if not record.exists() and not (folder / "weights.safetensors").exists():
+            continue
+        origin = checkpoint.read_json(record).get("source") or {} if record.exists() else {}
+        if origin.get("sha256") != sha256:
+            raise ValueError(
+                f"{folder} holds other weights ({origin.get('name', 'not imported')}); name "
+                "another folder, or remove that one."
+            )
+
+
+def _write(made, dest, origin):
+    """Everything aside first, so that a failure leaves `dest` as it was; run.json comes last."""
+    targets = {name: dest / name if len(made) > 1 else dest for name in made}
+    aside = dest.parent / f".{dest.name}.{os.getpid()}.part"
+    try:
+        for name, folder in made.items():
+            checkpoint.save_weights(aside / name / "weights.safetensors", folder.weights)
+            checkpoint.write_json(aside / name / "run.json", folder.record(origin))
+        for name, target in targets.items():
+            target.mkdir(parents=True, exist_ok=True)
+            for file in ("weights.safetensors", "run.json"):
+                os.replace(aside / name / file, target / file)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return list(targets.values())
+
+
+def import_weights(
+    path, dest, layout, networks, sizes, resolution=None, sha256=None, tokenizer_only=False
+):
+    """Import a file. Returns the folders that it wrote.
+
+    networks: {quantizer: Settings} of the tokenizers that it may hold; sizes: {name: layers, dim,
+    heads, depth} of the ARs; resolution: of the AR's images, where it is not the settings';
+    sha256: what the file must have. ValueError for all that is wrong with the file or `dest`."""
+    path, dest, began = Path(path), Path(dest), time.monotonic()
+    content = source.read(path)
+    found = layouts.find(content, layout, path)
+    digest = provenance.sha256(path)
+    if sha256 and digest != sha256:
+        raise ValueError(
+            f"{path} has sha256 {digest}, wanted: {sha256}; download it again, or correct the hash."
+        )
+    _refuse_other(dest, digest)
+    log(f"{path}: --layout {layout}, sha256 {digest}")
+    names = {taken.name for taken in found.taken}
+    if tokenizer_only:
+        found.left_out.extend(t.name for t in found.taken if t.kind in ("ar", "projector"))
+        found.taken[:] = [t for t in found.taken if t.kind not in ("ar", "projector")]
+    if average := names & {"model_ema", "vq_ema", "ema"}:
+        log(f"EMA weights are preferred: {', '.join(sorted(average))}")
+    made = folders(found, networks, sizes, resolution, path)
+    if not made:
+        raise ValueError(f"{path} holds no tokenizer and no AR; wanted: 'vq', 'vq_ema' or 'ar'.")
+    if found.left_out:
+        log(f"left out: {_said(found.left_out)}")
+    origin = {"name": path.name, "path": str(path), "sha256": digest, "layout": layout}
+    written = _write(made, dest, origin | {"left_out": sorted(found.left_out)})
+    log(f"{' and '.join(map(str, written))}: written in {time.monotonic() - began:.1f} s")
+    return written
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Import a study's public tokenizer.")
+    parser.add_argument("--job", required=True, type=json.loads, help="gear.jobs.public")
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    job = args.job
+    networks = {job["quantizer"]: config.build(job["settings"])}
+    import_weights(
+        job["file"],
+        args.output,
+        job["layout"],
+        networks,
+        sizes={},
+        sha256=job.get("sha256"),
+        tokenizer_only=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""How the public files name what our networks hold.
+
+Each function gives {our key: keys in the file}. Nothing is transposed or permuted: a tensor is the
+file's, and where there are two keys it is both, one under the other (dimension 0):
+
+- AR: `gate_up` is w1 (which goes through SiLU) over w3; `qkv` is `wqkv` as it is: query, key and
+  value in this order, in each the heads one after the other
+- a tokenizer's codebook is `quantize.embedding.weight`, which VQ normalises when it is read;
+  Open-MAGVIT2 has none, its codes are the signs
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Style:
+    """Names of one public VQGAN: i counts levels in the order of use, n from the finest."""
+
+    down: str  # a level of the encoder
+    up: str  # a level of the decoder
+    residual: str  # its blocks
+    middle: tuple[str, str, str]
+
+
+LLAMAGEN = Style("conv_blocks.{i}", "conv_blocks.{i}", "res", ("mid.0", "mid.1", "mid.2"))
+TAMING = Style("down.{i}", "up.{n}", "block", ("mid.block_1", "mid.attn_1", "mid.block_2"))
+
+
+def _residual(ours, theirs):
+    same = ("norm1", "conv1", "norm2", "conv2")
+    return {f"{ours}.{m}": f"{theirs}.{m}" for m in same} | {
+        f"{ours}.skip": f"{theirs}.nin_shortcut"
+    }
+
+
+def _attention(ours, theirs):
+    return {f"{ours}.{m}": f"{theirs}.{m}" for m in ("norm", "q", "k", "v")} | {
+        f"{ours}.out": f"{theirs}.proj_out"
+    }
+
+
+def _resample(ours, theirs):
+    return {f"{ours}.conv": f"{theirs}.conv"}
+
+
+def _plain(ours, theirs):
+    return {ours: theirs}
+
+
+def _nothing(ours, theirs):
+    return {}
+
+
+def _vqgan_side(config, style, side):
+    """{our module: theirs} of one side; ours are numbered in the order of use."""
+    encoder, last = side == "encoder", len(config.multipliers) - 1
+    levels = []
+    for i in range(last + 1):
+        level = (style.down if encoder else style.up).format(i=i, n=last - i)
+        for j in range(config.encoder_blocks if encoder else config.decoder_blocks):
+            levels.append((_residual, f"{level}.{style.residual}.{j}"))
+            if i == (last if encoder else 0):
+                levels.append((_attention, f"{level}.attn.{j}"))
+        if i < last:
+            levels.append((_resample, f"{level}.{'downsample' if encoder else 'upsample'}"))
+    middle = list(zip((_residual, _attention, _residual), style.middle, strict=True))
+    body = levels + middle if encoder else middle + levels
+    end = [(_plain, "norm_out"), (_nothing, "swish"), (_plain, "conv_out")]
+    names = {}
+    for number, (kind, theirs) in enumerate([(_plain, "conv_in"), *body, *end]):
+        names |= kind(f"{side}.{number}", f"{side}.{theirs}")
+    return names
+
+
+def _vqgan(config, style):
+    names = _vqgan_side(config, style, "encoder") | _vqgan_side(config, style, "decoder")
+    return names | {m: m for m in ("quant_conv", "post_quant_conv")}
+
+
+def _magvit2(config):
+    """{our module: theirs}; our levels are in the order of use, theirs count from the finest."""
+    last, names = len(config.multipliers) - 1, {}
+    for side, blocks in (("encoder", config.encoder_blocks), ("decoder", config.decoder_blocks)):
+        for m in ("conv_in", "norm_out", "conv_out"):
+            names[f"{side}.{m}"] = f"{side}.{m}"
+        for j in range(blocks):
+            names |= _residual(f"{side}.middle.{j}", f"{side}.mid_block.{j}")
+        for i in range(last + 1):
+            level = f"down.{i}" if side == "encoder" else f"up.{last - i}"
+            for j in range(blocks):
+                names |= _residual(f"{side}.levels.{i}.{j}", f"{side}.{level}.block.{j}")
+    for i in range(last + 1):
+        names[f"encoder.down.{i}"] = f"encoder.down.{i}.downsample"
+        names[f"decoder.up.{i}.conv"] = f"decoder.up.{last - i}.upsample.conv1"
+        names[f"decoder.adaptive.{i}.scale"] = f"decoder.adaptive.{last - i}.gamma"
+        names[f"decoder.adaptive.{i}.shift"] = f"decoder.adaptive.{last - i}.beta"
+    return names
+
+
+def tokenizer(config, ours):
+    """Of a tokenizer. config: gear.config.Tokenizer; ours: its keys.
+
+    ValueError for a tokenizer that none of the public layouts can hold."""
+    kind = (config.quantizer, config.network)
+    if kind == ("lfq", "magvit2") and config.z_channels == config.code_dim:
+        names = _magvit2(config)
+    elif kind in (("vq", "vqgan"), ("ibq", "vqgan")) and config.attention:
+        names = _vqgan(config, LLAMAGEN if config.quantizer == "vq" else TAMING)
+    else:
+        raise ValueError(
+            f"no public layout holds a tokenizer with tokenizer.quantizer {config.quantizer}, "
+            f"tokenizer.network {config.network} and tokenizer.attention {config.attention}; "
+            "VQ-16, LFQ-16 and IBQ-16 have one."
+        )
+    mapping = {}
+    for key in ours:
+        module, _, leaf = key.rpartition(".")
+        codebook = key == "quantizer.codebook"
+        mapping[key] = ("quantize.embedding.weight" if codebook else f"{names[module]}.{leaf}",)
+    return mapping
+
+
+def ar(layers):
+    """Of a class-conditional AR (LlamaGen)."""
+    mapping = {
+        "condition.weight": ("cls_embedding.embedding_table.weight",),
+        "embedding.weight": ("tok_embeddings.weight",),
+        "norm.weight": ("norm.weight",),
+        "head.weight": ("output.weight",),
+    }
+    block = {
+        "attention_norm": ("attention_norm",),
+        "qkv": ("attention.wqkv",),
+        "attention_out": ("attention.wo",),
+        "mlp_norm": ("ffn_norm",),
+        "gate_up": ("feed_forward.w1", "feed_forward.w3"),
+        "down": ("feed_forward.w2",),
+    }
+    for i in range(layers):
+        for ours, theirs in block.items():
+            mapping[f"blocks.{i}.{ours}.weight"] = tuple(f"layers.{i}.{t}.weight" for t in theirs)
+    return mapping
+
+
+def discriminator(ours):
+    return {key: (f"main.{key}",) for key in ours}
+
+
+def projector(ours):
+    return {key: (f"projs.0.{key}",) for key in ours}

@@ -1,0 +1,209 @@
+"""The public layouts: where in a file which weights lie, and what in it is no weight of ours.
+
+- llamagen-tokenizer, llamagen-c2i: {"model": state}, also with "ema"
+- open-magvit2, ibq: Lightning, {"state_dict": state}; the average is `model_ema.<key without its
+  dots>`, beside helpers of the training (`loss.`, `inception`, `lpips`)
+- gear: {"vq", "vq_ema", "discriminator", "ar", "ema", "projectors", ...}; parts may be absent
+
+A bare state, as a .safetensors file has it, is taken as the first four. What a run freezes or
+samples from is the average where there is one. Training goes on from the live weights in `gear`,
+and from the average in `open-magvit2` and `ibq`, as published.
+"""
+
+import re
+from dataclasses import dataclass
+
+from gear.weights import LAYOUTS
+
+QUANTIZERS = {"llamagen-tokenizer": "vq", "open-magvit2": "lfq", "ibq": "ibq"}
+SIGNATURES = {  # keys of which a state has at least one
+    "llamagen-tokenizer": ("encoder.conv_blocks.", "decoder.conv_blocks."),
+    "llamagen-c2i": ("cls_embedding.embedding_table.", "tok_embeddings."),
+    "open-magvit2": ("encoder.mid_block.", "decoder.adaptive."),
+    "ibq": ("encoder.mid.block_1.", "decoder.mid.block_1."),
+}
+GEAR = ("vq", "vq_ema", "discriminator", "ar", "ema", "projectors")
+HELPERS = ("loss", "inception", "lpips")
+TRAINING = re.compile(r"args|steps?|stage|epoch|opt|sched|scaler")  # what else we know in a file
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One state of the file and the prefixes under which ours holds it; () is checked and left."""
+
+    kind: str  # tokenizer | discriminator | ar | projector
+    name: str  # the file's entry
+    tensors: dict
+    prefixes: tuple[str, ...]
+    dotless: bool = False  # the keys have lost their dots
+
+    def spell(self, key):
+        """A key of the network as this state has it."""
+        return key.replace(".", "") if self.dotless else key
+
+
+@dataclass(frozen=True)
+class Found:
+    quantizer: str | None  # of the tokenizer, if there is one
+    taken: list[Taken]
+    left_out: list[str]
+
+
+def unwrapped(content):
+    """(entry name, state, other entries) of a file with one state."""
+    for name in ("model", "state_dict"):
+        if isinstance(content.get(name), dict):
+            return name, content[name], {k: v for k, v in content.items() if k != name}
+    return "the file", content, {}
+
+
+def kind_of(state):
+    """The layout that a bare state is of, or None."""
+    if any(str(key).startswith("cls_embedding.cap_proj.") for key in state):
+        return None  # text to image
+    for layout, signature in SIGNATURES.items():
+        if any(str(key).startswith(signature) for key in state):
+            return layout
+    return None
+
+
+def looks_like(content):
+    """The layout of a file's content, or None."""
+    if not isinstance(content, dict):
+        return None
+    name, state, _ = unwrapped(content)
+    if name == "the file" and any(isinstance(content.get(part), dict) for part in GEAR):
+        return "gear"
+    return kind_of(state)
+
+
+def _first_keys(content):
+    if not isinstance(content, dict):
+        return f"it holds a {type(content).__name__}"
+    name, state, _ = unwrapped(content)
+    keys = ", ".join(f"'{key}'" for key in list(state)[:3]) or "none"
+    return f"its first keys: {keys}" + (f" under '{name}'" if name != "the file" else "")
+
+
+def find(content, layout, where):
+    """The Found weights of a file's content. ValueError names what it is instead."""
+    likely = looks_like(content)
+    if likely != layout:
+        said = (
+            f"it looks like --layout {likely}"
+            if likely
+            else "it is none of the layouts " + (", ".join(LAYOUTS))
+        )
+        raise ValueError(f"{where} is not of --layout {layout} ({_first_keys(content)}); {said}.")
+    if layout == "gear":
+        found = _gear(content, where)
+    elif layout == "llamagen-c2i":
+        found = _llamagen(content, None, where)
+    elif layout == "llamagen-tokenizer":
+        found = _llamagen(content, "vq", where)
+    else:
+        found = _lightning(content, QUANTIZERS[layout])
+    for taken in found.taken:
+        for key, value in taken.tensors.items():
+            if not hasattr(value, "dtype"):
+                raise ValueError(
+                    f"{where}: '{key}' of {taken.name} is no tensor but a {type(value).__name__}; "
+                    f"the file is not of --layout {layout}."
+                )
+    return found
+
+
+def _only_training(entries, where):
+    """The names of entries beside the weights. ValueError for one that we do not know."""
+    unknown = [str(name) for name in entries if not TRAINING.match(str(name))]
+    if unknown:
+        raise ValueError(
+            f"{where} has entries that no layout of ours has: "
+            f"{', '.join(repr(name) for name in unknown[:3])}; take them out of the file."
+        )
+    return [str(name) for name in entries]
+
+
+def _part(content, name, where):
+    if content.get(name) is None:
+        return None
+    if not isinstance(content[name], dict):
+        raise ValueError(
+            f"{where}: '{name}' is no dictionary of tensors but a {type(content[name]).__name__}; "
+            "the file is not of --layout gear."
+        )
+    return content[name]
+
+
+def _both(kind, live, average):
+    """Taken of (name, state) pairs, either of which may have the state None."""
+    if live[1] is not None and average[1] is not None:
+        return [Taken(kind, *average, (kind,)), Taken(kind, *live, (f"live.{kind}",))]
+    return [
+        Taken(kind, name, state, (kind, f"live.{kind}"))
+        for name, state in (average, live)
+        if state is not None
+    ]
+
+
+def _without_usage(state, left_out):
+    """A VQ tokenizer's state without LlamaGen's window of recently used codes."""
+    if state is None or "quantize.codebook_used" not in state:
+        return state
+    left_out.append("quantize.codebook_used")
+    return {k: v for k, v in state.items() if k != "quantize.codebook_used"}
+
+
+def _llamagen(content, quantizer, where):
+    name, live, others = unwrapped(content)
+    average = others.pop("ema", None)
+    left_out = _only_training(others, where)
+    if quantizer:
+        live, average = (_without_usage(s, left_out) for s in (live, average))
+    kind = "tokenizer" if quantizer else "ar"
+    return Found(quantizer, _both(kind, (name, live), ("ema", average)), left_out)
+
+
+def _lightning(content, quantizer):
+    name, state, others = unwrapped(content)
+    left_out, live, average = [str(name) for name in others], {}, {}  # Lightning's own progress
+    for key, value in state.items():
+        if key.startswith(HELPERS) or key in ("model_ema.decay", "model_ema.num_updates"):
+            left_out.append(key)
+        elif not key.startswith("model_ema."):
+            live[key] = value
+        elif key.removeprefix("model_ema.").startswith(HELPERS):
+            left_out.append(key)
+        else:
+            average[key.removeprefix("model_ema.")] = value
+    prefixes = ("tokenizer", "live.tokenizer")
+    if not average:
+        return Found(quantizer, [Taken("tokenizer", name, live, prefixes)], left_out)
+    taken = [Taken("tokenizer", "model_ema", average, prefixes, dotless=True)]
+    if live:
+        taken.append(Taken("tokenizer", name, live, ()))
+    return Found(quantizer, taken, left_out)
+
+
+def _gear(content, where):
+    parts = {name: _part(content, name, where) for name in GEAR}
+    left_out = _only_training([k for k in content if k not in GEAR], where)
+    tokenizer = parts["vq"] if parts["vq"] is not None else parts["vq_ema"]
+    taken, quantizer = [], None
+    if tokenizer is not None:
+        quantizer = QUANTIZERS.get(kind_of(tokenizer))
+        if quantizer is None:
+            raise ValueError(
+                f"{where} is not of --layout gear: its tokenizer is no VQ-16, LFQ-16 or IBQ-16 "
+                f"({_first_keys(tokenizer)})."
+            )
+        live, average = (_without_usage(parts[name], left_out) for name in ("vq", "vq_ema"))
+        taken += _both("tokenizer", ("vq", live), ("vq_ema", average))
+    if parts["discriminator"] is not None:
+        taken.append(
+            Taken("discriminator", "discriminator", parts["discriminator"], ("discriminator",))
+        )
+    taken += _both("ar", ("ar", parts["ar"]), ("ema", parts["ema"]))
+    if parts["projectors"] is not None:
+        taken.append(Taken("projector", "projectors", parts["projectors"], ("projector",)))
+    return Found(quantizer, taken, left_out)

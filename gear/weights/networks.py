@@ -1,0 +1,77 @@
+"""Our networks without memory, for the names and shapes that a file of their weights must have."""
+
+import re
+
+import torch
+
+from gear import config
+from gear.alignment.projector import projector
+from gear.ar.transformer import Transformer
+from gear.tokenizer.autoencoder import Tokenizer
+from gear.tokenizer.discriminator import PatchGAN
+from gear.weights import keys
+
+TABLES = ("tok_embeddings.weight", "cls_embedding.embedding_table.weight")
+
+
+def ar_settings(state, base, sizes, resolution, where):
+    """`base` with the AR that the shapes of a state say: its size, its codes and its classes.
+
+    The heads are those of the size, and the resolution is given, because no shape says either.
+    Published ARs were trained with query and key of the label at zero: ar.prefix_rope is zero."""
+    for key in TABLES:
+        shape = tuple(state[key].shape) if key in state else ()
+        if len(shape) != 2:
+            said = f"has shape {shape}" if key in state else "is missing"
+            raise ValueError(f"{where}: '{key}' {said} (wanted: a table as wide as the AR).")
+    (codes, dim), rows = state[TABLES[0]].shape, len(state[TABLES[1]])
+    resolution = resolution or base.data.resolution
+    down = 2 ** (len(base.tokenizer.multipliers) - 1)
+    if resolution % down:
+        raise ValueError(f"--resolution {resolution} is no multiple of the tokenizer's {down}.")
+    name, size = _size(state, dim, sizes, where)
+    return config.build(
+        config.difference(base)
+        | {f"ar.{k}": size[k] for k in ("layers", "dim", "heads")}
+        | {"ar.size": name, "ar.prefix_rope": "zero", "align.layer": size["depth"]["default"]}
+        | {"tokenizer.codebook_size": codes, "data.classes": rows - 1}
+        | {"data.resolution": resolution}
+    )
+
+
+def _size(state, dim, sizes, where):
+    """(name, layers, dim, heads, depth) of the size with that width, and as many layers if several
+    have it; what is missing or surplus otherwise is found key by key."""
+    numbers = [int(n) for k in state for n in re.findall(r"^layers\.(\d+)\.", k)]
+    layers = 1 + max(numbers, default=-1)
+    fits = {n: s for n, s in sizes.items() if s["dim"] == dim}
+    if len(fits) != 1:
+        fits = {n: s for n, s in fits.items() if s["layers"] == layers}
+    if not fits:
+        known = ", ".join(f"{n} {s['layers']} x {s['dim']}" for n, s in sizes.items())
+        raise ValueError(
+            f"{where}: an AR of {layers} layers x {dim} is none of the study's sizes ({known}); "
+            "add it to `sizes` in the study's file."
+        )
+    return next(iter(fits.items()))
+
+
+def network(kind, settings, state):
+    """(module on the meta device, mapping) of one kind of weights; state: the file's."""
+    with torch.device("meta"):
+        if kind == "tokenizer":
+            module = Tokenizer(settings.tokenizer, settings.data.channels)
+            return module, keys.tokenizer(settings.tokenizer, module.state_dict())
+        if kind == "discriminator":
+            loss = settings.loss
+            module = PatchGAN(settings.data.channels, loss.disc_channels, loss.disc_layers)
+            return module, keys.discriminator(module.state_dict())
+        if kind == "projector":
+            last = state.get("projs.0.4.weight")  # as wide as the teacher's features
+            width = len(last) if last is not None and last.ndim else 1
+            module = projector(settings.ar.dim, settings.align.projector_dim, width)
+            return module, keys.projector(module.state_dict())
+        down = 2 ** (len(settings.tokenizer.multipliers) - 1)
+        codes, side = settings.tokenizer.codebook_size, settings.data.resolution // down
+        module = Transformer(settings.ar, codes, settings.data.classes, side)
+        return module, keys.ar(settings.ar.layers)

@@ -1,0 +1,78 @@
+"""Foreign files of weights, read without running anything that is in them.
+
+- .pt, .pth, .ckpt: torch.load with weights_only, memory-mapped, so that what is not taken (the
+  optimizers, which are two thirds of a published checkpoint) is never read
+- .safetensors: a flat dictionary
+"""
+
+import argparse
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+TORCH = (".pt", ".pth", ".ckpt")
+# What a file may hold besides tensors, numbers, text and the containers that torch allows: GEAR's
+# `args`, which is no more than names and values.
+PLAIN = [argparse.Namespace]
+
+
+def read(path):
+    """What the file holds. ValueError where it is missing, torn, of another kind or has code."""
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder; name the file in it" if path.is_dir() else "is missing"
+        raise ValueError(f"{path} {what}; download the weights there, or correct the path.")
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    if path.suffix in TORCH:
+        return _torch(path)
+    raise ValueError(
+        f"{path} is no file of weights by its name; those end in {', '.join(TORCH)} or "
+        ".safetensors."
+    )
+
+
+def _safetensors(path):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}
+    except SafetensorError as error:
+        raise _torn(path, error) from None
+
+
+def _torch(path):
+    import torch
+
+    with open(path, "rb") as handle:
+        head = handle.read(8)
+    zipped = head.startswith(b"PK\x03\x04")
+    if zipped and not zipfile.is_zipfile(path):
+        raise _torn(path, "its end is missing")
+    if not zipped and not head.startswith(b"\x80"):
+        raise ValueError(
+            f"{path} is no PyTorch file (it starts with {head!r}); download the weights themselves."
+        )
+    try:
+        with torch.serialization.safe_globals(PLAIN):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        names = re.findall(r"GLOBAL ([\w.]+)", str(error))
+        if not names:
+            raise _torn(path, error) from None
+        raise ValueError(
+            f"{path} asks for '{names[0]}', which is neither a tensor nor a plain container; it is "
+            "not loaded, because that could run code: save its tensors alone and import those."
+        ) from None
+    except Exception as error:
+        raise _torn(path, error) from None
+
+
+def _torn(path, error):
+    lines = str(error).split("WeightsUnpickler error: ")[-1].strip().splitlines()
+    said = lines[0].rstrip(". ") if lines else type(error).__name__
+    return ValueError(
+        f"{path} cannot be read ({said}); it is torn or no file of weights, so download it again."
+    )

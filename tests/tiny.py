@@ -1,0 +1,63 @@
+"""The smoke study's networks with fixed weights, and random images, for the tests of the core."""
+
+import numpy as np
+import torch
+
+from gear.alignment.teachers.standin import StandinTeacher
+from gear.ar.train import ARTrainer
+from gear.ar.transformer import Transformer
+from gear.data.memory import Batch
+from gear.joint.train import JointTrainer
+from gear.runtime import rng
+from gear.tokenizer.autoencoder import Tokenizer
+from gear.tokenizer.train import TokenizerTrainer
+
+
+class RandomImages:
+    """The interface of gear.data.memory.ImageSet, without a folder."""
+
+    def __init__(self, settings, count=64):
+        data, self.size = settings.data, settings.optim.batch
+        shape = (count, data.channels, data.resolution, data.resolution)
+        place = np.arange(np.prod(shape)).reshape(shape)
+        self.images = torch.from_numpy(rng.uniform(("images",), place)).float() * 2 - 1
+        self.labels = torch.arange(count) % data.classes
+
+    def batch(self, step):
+        epoch, position = divmod(step, len(self.images) // self.size)
+        chosen = np.arange(position * self.size, (position + 1) * self.size)
+        return Batch(self.images[chosen], self.labels[chosen], chosen, epoch)
+
+
+def teacher(settings):
+    data = settings.data
+    torch.manual_seed(7)
+    patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
+    network = StandinTeacher(data.channels, data.resolution, data.classes, patch, 16, 1)
+    return network.eval().requires_grad_(False)
+
+
+def tokenizer(settings, seed=1):
+    torch.manual_seed(seed)
+    return Tokenizer(settings.tokenizer, settings.data.channels)
+
+
+def ar(settings, seed=2, head=0.5):
+    """An AR in eval mode whose head is not zero, so that its logits say something."""
+    torch.manual_seed(seed)
+    side = settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)
+    network = Transformer(
+        settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side
+    )
+    torch.nn.init.normal_(network.head.weight, 0.0, head)
+    return network.eval()
+
+
+def trainer(stage, settings):
+    torch.manual_seed(3)
+    if stage == "tokenizer":
+        return TokenizerTrainer(settings)
+    if stage == "joint":
+        return JointTrainer(settings, teacher(settings))
+    frozen = tokenizer(settings).eval().requires_grad_(False)
+    return ARTrainer(settings, frozen, teacher(settings))

@@ -1,0 +1,38 @@
+"""Folders of small photographs, as ImageNet's: class folders, files of any shape and size."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHAPES = ((40, 30), (30, 40), (33, 33), (70, 17), (12, 21), (31, 16), (16, 16))  # width, height
+
+
+def _photo(width, height, seed=0):
+    """A smooth picture with some grain, different for each seed."""
+    rng = np.random.default_rng([width, height, seed])
+    coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    grain = rng.normal(0, 12, smooth.shape)
+    return Image.fromarray((smooth + grain).round().clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def photo():
+    return _photo
+
+
+@pytest.fixture(scope="session")
+def image_folder():
+    """image_folder(path, train=7, val=3): that many images in each of three classes."""
+
+    def make(path, train=7, val=3):
+        for split, count in (("train", train), ("val", val)):
+            for c, name in enumerate(("n02", "n01", "n10")):
+                folder = path / split / name
+                folder.mkdir(parents=True)
+                for i in range(count):
+                    picture = _photo(*SHAPES[i % len(SHAPES)], seed=100 * c + i)
+                    picture.save(folder / f"{name}_{i}.JPEG", quality=95)
+        return path
+
+    return make

@@ -1,0 +1,267 @@
+"""gear plan: the published sizes and FLOPs, and steps that were really counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gear import cli
+from gear.plan import costs, pieces, report, teachers
+from gear.registry import Study
+
+approx = pytest.approx
+
+# GFLOPs of a forward pass at 256 pixels, as counted on the published networks
+FORWARD = {
+    "vq": {"encode": 138.4, "decode": 252.7},
+    "lfq": {"encode": 266.2, "decode": 317.1},
+    "ibq": {"encode": 265.4, "decode": 379.7},
+    "gear-b": {"ar": 52.3, "ar_to_tap": 15.3, "readout": 6.4},
+    "gear-l": {"ar": 172.9, "ar_to_tap": 54.8, "readout": 8.6, "discriminator": 6.3},
+    "gear-xl": {"ar": 397.3, "ar_to_tap": 128.8, "readout": 10.7, "vgg16": 40.1, "teacher": 46.3},
+}
+# GFLOPs of a joint step, per image, by part and in total
+PARTS = {"teacher": 46, "tokenizer": 1173, "lpips": 120, "gan": 13, "discriminator": 38}
+STEP = {
+    "gear-b": PARTS | {"guidance": 38 + 12.8, "ar": 168},
+    "gear-l": PARTS | {"guidance": 118 + 17.1, "ar": 531},
+    "gear-xl": PARTS | {"guidance": 266 + 21.4, "ar": 1205},
+}
+TOTAL = {"gear-b": 1609, "gear-l": 2056, "gear-xl": 2883}
+PARAMETERS = {
+    "vq": {"tokenizer": 71_883_403, "discriminator": 2_765_633},
+    "lfq": {"tokenizer": 115_094_033, "discriminator": 2_765_633},
+    "ibq": {"tokenizer": 110_982_019, "discriminator": 2_765_633},
+    "gear-b": {"ar": 110_888_448, "projector": 7_344_896},
+    "gear-l": {"ar": 342_910_976, "projector": 7_869_184},
+    "gear-xl": {"ar": 774_699_520, "projector": 8_393_472, "tokenizer": 71_883_403},
+    "gear-l-ibq": {"tokenizer": 110_982_019},
+    "llamagen-repa-xl": {"ar": 774_699_520},
+}
+
+
+@pytest.fixture(scope="module")
+def plan(paper):
+    return report.gather(paper)
+
+
+@pytest.fixture(scope="module")
+def by_run(plan):
+    return {found["run"]: found for found in plan["runs"]}
+
+
+# the published networks
+
+
+@pytest.mark.parametrize("run", FORWARD)
+def test_forward_passes_are_the_published_ones(paper, run):
+    counted = {}
+    for network in costs.networks_of(paper.runs[run], paper).values():
+        counted |= network.flops
+    for piece, giga in FORWARD[run].items():
+        assert counted[piece] / 1e9 == approx(giga, rel=0.02), piece
+
+
+@pytest.mark.parametrize("run", STEP)
+def test_a_joint_step_takes_what_the_published_one_takes(by_run, run):
+    found = by_run[run]
+    assert {k: v / 1e9 for k, v in found["parts"].items()} == approx(STEP[run], rel=1e-3, abs=0.6)
+    assert found["flops_per_image"] / 1e9 == approx(TOTAL[run], rel=0.001)
+
+
+@pytest.mark.parametrize("run", PARAMETERS)
+def test_parameters_are_the_published_ones(by_run, run):
+    found = by_run[run]["parameters"]
+    assert {part: found[part] for part in PARAMETERS[run]} == PARAMETERS[run]
+    parts = [v for k, v in found.items() if k not in ("trained", "frozen")]
+    assert found["trained"] == sum(parts)
+
+
+def test_frozen_networks_are_not_trained(by_run):
+    assert set(by_run["llamagen-repa-l"]["parameters"]["frozen"]) == {"tokenizer", "teacher"}
+    assert set(by_run["gear-l"]["parameters"]["frozen"]) == {"vgg16", "teacher"}
+    assert by_run["gear-l-no-gan"]["parameters"].get("discriminator") is None
+
+
+def test_schedules_are_the_published_ones(plan, by_run):
+    joint, fresh = by_run["gear-l"], by_run["gear-xl-frozen"]
+    assert joint["milestones"] == {"100k": 100_000, "400k": 400_000}
+    assert (joint["batch"], joint["steps"], joint["images"]) == (256, 400_000, 102_400_000)
+    assert joint["flops"] == 102_400_000 * joint["flops_per_image"]
+    assert list(fresh["milestones"].values()) == [100_000, 400_000, 1_500_000, 4_000_000]
+    assert fresh["images"] == 1_024_000_000 and fresh["tokenizer"] == "gear-xl@400k"
+    assert by_run["gear-l-dinov3"]["milestones"] == {"100k": 100_000}
+
+
+def test_every_run_of_the_paper_is_listed_once(plan, paper):
+    assert sorted(found["run"] for found in plan["runs"]) == sorted(paper.runs)
+    assert sum(found["published"] for found in plan["runs"]) >= 40
+    assert plan["not_asked_for"] == []
+
+
+def test_more_pixels_take_more(by_run):
+    low, high = by_run["gear-l"], by_run["gear-l-res512"]
+    assert low["forward"]["readout"] == 2 * 255 * 16384 * 1024  # of all tokens but the last
+    assert high["forward"]["readout"] == 2 * 1023 * 16384 * 1024
+    assert high["forward"]["vgg16"] == approx(4 * low["forward"]["vgg16"])
+    assert high["forward"]["projector"] == 4 * low["forward"]["projector"]
+    assert 4 < high["forward"]["ar"] / low["forward"]["ar"] < 5  # attention grows with the square
+
+
+def test_a_teacher_without_a_network_is_said_to_be_one(by_run):
+    (note,) = by_run["gear-l-vjepa2"]["notes"]
+    assert "counted as a plain vision transformer" in note and by_run["gear-l"]["notes"] == []
+
+
+# the composition of a step, against real steps
+
+GUIDED = ("gear-l", "gear-l-ste-align", "gear-l-ste", "gear-l-soft-ntp-target")
+STEPS = ("vq", "ibq", "gear-l-no-gan", "gear-l-control", "llamagen-repa-l", *GUIDED)
+# Wide enough that products of weights outweigh attention, whose backward pass costs more.
+WIDE = {"tokenizer.codebook_size": 256, "ar.dim": 64, "align.projector_dim": 128, "optim.batch": 2}
+
+
+@pytest.fixture
+def every_product():
+    """The teacher's fused layer of the CPU would hide its products from the counter."""
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+def counted_step(make, images, settings, stage):
+    """FLOPs of one image in a real optimizer step."""
+    trainer = make.trainer(stage, settings)
+    with FlopCounterMode(display=False) as counter:
+        trainer.step(images(settings).batch(0), 0)
+    return counter.get_total_flops() / settings.optim.batch
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_is_composed_as_it_is_run(smoke, tiny, make, images, every_product, name):
+    run, settings = smoke.runs[name], tiny(name, **WIDE)
+    planned = costs.cost(_with(run, settings), smoke)["flops_per_image"]
+    assert counted_step(make, images, settings, run.stage) == approx(planned, rel=0.01)
+
+
+@pytest.mark.parametrize("losses", [["align"], ["ntp"], ["align", "ntp"]])
+@pytest.mark.parametrize("path", ["input", "target", "both"])
+def test_the_guidance_is_composed_as_it_is_run(tiny, make, images, every_product, losses, path):
+    settings = tiny(**WIDE, **{"joint.tokenizer_losses": losses, "joint.ntp_path": path})
+    own = counted_step(make, images, settings, "joint")
+    without = counted_step(make, images, tiny("gear-l-control", **WIDE), "joint")
+    ar = pieces.ar(settings.ar, 256, 10, 4, settings.align.layer)
+    project = pieces.project(64, settings.align.projector_dim, 16, 16)
+    counted = ar.flops | project.flops
+    parts = costs.of_guidance(settings.joint)
+    planned = sum(times * counted[piece] for piece, times in parts.items())
+    assert own - without == approx(planned, rel=0.03)
+
+
+def _with(run, settings):
+    return type(run)(**{**vars(run), "settings": settings})
+
+
+def test_standin_teachers_are_counted_in_full(smoke, tiny, make, images, every_product):
+    settings = tiny()
+    with FlopCounterMode(display=False) as counter:
+        make.teacher(settings)(images(settings).batch(0).images)
+    spec = smoke.spec["teachers"]["dinov2"]
+    found = teachers.teacher(spec, settings.data, 4)
+    assert counter.get_total_flops() == settings.optim.batch * found.flops["teacher"]
+
+
+def test_equal_networks_are_counted_once(paper):
+    a, b = paper.runs["gear-l"].settings, paper.runs["gear-l-ste"].settings
+    assert pieces.ar(a.ar, 16384, 1000, 16, 8) is pieces.ar(b.ar, 16384, 1000, 16, 8)
+
+
+# which runs, and what is there already
+
+
+def test_the_demo_plans_exactly_what_is_published():
+    last = report.asked(Study("demo"))
+    study = Study("demo")
+    planned = {
+        f"{study.runs[name].stage}/{name}/{step}"
+        for name, end in last.items()
+        for step in list(study.runs[name].steps)[: list(study.runs[name].steps).index(end) + 1]
+    }
+    root = Path(__file__).parents[2] / "results/demo"
+    made = {
+        path.parent.relative_to(root).as_posix()
+        for stage in ("tokenizer", "joint", "ar")
+        for path in (root / stage).glob("*/*/run.json")
+    }
+    assert planned == made and made
+
+
+def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited):
+    edited(
+        "studies/smoke.yaml",
+        "tables: [overview, system, components, quantizer, control]",
+        "tables: []",
+    )
+    edited("studies/smoke.yaml", "figures: [samples, codebook]", "figures: [codebook]")
+    folder = edited("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
+    assert report.asked(Study("smoke", folder=folder)) == dict.fromkeys(
+        ("vq", "lfq", "gear-l", "gear-l-ste", "gear-l-control"), "400k"
+    )
+
+
+def test_finished_milestones_are_marked(tmp_path):
+    folder = tmp_path / "smoke/ar/gear-l-frozen/1500k"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    plan = report.gather(Study("smoke", str(tmp_path)))
+    finished = {found["run"]: found["finished"] for found in plan["runs"] if found["finished"]}
+    assert finished == {"gear-l-frozen": ["1500k"]}
+    assert any("1500k*" in line for line in report.text(plan))
+
+
+# the command
+
+
+def test_json_and_days(capsys):
+    cli.main(["plan", "--study", "smoke", "--json", "--tflops", "0.5"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["study"] == "smoke" and found["total"]["runs"] == len(found["runs"])
+    for key in ("steps", "images", "flops"):
+        stages = [found["stages"][s][key] for s in ("tokenizer", "joint", "ar")]
+        assert found["total"][key] == sum(stages) == sum(e[key] for e in found["runs"])
+    assert found["total"]["gpu_days"] == approx(found["total"]["flops"] / 0.5e12 / 86400)
+    vq = next(e for e in found["runs"] if e["run"] == "vq")
+    assert vq["made_of"]["discriminator"] == "6 x discriminator"
+    assert vq["parts"]["tokenizer"] == 3 * vq["forward"]["tokenizer"]
+
+
+def test_the_readable_form_ends_with_the_total(capsys):
+    cli.main(["plan", "--study", "smoke"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("study smoke: ")
+    assert sum(line.startswith("gear-l-frozen ") for line in lines) == 2  # sizes, FLOPs
+    assert lines[-1].startswith("all: ") and "GPU-days" not in lines[-1]
+    assert "  gan = 2 x discriminator" in lines
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--study", "papr"], "gear: there is no study 'papr'. Did you mean 'paper'?"),
+        (["--study", "smoke", "--tflops", "0"], "gear: --tflops is 0.0; write the TFLOP/s"),
+    ],
+)
+def test_mistakes_are_one_sentence(options, message):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["plan", *options])
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(0, "0"), (7, "7"), (999, "999"), (1000, "1 k"), (2_056_000_000, "2.056 G")],
+)  # fmt: skip
+def test_prefixes(value, text):
+    assert report.si(value) == text

@@ -1,0 +1,187 @@
+"""Training images from files: the batch of a step is a function of its address alone."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torchvision import transforms as tv
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import functional as F
+
+from gear import config
+from gear.data import imagenet, sets
+from gear.data.memory import ImageSet
+from gear.runtime import distributed, rng
+
+SIZE, BATCH, SEED = 16, 8, 5  # 21 training images: 2 batches an epoch
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, image_folder):
+    root = tmp_path_factory.mktemp("imagenet")
+    image_folder(root / "images")
+    with pytest.MonkeyPatch.context() as patch:  # processes would take a second to start
+        patch.setattr(imagenet, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
+        imagenet.prepare(root / "images", 3, root / "manifest.json")
+    return root
+
+
+def settings_of(folder, workers=0, **changes):
+    data = {"data.path": str(folder / "images"), "data.resolution": SIZE, "data.classes": 3}
+    own = {"runtime.workers": workers, "optim.batch": BATCH, "seed": SEED}
+    return config.build(data | own | changes)
+
+
+def training(folder, workers=0, **changes):
+    return sets.training_set(settings_of(folder, workers, **changes), folder / "manifest.json")
+
+
+def validation(folder, workers=0, **changes):
+    return sets.validation_set(settings_of(folder, workers, **changes), folder / "manifest.json")
+
+
+def place(epoch, number):
+    """(top, left, flip) in [0, 1) of an image in an epoch."""
+    crop = [float(rng.uniform((SEED, "crop", epoch), number, i)) for i in (0, 1)]
+    return *crop, float(rng.uniform((SEED, "flip", epoch), number))
+
+
+def same(a, b):
+    return (
+        torch.equal(a.images, b.images)
+        and torch.equal(a.labels, b.labels)
+        and np.array_equal(a.indices, b.indices)
+        and a.epoch == b.epoch
+    )
+
+
+# what a batch is
+
+
+def test_a_batch_is_what_torchvision_makes_of_the_same_numbers(folder):
+    files = ImageFolder(folder / "images/train")
+    assert files.classes == ["n01", "n02", "n10"]
+    data = training(folder)
+    for step in (0, 1, 5):
+        batch, epoch = data.batch(step), step // 2
+        order = rng.permutation((SEED, "order", epoch), 21)
+        chosen = order[step % 2 * BATCH : (step % 2 + 1) * BATCH]
+        assert np.array_equal(batch.indices, chosen) and batch.epoch == epoch
+        for x, label, number in zip(batch.images, batch.labels, chosen, strict=True):
+            picture, expected_label = files[number]
+            top, left, flip = place(epoch, number)
+            picture = F.resize(picture, SIZE, tv.InterpolationMode.BICUBIC)
+            height, width = picture.height - SIZE + 1, picture.width - SIZE + 1
+            picture = F.crop(picture, int(top * height), int(left * width), SIZE, SIZE)
+            picture = F.hflip(picture) if flip < 0.5 else picture
+            expected = F.pil_to_tensor(picture).float() / 127.5 - 1
+            assert torch.equal(x, expected) and label == expected_label
+
+
+def test_the_tensors_are_those_that_a_network_expects(folder):
+    batch = training(folder).batch(0)
+    assert batch.images.shape == (BATCH, 3, SIZE, SIZE) and batch.images.is_contiguous()
+    assert (batch.images.dtype, batch.labels.dtype) == (torch.float32, torch.int64)
+    assert -1 <= batch.images.min() < -0.5 and 0.5 < batch.images.max() <= 1
+    gray = training(folder, **{"data.channels": 1}).batch(0)
+    assert gray.images.shape == (BATCH, 1, SIZE, SIZE)
+
+
+def test_the_order_is_that_of_images_in_memory(folder, tmp_path, photo):
+    for i in range(21):
+        target = tmp_path / "train" / str(i // 7)
+        target.mkdir(parents=True, exist_ok=True)
+        photo(SIZE, SIZE, i).save(target / f"{i:02d}.png")
+    data = dataclasses.replace(settings_of(folder).data, path=str(tmp_path), crop="none")
+    in_memory, stream = ImageSet(data, "train", BATCH, SEED), training(folder)
+    for step in range(5):
+        a, b = in_memory.batch(step), stream.batch(step)
+        assert np.array_equal(a.indices, b.indices) and a.epoch == b.epoch
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_any_number_of_workers_gives_the_same_batches_from_any_step(folder, workers):
+    expected = [training(folder).batch(step) for step in range(7)]
+    data = training(folder, workers)
+    for step in (3, 4, 5, 6, 0, 1, 6, 2, 2):  # resumed inside epoch 1, then there and back
+        assert same(data.batch(step), expected[step])
+
+
+def test_processes_share_a_batch(folder, monkeypatch):
+    whole, parts = training(folder).batch(3), []
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        parts.append(training(folder, workers=rank).batch(3))
+    for name in ("images", "labels"):
+        assert torch.equal(torch.cat([getattr(p, name) for p in parts]), getattr(whole, name))
+    assert [len(p.indices) for p in parts] == [4, 4]
+
+
+def test_crops_and_flips_differ_between_epochs_and_cover_their_range(folder):
+    """Image 5 of the first class is 31 x 16, so that 16 places fit."""
+    data = training(folder, **{"optim.batch": 21})
+    picture = ImageFolder(folder / "images/train")[5][0]
+    assert picture.size == (31, 16)
+    whole = F.pil_to_tensor(picture).float() / 127.5 - 1
+    places, flips = [], []
+    for epoch in range(150):
+        batch = data.batch(epoch)
+        x = batch.images[batch.indices.tolist().index(5)]
+        fits = [
+            (left, flip)
+            for left in range(16)
+            for flip in (False, True)
+            if torch.equal(x.flip(-1) if flip else x, whole[:, :, left : left + SIZE])
+        ]
+        assert len(fits) == 1
+        places.append(fits[0][0])
+        flips.append(fits[0][1])
+    assert set(places) == set(range(16)) and 50 < sum(flips) < 100
+    assert len({place(epoch, 5) for epoch in range(150)}) == 150
+
+
+def test_without_flips_none_is_mirrored(folder):
+    mirrored, plain = training(folder).batch(0), training(folder, **{"data.flip": False}).batch(0)
+    flips = [place(0, n)[2] < 0.5 for n in plain.indices]
+    assert any(flips) and not all(flips)
+    for a, b, flip in zip(mirrored.images, plain.images, flips, strict=True):
+        assert torch.equal(a, b.flip(-1) if flip else b)
+
+
+def test_other_seeds_are_other_orders_and_crops(folder):
+    first, other = (training(folder, **{"optim.batch": 21, "seed": s}).batch(0) for s in (1, 2))
+    assert not np.array_equal(first.indices, other.indices)
+    place = [int(np.flatnonzero(b.indices == 3)[0]) for b in (first, other)]
+    assert not torch.equal(first.images[place[0]], other.images[place[1]])
+
+
+def test_too_large_a_batch_is_named(folder):
+    with pytest.raises(ValueError, match=r"optim.batch is 22, but .*train holds 21 images; lower"):
+        training(folder, **{"optim.batch": 22})
+
+
+# validation
+
+
+@pytest.mark.parametrize("workers, name", [(0, "bicubic"), (2, "bicubic"), (2, "bilinear")])
+def test_validation_images_are_torchvisions_in_the_order_of_their_names(folder, workers, name):
+    steps = [tv.Resize(SIZE, tv.InterpolationMode(name)), tv.CenterCrop(SIZE), tv.PILToTensor()]
+    files = ImageFolder(folder / "images/val", tv.Compose(steps))
+    expected = torch.stack([x for x, _ in files])
+    data = validation(folder, workers, **{"data.interpolation": name})
+    pieces = list(data.pieces(4))
+    assert [len(images) for images, _ in pieces] == [4, 4, 1] and len(data) == 9
+    assert torch.equal(torch.cat([images for images, _ in pieces]), expected)
+    assert [n for _, names in pieces for n in names] == [
+        path[len(str(folder / "images/val/")) + 1 :] for path, _ in files.samples
+    ]
+    assert data.labels.tolist() == files.targets
+    assert torch.equal(data.take(np.array([7, 2])), expected[[7, 2]])
+
+
+def test_a_manifest_must_be_given(folder):
+    with pytest.raises(ValueError, match="data.crop is random, which reads .*; give its manifest"):
+        sets.validation_set(settings_of(folder), None)

@@ -1,0 +1,70 @@
+"""Validation a piece at a time: the numbers are those of all images at once."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+
+from gear.data.memory import to_float, to_uint8
+from gear.metrics import validate
+from gear.metrics.protocol import Features
+
+
+class Images:
+    """The part of an image set that validation uses."""
+
+    def __init__(self, count):
+        self.images = torch.randint(0, 256, (count, 1, 16, 16), dtype=torch.uint8)
+        self.labels, self.asked = torch.arange(count) % 10, []
+
+    def __len__(self):
+        return len(self.images)
+
+    def pieces(self, size):
+        for i in range(0, len(self), size):
+            self.asked.append(len(self.images[i : i + size]))
+            yield self.images[i : i + size], None
+
+
+def extract(images):
+    pooled = images.float().unflatten(2, (2, 8)).mean((1, 3)).flatten(1)[:, ::8].numpy()
+    return Features(pooled, pooled, pooled)
+
+
+def frechet(a, b):
+    gap = a.mean(0) - b.mean(0)
+    root = sqrtm(np.cov(a.T) @ np.cov(b.T)).real
+    return gap @ gap + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("piece, asked", [(3, [3, 3, 3, 1]), (256, [10])])
+def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece, asked):
+    settings, data = tiny("vq"), Images(10)
+    tokenizer = make.tokenizer(settings).eval()
+    monkeypatch.setattr(validate, "ROWS", piece * 16)
+    metrics, codebook, tokens = validate.through(tokenizer, settings, data, extract)
+    assert data.asked == asked
+
+    scores = tokenizer.quantizer.scores(tokenizer.encode(to_float(data.images)))
+    assert torch.equal(tokens, scores.argmax(-1)) and tokens.shape == (10, 16)
+    recon = (tokenizer.decode(tokens) / 2 + 0.5).clamp(0, 1).double()
+    gap = recon - data.images.double() / 255
+    mse = gap.square().mean((1, 2, 3))
+    assert metrics["l1"] == pytest.approx(gap.abs().mean().item(), rel=1e-6)
+    assert metrics["psnr"] == pytest.approx((-10 * mse.log10()).mean().item(), rel=1e-6)
+    shown = to_uint8(recon * 2 - 1)
+    expected = frechet(*(extract(x).pooled_ND.astype(np.float64) for x in (shown, data.images)))
+    assert metrics["rfid"] == pytest.approx(expected, rel=1e-4)
+    p = (scores.flatten(0, 1).double() / settings.joint.temperature).softmax(-1)
+    entropy = -(p * p.log()).sum(-1).mean().item()
+    assert codebook["entropy"] == pytest.approx(entropy, rel=1e-5)
+    assert codebook["top1"] == pytest.approx(p.max(-1).values.mean().item(), rel=1e-5)
+    assert codebook["usage"] == pytest.approx(len(tokens.unique()) / 16)
+    assert set(codebook) == set(validate.CODEBOOK) and set(metrics) == set(validate.RECONSTRUCTION)
+
+
+def test_a_piece_of_large_images_is_small(tiny, paper):
+    assert validate.piece_of(tiny("vq")) == 256
+    runs = ("gear-l", "gear-l-res384", "gear-l-res512")
+    assert [validate.piece_of(paper.runs[run].settings) for run in runs] == [16, 7, 4]
