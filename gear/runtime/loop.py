@@ -21,7 +21,7 @@ import torch
 
 from gear import config
 from gear.runtime import checkpoint, distributed, provenance, rng
-from gear.runtime.progress import Progress
+from gear.runtime.progress import Progress, lines
 from gear.runtime.state import States, identity
 
 COLLAPSED = 0.2  # codebook usage below which a window counts as collapsed
@@ -116,7 +116,13 @@ class Segment:
         state, path = self.states.newest(self.identity, self.start, self.stop)
         if state is None:
             self.trainer.agree()
-            return
+        else:
+            self._take(state, path)
+        if self.writes:  # without what a killed trainer left behind
+            self.states.sweep()
+            checkpoint.write_text(self.folder / "metrics.jsonl", lines(self.history))
+
+    def _take(self, state, path):
         self.trainer.restore(state["trainer"])
         self.step, self.history = state["step"], json.loads(state["history"])
         self.window = state["window"]

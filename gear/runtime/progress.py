@@ -5,6 +5,11 @@ import sys
 import time
 
 
+def lines(history):
+    """The text of metrics.jsonl for [{'step': ..., metric: value}]."""
+    return "".join(json.dumps(row) + "\n" for row in history)
+
+
 class Progress:
     """Prints `run step/stop % | losses | s/step | images/s | left`, at most every `seconds`.
 
@@ -20,7 +25,7 @@ class Progress:
         """`metrics`: plain floats of the window that ends at `step`."""
         if self.file is None:
             return
-        self.file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self.file.write(lines([{"step": step, **metrics}]))
         self.file.flush()
         now = time.monotonic()
         if now - self.printed < self.seconds and step < self.stop:

@@ -60,6 +60,11 @@ class States:
             if self.latest.exists():
                 os.replace(self.latest, self.previous)
 
+    def sweep(self):
+        """Remove what a killed trainer was writing; only with the run's lock held."""
+        for part in self.folder.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def forget(self):
         """The milestone is done: what led to it is of no more use."""
         for path in (self.latest, self.previous):
