@@ -14,7 +14,7 @@ from gear.data.order import Order
 
 def to_tensor(images_NHWC):
     """uint8 (n, C, H, W), a copy."""
-    return torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(images_NHWC.transpose(0, 3, 1, 2).copy())
 
 
 class StreamSet:

@@ -132,6 +132,8 @@ def load_state(path):
         if damaged:
             raise BadZipFile(f"wrong checksum of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, OSError):
+        raise  # says nothing about the file
     except Exception as error:
         raise ValueError(f"{path} cannot be read ({error}); delete it and run again.") from None
 

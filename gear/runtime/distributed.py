@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 BUCKET = 2**24  # elements averaged at once: 64 MiB
+_CONTROL = []  # the group for words between processes that no GPU has to wait for
 # Rank 0 alone writes checkpoints, 14 GB and more on a network file system, while the others wait.
 PATIENCE = timedelta(minutes=60)
 
@@ -31,10 +32,12 @@ def start():
         torch.cuda.set_device(mine)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=PATIENCE)
+        _CONTROL.append(dist.new_group(backend="gloo", timeout=PATIENCE))
 
 
 def stop():
-    """Leave the group."""
+    """Leave the group, where all processes are known to get here: NCCL waits for them."""
+    _CONTROL.clear()
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -118,13 +121,13 @@ def agree(tensors):
             dist.broadcast(tensor, 0)
 
 
-def any_of(flag, device):
-    """True on every process where `flag` is true on one."""
+def highest(*numbers):
+    """For each number the highest that any process has, as floats. No GPU waits for it."""
     if size() == 1:
-        return flag
-    found = torch.tensor(float(flag), device=device)
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return bool(found)
+        return tuple(map(float, numbers))
+    found = torch.tensor(numbers, dtype=torch.float64)
+    dist.all_reduce(found, dist.ReduceOp.MAX, group=_CONTROL[0] if _CONTROL else None)
+    return tuple(found.tolist())
 
 
 def barrier():

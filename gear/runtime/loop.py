@@ -12,7 +12,6 @@ import json
 import math
 import os
 import signal
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,11 +20,11 @@ import torch
 
 from gear import config
 from gear.runtime import checkpoint, distributed, provenance, rng
-from gear.runtime.progress import Progress, lines
+from gear.runtime.progress import Progress, lines, say
 from gear.runtime.state import States, identity
 
 COLLAPSED = 0.2  # codebook usage below which a window counts as collapsed
-GRACE = 300  # seconds before the end of the job's time at which the state is saved
+GRACE = 300  # seconds before the end of the job's time at which it saves, at most a tenth of it
 
 
 class Trainer:
@@ -45,7 +44,13 @@ class Trainer:
 
     def parts(self, batch):
         """The micro-batches of this process's share of a Batch, on its device."""
-        return batch.parts(self.settings.runtime.micro_batch, self.device)
+        size, share = self.settings.runtime.micro_batch, len(batch.images)
+        if size and share % size:
+            raise ValueError(
+                f"runtime.micro_batch {size} does not divide this process's {share} images; set "
+                "one that does."
+            )
+        return batch.parts(size, self.device)
 
     def step(self, batch, number):
         """One optimizer step on a Batch, `number` from 0. Returns {metric: 0-d tensor}."""
@@ -87,6 +92,7 @@ def setup(settings):
     if settings.runtime.threads:
         torch.set_num_threads(settings.runtime.threads)
     if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
     rng.seed_torch(settings.seed, "weights")
 
@@ -118,6 +124,12 @@ class Segment:
             self.trainer.agree()
         else:
             self._take(state, path)
+        latest, earliest = distributed.highest(self.step, -self.step)
+        if latest != -earliest:
+            raise ValueError(
+                f"processes found states of steps {-earliest:.0f} and {latest:.0f} in "
+                f"{self.folder}; see that all of them can read it, and run again."
+            )
         if self.writes:  # without what a killed trainer left behind
             self.states.sweep()
             checkpoint.write_text(self.folder / "metrics.jsonl", lines(self.history))
@@ -128,7 +140,7 @@ class Segment:
         self.window = state["window"]
         self.status, self.collapsed_at = state["status"], state["collapsed_at"]
         if self.writes and path != self.states.milestone(self.start):
-            print(f"goes on from {path} at step {self.step}", file=sys.stderr)
+            say(f"goes on from {path} at step {self.step}")
 
     def state(self):
         return {
@@ -162,7 +174,7 @@ class Segment:
 
     def _train(self, name):
         runtime = self.settings.runtime
-        self.saved = time.monotonic()
+        self.saved, self.deadline = time.monotonic(), deadline()
         progress = Progress(
             name,
             self.step,
@@ -180,7 +192,7 @@ class Segment:
             if reports:
                 self._report(self.window, progress)
                 self.window = []
-            self._save_if_due(reports)
+            self._save_if_due()
         progress.close()
 
     def _dropout_address(self):
@@ -188,32 +200,32 @@ class Segment:
         rank = distributed.rank()
         return self.settings.seed, "dropout", self.step, *([rank] if rank else [])
 
-    def _save_if_due(self, reports):
-        """Save the state when its time has come, or stop where a signal or the end of the job's
-        time asks for it. Several processes agree about it when they report."""
-        if distributed.size() > 1 and not reports:
+    def _save_if_due(self):
+        """Save the state when its time has come; stop where a signal or the end of the job's time
+        asks for it, at one step for all processes."""
+        since = time.monotonic() - self.saved
+        due = since > 60 * self.settings.runtime.checkpoint_minutes
+        asked = self.interrupted or time.time() >= self.deadline
+        due, stops = distributed.highest(due, asked)
+        if not (due or stops):
             return
-        end = float(os.environ.get("SLURM_JOB_END_TIME", "inf"))
-        stops = distributed.any_of(self.interrupted or time.time() > end - GRACE, self._device())
-        due = time.monotonic() - self.saved > 60 * self.settings.runtime.checkpoint_minutes
-        if (stops or due) and self.writes:
+        for metrics in self.window:  # a state holds what all processes measured
+            distributed.average_([v.to(self.trainer.device) for v in metrics.values()])
+        if self.writes:
             self.states.save_latest(self.state())
-        if due:
-            self.saved = time.monotonic()
+        self.saved = time.monotonic()
         if stops:
-            distributed.barrier()
             if self.writes:
-                print(f"stopped at step {self.step}; the state is saved", file=sys.stderr)
+                say(f"stopped at step {self.step}; the state is saved")
+            distributed.barrier()
+            distributed.stop()
             raise SystemExit(143)
-
-    def _device(self):
-        return self.trainer.device
 
     def _report(self, window, progress):
         """Means over the window's steps that measured: one transfer from the device, then the
         guards."""
         names = list(dict.fromkeys(k for metrics in window for k in metrics))
-        device = self._device()  # what was resumed is on the CPU
+        device = self.trainer.device  # what was resumed is on the CPU
         values = [torch.stack([m[k].float().to(device) for m in window if k in m]) for k in names]
         mean = torch.stack([v.mean() for v in values])
         distributed.average_([mean])
@@ -224,7 +236,7 @@ class Segment:
         if bad:
             where = f"steps {self.step - len(window) + 1} to {self.step}"
             if self.settings.runtime.on_nonfinite == "record":
-                print(f"diverged in {where}: {', '.join(bad)} not finite", file=sys.stderr)
+                say(f"diverged in {where}: {', '.join(bad)} not finite")
                 self.status = "diverged"
                 return
             raise ValueError(
@@ -233,10 +245,9 @@ class Segment:
             )
         if self.collapsed_at is None and means.get("usage", 1.0) < COLLAPSED:
             self.collapsed_at = self.step
-            print(
+            say(
                 f"warning: codebook usage {means['usage']:.3f} at step {self.step}; a higher "
-                "loss.entropy or a lower learning rate of the tokenizer may help",
-                file=sys.stderr,
+                "loss.entropy or a lower learning rate of the tokenizer may help"
             )
 
     # ---- results ---------------------------------------------------------------------------
@@ -253,6 +264,7 @@ class Segment:
             checkpoint.write_json(self.output / "run.json", self.record())
             self.states.forget()
         distributed.barrier()
+        distributed.stop()
 
     def record(self):
         return {
@@ -271,6 +283,12 @@ class Segment:
             "cpu_s": round(time.process_time() - self.cpu, 1),
             **provenance.environment(),
         }
+
+
+def deadline():
+    """When this job must stop, in seconds since 1970; infinite where SLURM says nothing."""
+    end, now = float(os.environ.get("SLURM_JOB_END_TIME", "inf")), time.time()
+    return end - max(0.0, min(GRACE, (end - now) / 10))
 
 
 def curves(history):

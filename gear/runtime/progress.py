@@ -3,6 +3,13 @@
 import json
 import sys
 import time
+from contextlib import suppress
+
+
+def say(text):
+    """A line for people. Where their end of it is gone, as with a killed `tee`, work goes on."""
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def lines(history):
@@ -35,11 +42,9 @@ class Progress:
         left = pace * (self.stop - step)
         shown = ("total", "l1", "ntp", "align_ar", "align_tokenizer", "usage", "loss")
         values = "  ".join(f"{k} {metrics[k]:.3f}" for k in shown if k in metrics)
-        print(
+        say(
             f"{self.name}  {step}/{self.stop} {100 * step // self.stop}%  {values}  "
-            f"{pace:.3f} s/step  {self.batch / pace:.0f} images/s  {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
+            f"{pace:.3f} s/step  {self.batch / pace:.0f} images/s  {left:.0f} s left"
         )
 
     def close(self):

@@ -23,6 +23,7 @@ FREE = {
     "runtime.log_every",
     "runtime.checkpoint_minutes",
     "runtime.micro_batch",
+    "runtime.on_nonfinite",
 }
 
 
@@ -83,7 +84,13 @@ class States:
             except ValueError as error:
                 print(f"warning: {error}", file=sys.stderr)
                 continue
-            if start <= state["step"] <= stop:
+            if state["step"] > stop:
+                raise ValueError(
+                    f"{path} is at step {state['step']}, beyond the milestone at step {stop} that "
+                    "this job would make anew; keep the finished milestones (snakemake --touch), "
+                    "or delete it to train them anew."
+                )
+            if start <= state["step"]:
                 cure = f"set it back, or delete {self.latest} and {self.previous} to train it anew"
                 require_same(json.loads(state["identity"]), mine, path, cure)
                 return state, path

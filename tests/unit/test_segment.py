@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gear.runtime import checkpoint
-from gear.runtime.loop import Segment, Trainer, curves
+from gear.runtime.loop import Segment, Trainer, curves, deadline
 from gear.runtime.state import identity
 
 
@@ -189,7 +189,11 @@ def test_a_damaged_milestone_is_named(scripted):
 
 
 def test_before_the_end_of_the_jobs_time_it_saves_and_stops(scripted, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_END_TIME", str(time.time() + 60))
+    now = time.time()
+    for left, grace in ((40_000, 300), (600, 60)):
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(now + left))
+        assert deadline() == pytest.approx(now + left - grace, abs=5)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(now))
     segment = scripted(0, 4, total=[1] * 4)
     with pytest.raises(SystemExit) as exit_:
         segment.run("x")
@@ -200,20 +204,47 @@ def test_before_the_end_of_the_jobs_time_it_saves_and_stops(scripted, monkeypatc
     assert again.trainer.seen == [1, 2, 3]
 
 
-@pytest.mark.parametrize("start, stop", [(0, 2), (4, 6)])
-def test_a_latest_state_of_another_segment_is_not_used(scripted, start, stop):
+def test_a_latest_state_of_an_earlier_segment_is_not_used(scripted):
     scripted(0, 4, total=[1] * 4).run("x")
     stopped(scripted(2, 4))
-    segment = scripted(start, stop, total=[1] * 6)
+    segment = scripted(4, 6, total=[1] * 6)
     segment.run("x")
-    assert segment.trainer.seen == list(range(start, stop))
+    assert segment.trainer.seen == [4, 5]
+
+
+def test_a_latest_state_beyond_the_milestone_is_not_thrown_away(scripted):
+    folder = stopped(scripted(2, 4)).folder
+    assert f"{folder}/latest.pt is at step 3, beyond the milestone at step 2 that this job" in (
+        refusal(scripted(0, 2, total=[1] * 4))
+    )
+    assert (folder / "latest.pt").exists()
+
+
+def test_micro_batches_must_divide_the_batch(tiny, make, images):
+    settings = tiny("vq", **{"runtime.micro_batch": 3})
+    with pytest.raises(ValueError, match="micro_batch 3 does not divide this process's 8 images"):
+        make.trainer("tokenizer", settings).step(images(settings).batch(0), 0)
+
+
+def test_a_reader_who_is_gone_stops_no_training(scripted, monkeypatch):
+    class Gone:
+        def write(self, text):
+            raise BrokenPipeError
+
+        flush = close = write
+
+    segment = scripted(0, 2, total=[1] * 2)
+    monkeypatch.setattr("sys.stderr", Gone())
+    segment.run("x")
+    assert segment.trainer.seen == [0, 1]
 
 
 def test_what_counts_as_other_settings(tiny):
     free = {"log_every": 7, "checkpoint_minutes": 1.0, "threads": 2, "micro_batch": 2}
+    free["on_nonfinite"] = "record"
     same = tiny(**{f"runtime.{k}": v for k, v in free.items()})
     assert identity(same) == identity(tiny())
-    for change in ({"seed": 1}, {"optim.clip": 2.0}, {"runtime.on_nonfinite": "record"}):
+    for change in ({"seed": 1}, {"optim.clip": 2.0}, {"runtime.precision": "bf16"}):
         assert identity(tiny(**change)) != identity(tiny())
 
 
