@@ -110,10 +110,34 @@ class Runtime:
     threads: int = 0  # CPU threads of a process; 0: what torch takes
     workers: int = 8  # processes that decode images for it, where data.crop is random; 0: itself
     micro_batch: int = 0  # images of a process held at once; 0: its whole share of the batch
+    recompute: bool = False  # blocks keep their input alone and run again in the backward pass
     precision: str = "bf16"  # bf16 | fp32
+    tf32: bool = False  # on a GPU, float32 convolutions in TF32; products of matrices never
+    channels_last: bool = False  # memory format of convolutions
+    compile: bool = False  # torch.compile of each block
     log_every: int = 50  # optimizer steps between two lines of metrics
+    loggers: tuple[str, ...] = ()  # of tensorboard, wandb; metrics.jsonl is always written
     checkpoint_minutes: float = 30.0
     on_nonfinite: str = "stop"  # stop | record: record ends the run and its rows print diverged
+
+
+# Settings that may change in the middle of a run and re-run nothing: they change no number beyond
+# the rounding of float additions, or (micro_batch) beyond what README.md says.
+FREE = frozenset(
+    f"runtime.{name}"
+    for name in (
+        "threads",
+        "workers",
+        "micro_batch",
+        "recompute",
+        "channels_last",
+        "compile",
+        "log_every",
+        "loggers",
+        "checkpoint_minutes",
+        "on_nonfinite",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -139,6 +163,7 @@ CHOICES = {
     "joint.tokenizer_losses": ("align", "ntp"),
     "joint.ntp_path": ("input", "target", "both"),
     "runtime.precision": ("bf16", "fp32"),
+    "runtime.loggers": ("tensorboard", "wandb"),
     "runtime.on_nonfinite": ("stop", "record"),
 }
 

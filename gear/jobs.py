@@ -6,9 +6,24 @@ import json
 from gear import config
 
 
+class Line(str):
+    """What a job receives, as one line of JSON, without what Snakemake is to compare it by: its
+    records hold the repr of a param, and this one's leaves out the settings that change no result
+    (config.FREE), so that an edit of them re-runs nothing."""
+
+    def __repr__(self):
+        content = json.loads(self)
+        kept = {k: v for k, v in content.get("settings", {}).items() if k not in config.FREE}
+        return repr(_dumps(content | {"settings": kept} if "settings" in content else content))
+
+
+def _dumps(content):
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def line(content):
     """Compact JSON with sorted keys."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return Line(_dumps(content))
 
 
 def difference(settings, *sections):

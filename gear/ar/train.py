@@ -36,6 +36,7 @@ class ARUpdate:
             trainer.device
         )
         trainer.modules |= {"ar": self.ar, "projector": self.projector}
+        trainer.blocks += self.ar.blocks
         self.average = trainer.averages["ar"] = optim.EMA(
             self.ar, settings.optim.ema, settings.optim.ema_warmup
         )
@@ -81,6 +82,8 @@ class ARTrainer(Trainer):
         super().__init__(settings)
         self.tokenizer, self.teacher = tokenizer.to(self.device), teacher.to(self.device)
         self.ar_update = ARUpdate(self, teacher, tokenizer.downsampling)
+        self.networks += [tokenizer]
+        self.blocks += tokenizer.blocks()
 
     def step(self, batch, number):
         parts = self.parts(batch)

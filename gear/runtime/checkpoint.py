@@ -5,6 +5,7 @@ written at the end. The training state is not: it lies beside the step folders, 
 `<run>/state/<step>.pt` and `<run>/latest.pt`, so that a failed job does not lose it.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -21,9 +22,30 @@ UMASK = os.umask(0)  # reading it is setting it
 os.umask(UMASK)
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class NoRoom(ValueError):
+    """A file could not be written whole, for want of room; what stood under its name is whole."""
+
+
+def _says_full(error):
+    """Whether an error, or what caused it, is the file system's refusal of more bytes; torch and
+    safetensors raise their own."""
+    while error is not None:
+        if getattr(error, "errno", None) in FULL:
+            return True
+        if any(f"(os error {number})" in str(error) for number in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @contextmanager
 def aside(path):
-    """Yields a temporary path beside `path`, which takes its name when the block ends well."""
+    """Yields a temporary path beside `path`, which takes its name when the block ends well.
+
+    NoRoom: the file system is full."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -32,6 +54,12 @@ def aside(path):
         if temporary.is_file():
             temporary.chmod(0o666 & ~UMASK)  # safetensors makes files that others cannot read
         os.replace(temporary, path)
+    except Exception as error:
+        if not _says_full(error):
+            raise
+        raise NoRoom(
+            f"there is no room for {path}; free some and run again, nothing that was there is lost."
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

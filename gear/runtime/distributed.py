@@ -130,6 +130,15 @@ def highest(*numbers):
     return tuple(found.tolist())
 
 
+def gather(item):
+    """What each process gives, in the order of their numbers: a list, in every process."""
+    if size() == 1:
+        return [item]
+    found = [None] * size()
+    dist.all_gather_object(found, item, group=_CONTROL[0] if _CONTROL else None)
+    return found
+
+
 def barrier():
     """Wait for all processes."""
     if size() > 1:

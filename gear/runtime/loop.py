@@ -9,8 +9,8 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import os
+import platform
 import signal
 import time
 from contextlib import nullcontext
@@ -19,16 +19,17 @@ from pathlib import Path
 import torch
 
 from gear import config
-from gear.runtime import checkpoint, distributed, provenance, rng
+from gear.runtime import checkpoint, distributed, loggers, provenance, rng
+from gear.runtime.guards import Guards, not_finite
 from gear.runtime.progress import Progress, lines, say
 from gear.runtime.state import States, identity
+from gear.runtime.tune import match_layout, tune
 
-COLLAPSED = 0.2  # codebook usage below which a window counts as collapsed
 GRACE = 300  # seconds before the end of the job's time at which it saves, at most a tenth of it
 
 
 class Trainer:
-    """What the loop needs of a stage. Subclasses fill the three dictionaries and define `step`."""
+    """What the loop needs of a stage. Subclasses fill these collections and define `step`."""
 
     def __init__(self, settings):
         self.settings = settings
@@ -36,6 +37,8 @@ class Trainer:
         self.modules = {}  # name -> module, trained
         self.averages = {}  # name -> EMA of modules[name]
         self.optimizers = {}
+        self.networks = []  # modules with convolutions, frozen ones too
+        self.blocks = []  # their equal parts, for runtime.recompute and runtime.compile
 
     def autocast(self):
         """What forward passes run in: bfloat16 where the run's precision says so."""
@@ -74,6 +77,10 @@ class Trainer:
         for module in (*self.modules.values(), *(a.module for a in self.averages.values())):
             distributed.agree(module.state_dict().values())
 
+    def tune(self):
+        """Memory format, recomputation and compilation, once the averages are copied."""
+        tune(self.settings.runtime, self.networks, self.blocks)
+
     def restore(self, state):
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -81,6 +88,7 @@ class Trainer:
             average.module.load_state_dict(state["averages"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+            match_layout(optimizer)
 
 
 def setup(settings):
@@ -92,7 +100,8 @@ def setup(settings):
     if settings.runtime.threads:
         torch.set_num_threads(settings.runtime.threads)
     if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False  # a token could become its neighbour
+        torch.backends.cudnn.allow_tf32 = settings.runtime.tf32
         torch.use_deterministic_algorithms(True, warn_only=True)
     rng.seed_torch(settings.seed, "weights")
 
@@ -111,9 +120,12 @@ class Segment:
         self.writes = distributed.rank() == 0
         self.step, self.history, self.status = start, [], "running"
         self.window = []  # metrics of the steps since the last report
-        self.collapsed_at = None
+        self.agreed = 0  # how many of them are means over all processes already
+        self.guards = Guards()
+        self.spent = {"wall_s": 0.0, "cpu_s": 0.0, "attempts": 0}  # by earlier attempts
         self.wall, self.cpu = time.monotonic(), time.process_time()
         self.interrupted = False
+        self.loggers = loggers.load(self.settings.runtime.loggers) if self.writes else {}
 
     # ---- state -----------------------------------------------------------------------------
 
@@ -138,9 +150,12 @@ class Segment:
         self.trainer.restore(state["trainer"])
         self.step, self.history = state["step"], json.loads(state["history"])
         self.window = state["window"]
-        self.status, self.collapsed_at = state["status"], state["collapsed_at"]
-        if self.writes and path != self.states.milestone(self.start):
-            say(f"goes on from {path} at step {self.step}")
+        self.agreed = len(self.window)
+        self.status, self.guards.seen = state["status"], state["seen"]
+        if path != self.states.milestone(self.start):
+            self.spent = state["spent"]
+            if self.writes:
+                say(f"goes on from {path} at step {self.step}")
 
     def state(self):
         return {
@@ -150,7 +165,16 @@ class Segment:
             "history": json.dumps(self.history),
             "window": self.window,
             "status": self.status,
-            "collapsed_at": self.collapsed_at,
+            "seen": self.guards.seen,
+            "spent": self.cost(),
+        }
+
+    def cost(self):
+        """What this segment has taken so far, in all attempts: of this process alone."""
+        return {
+            "wall_s": round(self.spent["wall_s"] + time.monotonic() - self.wall, 1),
+            "cpu_s": round(self.spent["cpu_s"] + time.process_time() - self.cpu, 1),
+            "attempts": self.spent["attempts"] + 1,
         }
 
     # ---- training --------------------------------------------------------------------------
@@ -161,6 +185,7 @@ class Segment:
         previous = [signal.signal(number, self._interrupt) for number in signals]
         try:
             with checkpoint.run_lock(self.folder) if self.writes else nullcontext():
+                self.trainer.tune()
                 self.resume()
                 if self.status != "diverged":
                     self._train(name)
@@ -182,18 +207,22 @@ class Segment:
             self.settings.optim.batch,
             self.folder / "metrics.jsonl" if self.writes else None,
         )
+        reported = self.history[-1]["step"] if self.history else 0
+        settings = dataclasses.asdict(self.settings)
+        logs = loggers.start(self.loggers, name, self.folder, settings, reported)
         self.status = "running"
         while self.step < self.stop and self.status == "running":
             rng.seed_torch(*self._dropout_address())
             metrics = self.trainer.step(self.data.batch(self.step), self.step)
-            self.window.append({k: v.detach() for k, v in metrics.items()})
+            self.window.append({k: v.detach().float() for k, v in metrics.items()})
             self.step += 1
             reports = self.step % runtime.log_every == 0 or self.step == self.stop
             if reports:
-                self._report(self.window, progress)
-                self.window = []
+                self._report(progress, logs)
+                self.window, self.agreed = [], 0
             self._save_if_due()
-        progress.close()
+        for log in (progress, *logs):
+            log.close()
 
     def _dropout_address(self):
         """(seed, step, rank), the rank only where it is not 0."""
@@ -209,10 +238,9 @@ class Segment:
         due, stops = distributed.highest(due, asked)
         if not (due or stops):
             return
-        for metrics in self.window:  # a state holds what all processes measured
-            distributed.average_([v.to(self.trainer.device) for v in metrics.values()])
-        if self.writes:
-            self.states.save_latest(self.state())
+        bad = self._not_finite(self._means()) if self.window else []
+        if not bad:  # else the run records it at the end of the window
+            self._save_latest(must=stops)
         self.saved = time.monotonic()
         if stops:
             if self.writes:
@@ -221,34 +249,67 @@ class Segment:
             distributed.stop()
             raise SystemExit(143)
 
-    def _report(self, window, progress):
-        """Means over the window's steps that measured: one transfer from the device, then the
-        guards."""
-        names = list(dict.fromkeys(k for metrics in window for k in metrics))
+    def _save_latest(self, must):
+        """A disk that is full now may have room at the next save: NoRoom only where it `must` be
+        this one."""
+        if not self.writes:
+            return
+        try:
+            self.states.save_latest(self.state())
+        except checkpoint.NoRoom as error:
+            if must:
+                raise
+            say(f"warning: at step {self.step} {error}")
+
+    def _agree(self):
+        """Replace what the window's new steps measured here by the means over all processes: step
+        by step, so that a save in the middle of a window changes no bit of its means."""
+        new = self.window[self.agreed :]
+        if new and distributed.size() > 1:
+            means = torch.stack([value for metrics in new for value in metrics.values()])
+            distributed.average_([means])
+            values = iter(means.unbind())
+            self.window[self.agreed :] = [{k: next(values) for k in metrics} for metrics in new]
+        self.agreed = len(self.window)
+
+    def _means(self):
+        """Means over the window's steps that measured: one transfer from the device."""
+        self._agree()
+        names = list(dict.fromkeys(k for metrics in self.window for k in metrics))
         device = self.trainer.device  # what was resumed is on the CPU
-        values = [torch.stack([m[k].float().to(device) for m in window if k in m]) for k in names]
-        mean = torch.stack([v.mean() for v in values])
-        distributed.average_([mean])
-        means = dict(zip(names, mean.tolist(), strict=True))
+        values = [torch.stack([m[k].to(device) for m in self.window if k in m]) for k in names]
+        means = torch.stack([v.mean() for v in values])
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def _report(self, progress, logs):
+        """The window's means to every place that shows them, then the guards."""
+        means = self._means()
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)
-        bad = [k for k, v in means.items() if not math.isfinite(v)]
+        for log in logs:
+            log.log(self.step, means)
+        bad = self._not_finite(means)
         if bad:
-            where = f"steps {self.step - len(window) + 1} to {self.step}"
-            if self.settings.runtime.on_nonfinite == "record":
-                say(f"diverged in {where}: {', '.join(bad)} not finite")
-                self.status = "diverged"
-                return
+            self.status = "diverged"
+            if self.writes:
+                say(f"diverged in {self._where()}: {', '.join(bad)} not finite")
+        self.guards.watch(self.step, means)
+
+    def _where(self):
+        return f"steps {self.step - len(self.window) + 1} to {self.step}"
+
+    def _not_finite(self, means):
+        """Names of the means that are not finite, in a run that records them; else ValueError.
+
+        No state of such a window is ever saved."""
+        bad = not_finite(means)
+        if bad and self.settings.runtime.on_nonfinite == "stop":
             raise ValueError(
-                f"{', '.join(bad)} became non-finite in {where}; lower optim.lr_* or raise "
-                "optim.warmup of this run, or set runtime.on_nonfinite: record to keep the row."
+                f"{', '.join(bad)} became non-finite in {self._where()}; the last good state is "
+                f"{self.states.last(self.start)}. Lower optim.lr_* or raise optim.warmup of this "
+                "run, or set runtime.on_nonfinite: record to keep the row."
             )
-        if self.collapsed_at is None and means.get("usage", 1.0) < COLLAPSED:
-            self.collapsed_at = self.step
-            say(
-                f"warning: codebook usage {means['usage']:.3f} at step {self.step}; a higher "
-                "loss.entropy or a lower learning rate of the tokenizer may help"
-            )
+        return bad
 
     # ---- results ---------------------------------------------------------------------------
 
@@ -256,32 +317,39 @@ class Segment:
         """The milestone's declared files, last of all; then `latest` is of no more use."""
         if self.status != "diverged":
             self.status = "finished"
+        record = self.record()
         if self.writes:
             checkpoint.save_state(self.states.milestone(self.stop), self.state())
             exports = self.trainer.exports()
             checkpoint.save_weights(self.output / "weights.safetensors", exports)
             checkpoint.write_text(self.output / "curves.csv", curves(self.history))
-            checkpoint.write_json(self.output / "run.json", self.record())
+            checkpoint.write_json(self.output / "run.json", record)
             self.states.forget()
         distributed.barrier()
         distributed.stop()
 
     def record(self):
+        """What run.json says; all processes take part."""
+        cost, processes = self.cost(), distributed.size()
+        cpu = distributed.gather(cost["cpu_s"])
+        gpus = processes if self.trainer.device.type == "cuda" else 0
         return {
             "settings": dataclasses.asdict(self.settings),
             "difference": config.difference(self.settings),
             "steps": self.stop,
             "status": self.status,
-            "collapsed_at": self.collapsed_at,
+            "collapsed_at": self.guards.collapsed_at,
             "parameters": {
                 name: sum(p.numel() for p in module.parameters())
                 for name, module in self.trainer.modules.items()
             },
             "inputs": self.inputs,
-            "processes": distributed.size(),
-            "wall_s": round(time.monotonic() - self.wall, 1),
-            "cpu_s": round(time.process_time() - self.cpu, 1),
+            "processes": processes,
+            **cost,
+            "cpu_s": round(sum(cpu), 1),
+            "gpu_hours": round(gpus * cost["wall_s"] / 3600, 3),
             **provenance.environment(),
+            "hosts": sorted(set(distributed.gather(platform.node()))),
         }
 
 

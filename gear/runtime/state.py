@@ -15,30 +15,26 @@ from pathlib import Path
 from gear import config
 from gear.runtime import checkpoint
 
-# Settings that may change in the middle of a run: they change no number, or (micro_batch) none
-# beyond what README.md says.
-FREE = {
-    "runtime.threads",
-    "runtime.workers",
-    "runtime.log_every",
-    "runtime.checkpoint_minutes",
-    "runtime.micro_batch",
-    "runtime.on_nonfinite",
-}
-
 
 def identity(settings, inputs=()):
-    """{setting: value, 'inputs': hashes}: what a state shares with the job that goes on from it."""
-    flat = config.flatten(dataclasses.asdict(settings))
-    mine = {name: value for name, value in flat.items() if name not in FREE}
+    """{setting: value, 'inputs': hashes}: what a state shares with the job that goes on from it.
+
+    Settings that differ from the defaults, so that a setting which is new with a default keeps the
+    states that were saved before it."""
+    changed = config.difference(settings)
+    mine = {name: value for name, value in changed.items() if name not in config.FREE}
     return json.loads(json.dumps(mine | {"inputs": sorted(inputs)}))
+
+
+DEFAULTS = json.loads(json.dumps(config.flatten(dataclasses.asdict(config.Settings()))))
 
 
 def require_same(stored, mine, path, cure):
     """ValueError with both values of the first thing in which a state is another run's."""
     for name in sorted(stored.keys() | mine.keys()):
-        if stored.get(name) != mine.get(name):
-            said = f"with {name} {stored.get(name)!r}, this run has {mine.get(name)!r}"
+        theirs, ours = (found.get(name, DEFAULTS.get(name)) for found in (stored, mine))
+        if theirs != ours:
+            said = f"with {name} {theirs!r}, this run has {ours!r}"
             if name == "inputs":
                 said = "on other inputs: the data, the tokenizer or the teacher has changed since"
             raise ValueError(f"{path} was trained {said}; {cure}.")
@@ -65,6 +61,13 @@ class States:
         """Remove what a killed trainer was writing; only with the run's lock held."""
         for part in self.folder.rglob(".*.part"):
             part.unlink(missing_ok=True)
+
+    def last(self, start):
+        """For people: the newest state's path, or where there is none, what a run starts from."""
+        found = [p for p in (self.latest, self.previous) if p.exists()]
+        if not found and start:
+            found = [self.milestone(start)]
+        return found[0] if found else "the one before its first step"
 
     def forget(self):
         """The milestone is done: what led to it is of no more use."""

@@ -39,6 +39,11 @@ class Tokenizer(nn.Module):
     def downsampling(self):
         return 2 ** (len(self.config.multipliers) - 1)
 
+    def blocks(self):
+        """The residual and attention blocks of encoder and decoder."""
+        kinds = (vqgan.Residual, vqgan.Attention)
+        return [module for module in self.modules() if isinstance(module, kinds)]
+
     def encode(self, x_BCHW):
         """z (B, N, D) before quantization, raster order."""
         return self.quant_conv(self.encoder(x_BCHW)).flatten(2).transpose(1, 2)

@@ -60,6 +60,9 @@ class TokenizerTrainer(Trainer):
                 self.discriminator.parameters(), settings.optim.lr_discriminator, settings.optim
             )
         self.lpips = make_lpips(loss.vgg16).to(self.device) if loss.lpips else None
+        critics = [m for m in (self.discriminator, self.lpips) if m is not None]
+        self.networks += [tokenizer, self.average.module, *critics]
+        self.blocks += tokenizer.blocks()
 
     def _load_discriminator(self, file):
         if self.discriminator_may_be_new and not checkpoint.holds(file, "discriminator"):
@@ -121,8 +124,8 @@ class TokenizerTrainer(Trainer):
                 yield loss
 
         lr = o.lr_discriminator * self.factor(number)
-        optim.update(losses(), len(parts), self.optimizers["discriminator"], lr, o.clip)
-        return optim.mean_of(seen)
+        norm = optim.update(losses(), len(parts), self.optimizers["discriminator"], lr, o.clip)
+        return {**optim.mean_of(seen), "grad_disc": norm}
 
     def step(self, batch, number):
         parts = self.parts(batch)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,9 +32,13 @@ def data(tmp_path):
     return tmp_path, json.dumps(job), f"{study.data.path}/manifest.json"
 
 
-def start(data, output):
+ONE_NODE = ["--nproc-per-node", "2"]
+
+
+def start(data, output, shape=ONE_NODE):
+    """A launcher of torchrun: of all processes, or of one node's."""
     folder, job, manifest = data
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--shutdown-timeout", "60"]
+    launcher = ["torch.distributed.run", *shape, "--shutdown-timeout", "60"]
     command = ["-m", "gear.tokenizer.train", "--job", job, "--name", "vq"]
     command += ["--output", f"{output}/vq/400k", "--data", manifest]
     return subprocess.Popen(
@@ -56,7 +61,23 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(data):
     assert "the state is saved" in said and (folder / "stopped/vq/latest.pt").exists(), said
     again = start(data, "stopped")
     assert "goes on from" in again.communicate()[1] and again.returncode == 0
-    # metrics.jsonl has one window whose mean was taken in another order, in its last digits
-    for name in ("400k/weights.safetensors", "400k/curves.csv"):
+    for name in ("400k/weights.safetensors", "400k/curves.csv", "metrics.jsonl"):
         whole, found = (folder / run / "vq" / name for run in ("whole", "stopped"))
         assert whole.read_bytes() == found.read_bytes(), name
+
+
+def test_two_nodes_are_as_two_processes_of_one(data):
+    """Two launchers that meet at an address, as on two hosts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    meet = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
+    meet += ["--rdzv-endpoint", address, "--rdzv-id", "gear"]
+    nodes = [start(data, "nodes", meet) for _ in range(2)]
+    said = [node.communicate()[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert start(data, "whole").wait() == 0
+    found, whole = (data[0] / run / "vq/400k" for run in ("nodes", "whole"))
+    for name in ("weights.safetensors", "curves.csv"):
+        assert found.joinpath(name).read_bytes() == whole.joinpath(name).read_bytes(), name
+    assert json.loads((found / "run.json").read_text())["processes"] == 2

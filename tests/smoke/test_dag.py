@@ -54,6 +54,16 @@ def test_a_changed_setting_plans_only_its_own_chain(edited):
     assert "train_tokenizer" not in jobs and "train_ar" not in jobs
 
 
+def test_a_setting_that_changes_no_result_plans_nothing(edited):
+    replace(
+        edited.folder / "config/studies/smoke.yaml",
+        "runtime: {threads: 1, precision: fp32, log_every: 1}",
+        "runtime: {threads: 2, precision: fp32, log_every: 2, checkpoint_minutes: 5.0}",
+    )
+    status, text = edited.snakemake("-n", "all")
+    assert status == 0 and "Nothing to be done" in text
+
+
 def test_a_changed_parent_plans_all_that_comes_from_it(edited):
     replace(
         edited.folder / "config/runs.yaml",

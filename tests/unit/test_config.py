@@ -9,7 +9,7 @@ import torch
 from gear import config, jobs
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
-from gear.registry import Study
+from gear.registry import CONFIG, Study
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
 
@@ -129,6 +129,22 @@ def test_a_new_setting_with_a_default_changes_no_job(smoke, monkeypatch):
     study = Study("smoke")
     assert study.runs["gear-l"].settings.joint.novelty == 0.5
     assert every_job(study) == before
+
+
+def test_snakemake_compares_a_job_without_the_settings_that_change_no_result(edited):
+    """It keeps the repr of a param; the job receives the text."""
+
+    def job(file=None, old="", new=""):
+        folder = edited(file, old, new) if file else CONFIG
+        return jobs.training(Study("smoke", folder=folder), "vq", "400k")
+
+    plain = job()
+    free = job("studies/smoke.yaml", "threads: 1,", "threads: 3, loggers: [wandb],")
+    assert json.loads(free)["settings"]["runtime.threads"] == 3
+    assert f"{free}" != f"{plain}" and repr({"json": free}) == repr({"json": plain})
+    assert "runtime.precision" in repr(plain)
+    other = job("studies/smoke.yaml", "precision: fp32", "precision: bf16")
+    assert repr(other) != repr(plain)
 
 
 def test_a_training_is_told_its_steps_and_an_evaluation_only_what_concerns_it(smoke):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from gear.config import FREE
 from gear.runtime import checkpoint
 from gear.runtime.loop import Segment, Trainer, curves, deadline
 from gear.runtime.state import identity
@@ -74,8 +75,9 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_window(scripted):
     with pytest.raises(ValueError) as error:
         segment.run("x")
     assert str(error.value) == (
-        "total became non-finite in steps 3 to 4; lower optim.lr_* or raise optim.warmup of this "
-        "run, or set runtime.on_nonfinite: record to keep the row."
+        "total became non-finite in steps 3 to 4; the last good state is the one before its first "
+        "step. Lower optim.lr_* or raise optim.warmup of this run, or set runtime.on_nonfinite: "
+        "record to keep the row."
     )
     assert not segment.output.exists() and not (segment.folder / "latest.pt").exists()
 
@@ -91,15 +93,6 @@ def test_a_recorded_divergence_is_passed_on(scripted, capsys):
         assert record(segment)["status"] == "diverged" and segment.trainer.seen == seen
         rows = list(csv.DictReader((segment.output / "curves.csv").open()))
         assert [(r["step"], r["total"]) for r in rows] == [("1", "1"), ("2", "inf")]
-
-
-def test_a_collapse_is_recorded_where_it_began_and_does_not_stop(scripted, capsys):
-    usage = [0.9, 0.19, 0.1, 0.5, 0.1]
-    first, second = (scripted(*s, usage=usage) for s in ((0, 3), (3, 5)))
-    for segment in (first, second):
-        segment.run("x")
-        assert (record(segment)["status"], record(segment)["collapsed_at"]) == ("finished", 2)
-    assert capsys.readouterr().err.count("warning: codebook usage 0.190 at step 2") == 1
 
 
 def test_a_missing_state_says_what_to_do(scripted):
@@ -195,6 +188,7 @@ def test_before_the_end_of_the_jobs_time_it_saves_and_stops(scripted, monkeypatc
         assert deadline() == pytest.approx(now + left - grace, abs=5)
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(now))
     segment = scripted(0, 4, total=[1] * 4)
+    segment.wall -= 100
     with pytest.raises(SystemExit) as exit_:
         segment.run("x")
     assert exit_.value.code == 143 and segment.trainer.seen == [0]
@@ -202,6 +196,7 @@ def test_before_the_end_of_the_jobs_time_it_saves_and_stops(scripted, monkeypatc
     again = scripted(0, 4, total=[1] * 4)
     again.run("x")
     assert again.trainer.seen == [1, 2, 3]
+    assert record(again)["attempts"] == 2 and 100 <= record(again)["wall_s"] < 200
 
 
 def test_a_latest_state_of_an_earlier_segment_is_not_used(scripted):
@@ -241,11 +236,25 @@ def test_a_reader_who_is_gone_stops_no_training(scripted, monkeypatch):
 
 def test_what_counts_as_other_settings(tiny):
     free = {"log_every": 7, "checkpoint_minutes": 1.0, "threads": 2, "micro_batch": 2}
-    free["on_nonfinite"] = "record"
+    free |= {"on_nonfinite": "record", "recompute": True, "compile": True, "channels_last": True}
+    free |= {"loggers": ["wandb"], "workers": 3}
+    assert {f"runtime.{k}" for k in free} == FREE
     same = tiny(**{f"runtime.{k}": v for k, v in free.items()})
     assert identity(same) == identity(tiny())
     for change in ({"seed": 1}, {"optim.clip": 2.0}, {"runtime.precision": "bf16"}):
         assert identity(tiny(**change)) != identity(tiny())
+
+
+def test_a_state_from_before_a_setting_existed_goes_on(scripted, tmp_path):
+    """It says nothing of the setting, which has its default, and is refused for another value."""
+    first = scripted(0, 2, total=[1] * 4)
+    assert "runtime.tf32" not in first.identity
+    first.run("x")
+    said = refusal(scripted(2, 4, changes={"runtime.tf32": True}, total=[1] * 4))
+    assert "was trained with runtime.tf32 False, this run has True; set it back" in said
+    again = scripted(2, 4, total=[1] * 4)
+    again.run("x")
+    assert again.trainer.seen == [2, 3]
 
 
 def test_a_second_copy_of_the_same_job_is_refused(scripted):

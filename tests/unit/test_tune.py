@@ -1,0 +1,116 @@
+"""Memory format, recomputation: the same numbers, no other names. (Compilation: tests/slow.)"""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gear.runtime.loop import Segment, setup
+
+RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
+
+
+@pytest.fixture
+def trainer(tiny, make):
+    """trainer(stage, **runtime settings), tuned as a segment tunes it."""
+
+    def build(stage, **runtime):
+        settings = tiny(RUNS[stage], **{f"runtime.{k}": v for k, v in runtime.items()})
+        found = make.trainer(stage, settings)
+        found.tune()
+        return found
+
+    return build
+
+
+def steps(trainer, images, count=3):
+    """The metrics of the first steps, with the dropout that the loop would draw."""
+    data, found = images(trainer.settings), []
+    for number in range(count):
+        torch.manual_seed(number)
+        found.append({k: v.item() for k, v in trainer.step(data.batch(number), number).items()})
+    return found
+
+
+class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
+    """Counts what is kept for backward passes."""
+
+    def __init__(self):
+        self.bytes = 0
+        super().__init__(self.pack, lambda x: x)
+
+    def pack(self, x):
+        self.bytes += x.nbytes
+        return x
+
+
+@pytest.mark.parametrize("stage", RUNS)
+def test_recomputation_keeps_less_and_changes_no_bit(trainer, images, stage):
+    found, kept = [], []
+    for recompute in (False, True):
+        saved = SavedBytes()
+        with saved:
+            found.append(steps(trainer(stage, recompute=recompute), images))
+        kept.append(saved.bytes)
+    assert found[0] == found[1]
+    assert kept[1] < 0.7 * kept[0]
+
+
+@pytest.mark.parametrize("stage", RUNS)
+def test_the_memory_format_of_convolutions_changes_nothing_but_rounding(trainer, images, stage):
+    tuned = trainer(stage, channels_last=True)
+    formats = {
+        p.is_contiguous(memory_format=torch.channels_last)
+        for network in tuned.networks
+        for p in network.parameters()
+        if p.dim() == 4
+    }
+    assert formats == {True}
+    for mine, plain in zip(steps(tuned, images), steps(trainer(stage), images), strict=True):
+        assert mine == pytest.approx(plain, rel=1e-3, abs=1e-5)
+
+
+def test_a_state_in_the_other_memory_format_goes_on(tiny, make, images, tmp_path):
+    def segment(folder, stop, **runtime):
+        settings = tiny("vq", **{f"runtime.{k}": v for k, v in runtime.items()})
+        setup(settings)
+        trainer = make.trainer("tokenizer", settings)
+        return Segment(trainer, images(settings), tmp_path / folder / f"{stop}k", stop - 4, stop)
+
+    for folder in ("mixed", "plain"):
+        segment(folder, 4).run("x")
+    mixed = segment("mixed", 8, channels_last=True)
+    mixed.run("x")
+    plain = segment("plain", 8)
+    plain.run("x")
+    for row, expected in zip(mixed.history, plain.history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-2, abs=1e-4)
+    layouts = [
+        (value.stride(), parameter.stride())
+        for parameter, state in mixed.trainer.optimizers["tokenizer"].state.items()
+        for value in state.values()
+        if value.shape == parameter.shape and parameter.dim() == 4
+    ]
+    assert layouts and all(a == b for a, b in layouts)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where the host would wait for a device: for a tensor's value, or a size from one."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "_unique2", "masked_select")
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        name = function.overloadpacket.__name__
+        assert name not in self.WAITS, f"{name} makes the host wait for the device"
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("stage", RUNS)
+def test_no_step_waits_for_the_device(trainer, images, stage):
+    ready = trainer(stage, log_every=2)
+    batches = images(ready.settings)
+    ready.step(batches.batch(0), 0)
+    with NoWaiting():
+        for number in (1, 2):  # with and without the report's numbers
+            ready.step(batches.batch(number), number)
+    with pytest.raises(AssertionError, match="makes the host wait"), NoWaiting():
+        torch.ones(1).item()
