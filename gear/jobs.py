@@ -32,6 +32,25 @@ def difference(settings, *sections):
     return {k: v for k, v in found.items() if not sections or k.split(".")[0] in sections}
 
 
+def needs(study, rule):
+    """What a job of a rule asks SLURM for, as Snakemake's resources: the study's `jobs`, whose
+    numbers are of one node. A study without them leaves all to the profile's defaults."""
+    spec = study.spec.get("jobs", {}).get(rule, {})
+    nodes, gpus = spec.get("nodes", 1), spec.get("gpus", 0)
+    found = {"nodes": nodes, "processes": spec.get("processes", 0 if gpus else 1)}
+    found |= {"cpus_per_task": spec.get("cpus", 1), "gpus_per_node": gpus}
+    if "mem_gb" in spec:
+        found["mem_mb"] = 1000 * spec["mem_gb"]
+    if "minutes" in spec:
+        found["runtime"] = spec["minutes"]
+    if nodes > 1:  # Snakemake starts no step of its own: gear.launch does, a task on each node
+        found |= {"mpi": "srun", "tasks": nodes}
+        found |= {"slurm_extra": f"'--gpus-per-node={gpus}'"} if gpus else {}
+    elif gpus:
+        found["gpu"] = gpus
+    return found
+
+
 def _any(study):
     """Settings that are the study's, whatever the run."""
     return next(iter(study.runs.values())).settings

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -17,6 +18,8 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from gear.runtime.progress import say
 
 UMASK = os.umask(0)  # reading it is setting it
 os.umask(UMASK)
@@ -167,20 +170,35 @@ def load_state(path):
 
 
 @contextmanager
-def run_lock(folder):
-    """Only one trainer writes a run's folder. The lock dies with its holder."""
+def run_lock(folder, until=0.0):
+    """Only one trainer writes a run's folder. The lock dies with its holder.
+
+    A job of a cluster waits for it, `until` so many seconds since 1970: the other one may be its
+    own first copy, whose Snakemake was killed. ValueError: the other one is still at work."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        waits = False
+        while not _locked(handle):
             handle.seek(0)
-            raise ValueError(
-                f"{folder} is being written by {handle.read().strip() or 'another job'}; "
-                "wait for it or stop it."
-            ) from None
+            holder = handle.read().strip() or "another job"
+            if time.time() >= until:
+                raise ValueError(
+                    f"{folder} is being written by {holder}; wait for it or stop it."
+                )
+            if not waits:
+                say(f"waits for {holder}, which is writing {folder}")
+            waits = True
+            time.sleep(1.0)
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {socket.gethostname()}")
         handle.flush()
         yield
+
+
+def _locked(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,10 +1,14 @@
-"""What every training module reads from its command line."""
+"""What every training module reads from its command line, and how long its job has."""
 
 import argparse
 import json
+import os
+import time
 from dataclasses import dataclass
 
 from gear import config
+
+GRACE = 300  # seconds before the end of the job's time at which it saves, at most a tenth of it
 
 
 @dataclass(frozen=True)
@@ -39,3 +43,9 @@ def parse(description):
         tokenizer=args.tokenizer,
         teacher=args.teacher,
     )
+
+
+def deadline():
+    """When this job must stop, in seconds since 1970; infinite where SLURM says nothing."""
+    end, now = float(os.environ.get("SLURM_JOB_END_TIME", "inf")), time.time()
+    return end - max(0.0, min(GRACE, (end - now) / 10))

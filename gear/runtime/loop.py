@@ -21,11 +21,10 @@ import torch
 from gear import config
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
 from gear.runtime.guards import Guards, not_finite
+from gear.runtime.job import deadline
 from gear.runtime.progress import Progress, lines, say
 from gear.runtime.state import States, identity
 from gear.runtime.tune import match_layout, tune
-
-GRACE = 300  # seconds before the end of the job's time at which it saves, at most a tenth of it
 
 
 class Trainer:
@@ -184,7 +183,7 @@ class Segment:
         signals = (signal.SIGTERM, signal.SIGINT)
         previous = [signal.signal(number, self._interrupt) for number in signals]
         try:
-            with checkpoint.run_lock(self.folder) if self.writes else nullcontext():
+            with self._lock() if self.writes else nullcontext():
                 self.trainer.tune()
                 self.resume()
                 if self.status != "diverged":
@@ -193,6 +192,11 @@ class Segment:
         finally:
             for number, handler in zip(signals, previous, strict=True):
                 signal.signal(number, handler)
+
+    def _lock(self):
+        """Of the run's folder; a SLURM job waits for it as long as its time allows."""
+        in_slurm = "SLURM_JOB_ID" in os.environ
+        return checkpoint.run_lock(self.folder, until=deadline() if in_slurm else 0.0)
 
     def _interrupt(self, *_):
         self.interrupted = True
@@ -351,12 +355,6 @@ class Segment:
             **provenance.environment(),
             "hosts": sorted(set(distributed.gather(platform.node()))),
         }
-
-
-def deadline():
-    """When this job must stop, in seconds since 1970; infinite where SLURM says nothing."""
-    end, now = float(os.environ.get("SLURM_JOB_END_TIME", "inf")), time.time()
-    return end - max(0.0, min(GRACE, (end - now) / 10))
 
 
 def curves(history):

@@ -79,13 +79,12 @@ class States:
 
         A damaged latest state is passed over with a warning. ValueError: a state is of other
         settings or inputs, or the milestone at `start` is missing or damaged."""
+        state = self._done(mine, stop)
+        if state is not None:
+            return state, self.milestone(stop)
         for path in (self.latest, self.previous):
-            if not path.exists():
-                continue
-            try:
-                state = checkpoint.load_state(path)
-            except ValueError as error:
-                print(f"warning: {error}", file=sys.stderr)
+            state = self._whole(path)
+            if state is None:
                 continue
             if state["step"] > stop:
                 raise ValueError(
@@ -104,3 +103,20 @@ class States:
         cure = f"set it back, or delete the step folders of {self.folder} to train the run anew"
         require_same(json.loads(state["identity"]), mine, path, cure)
         return state, path
+
+    def _done(self, mine, stop):
+        """The state of the milestone at `stop`, if this very run has reached it: its files are
+        written anew where a second copy of the job, or a hand, has removed them."""
+        state = self._whole(self.milestone(stop))
+        return state if state and json.loads(state["identity"]) == mine else None
+
+    @staticmethod
+    def _whole(path):
+        """The state of a path; None, with a warning, where it is damaged, or where none is."""
+        if not path.exists():
+            return None
+        try:
+            return checkpoint.load_state(path)
+        except ValueError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            return None

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -234,3 +236,17 @@ def test_a_second_trainer_of_a_run_is_refused_until_the_first_is_gone(tmp_path):
     first.join(20)
     with checkpoint.run_lock(tmp_path):
         assert f"process {os.getpid()} on " in (tmp_path / "lock").read_text()
+
+
+def test_a_job_of_a_cluster_waits_for_the_lock(tmp_path, capsys):
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    first = fork.Process(target=hold, args=(tmp_path, ready), daemon=True)
+    first.start()
+    assert ready.wait(20)
+    threading.Timer(1.5, first.kill).start()
+    began = time.monotonic()
+    with checkpoint.run_lock(tmp_path, until=time.time() + 60):
+        assert 1.0 < time.monotonic() - began < 30
+    said = capsys.readouterr().err
+    assert said.count(f"waits for process {first.pid} on ") == 1

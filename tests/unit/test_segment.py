@@ -12,7 +12,8 @@ from torch import nn
 
 from gear.config import FREE
 from gear.runtime import checkpoint
-from gear.runtime.loop import Segment, Trainer, curves, deadline
+from gear.runtime.job import deadline
+from gear.runtime.loop import Segment, Trainer, curves
 from gear.runtime.state import identity
 
 
@@ -255,6 +256,24 @@ def test_a_state_from_before_a_setting_existed_goes_on(scripted, tmp_path):
     again = scripted(2, 4, total=[1] * 4)
     again.run("x")
     assert again.trainer.seen == [2, 3]
+
+
+def test_a_finished_milestone_is_written_anew_from_its_state(scripted):
+    """As where a second copy of its job has begun with removing the first one's files."""
+    scripted(0, 2, total=[1] * 4).run("x")
+    first = scripted(2, 4, total=[1, 1, 2, 3])
+    first.run("x")
+    files = {p.name: p.read_bytes() for p in first.output.iterdir()}
+    for path in first.output.iterdir():
+        path.unlink()
+    again = scripted(2, 4, total=[9] * 4)
+    again.run("x")
+    assert again.trainer.seen == []
+    for name in ("weights.safetensors", "curves.csv"):
+        assert (again.output / name).read_bytes() == files[name]
+    other = scripted(0, 2, changes={"seed": 99}, total=[5] * 4)
+    other.run("x")  # another run from its start: the old milestones are nothing to it
+    assert other.trainer.seen == [0, 1]
 
 
 def test_a_second_copy_of_the_same_job_is_refused(scripted):

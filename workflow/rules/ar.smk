@@ -17,11 +17,13 @@ rule train_ar:
         f"{R}/ar/{{run}}/{{step}}/benchmark.tsv"
     conda:
         CONDA
+    resources:
+        **jobs.needs(STUDY, "train_ar"),
     params:
         cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
         tokenizer=initial_option,
     shell:
-        "python -m gear.start gear.ar.train --job {params.cfg[json]:q} "
+        LAUNCH + "gear.ar.train --job {params.cfg[json]:q} "
         "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
         "--data {input.data} "
         "--teacher $(dirname {input.teacher}) {params.tokenizer} 2>&1 | tee {log}"

@@ -9,6 +9,10 @@ MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
 DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
 TEACHERS = jobs.teachers_by_kind(STUDY)
 CONDA = "../../envs/gear.yaml"
+LAUNCH = (
+    "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
+    "--cpus {resources.cpus_per_task} --gpus {resources.gpus_per_node} -- "
+)
 SCORING = code_hash("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/*.py")
 REPORT = code_hash("gear/report/*.py")
 

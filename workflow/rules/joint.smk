@@ -17,11 +17,13 @@ rule train_joint:
         f"{R}/joint/{{run}}/{{step}}/benchmark.tsv"
     conda:
         CONDA
+    resources:
+        **jobs.needs(STUDY, "train_joint"),
     params:
         cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
         tokenizer=initial_option,
     shell:
-        "python -m gear.start gear.joint.train --job {params.cfg[json]:q} "
+        LAUNCH + "gear.joint.train --job {params.cfg[json]:q} "
         "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
         "--data {input.data} "
         "--teacher $(dirname {input.teacher}) {params.tokenizer} 2>&1 | tee {log}"

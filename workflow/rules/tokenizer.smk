@@ -38,10 +38,12 @@ rule train_tokenizer:
         f"{R}/tokenizer/{{run}}/{{step}}/benchmark.tsv"
     conda:
         CONDA
+    resources:
+        **jobs.needs(STUDY, "train_tokenizer"),
     params:
         cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
         tokenizer=initial_option,
     shell:
-        "python -m gear.start gear.tokenizer.train --job {params.cfg[json]:q} "
+        LAUNCH + "gear.tokenizer.train --job {params.cfg[json]:q} "
         "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
         "--data {input.data} {params.tokenizer} 2>&1 | tee {log}"
