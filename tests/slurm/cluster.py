@@ -64,6 +64,8 @@ def configure(folder, nodes):
     """Write slurm.conf and gres.conf, and link the first to where SLURM looks."""
     if CONFIG.exists() and not CONFIG.is_symlink():
         raise SystemExit(f"{CONFIG} is there: this host has a SLURM of its own; use another host.")
+    if CONFIG.is_symlink() and (CONFIG.readlink().parent / "slurmctld.pid").exists():
+        raise SystemExit(f"a sandbox runs already in {CONFIG.readlink().parent}; stop it first.")
     host = socket.gethostname().split(".")[0]
     lines = [
         NODE.format(number=n, host=host, port=17000 + n, cpus=CPUS, memory=MEMORY, gpus=GPUS)

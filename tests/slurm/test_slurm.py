@@ -1,0 +1,246 @@
+"""A real SLURM on this host: trainings through the queue, every fault on a running one, two nodes.
+
+All runs of the study `faults` have the same settings, so that each must end with the bytes of the
+one that nothing happened to.
+"""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cluster
+import pytest
+import yaml
+from house import ROOT, copy_of
+
+from gear import jobs
+from gear.registry import Study
+
+pytestmark = pytest.mark.cluster
+
+FAULTS = ("none", "crash", "scancel", "requeue", "preempt", "down", "timeout")
+STEPS = 400
+PROFILE = {
+    "slurm-init-seconds-before-status-checks": 2,
+    "seconds-between-status-checks": 2,
+    "latency-wait": 5,
+}
+PATIENCE = 480  # seconds for anything to happen
+
+
+def until(condition, seconds=PATIENCE):
+    """The first true value of condition()."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s: {condition.__name__}")
+
+
+def slurm(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    cluster.start(folder)
+    yield
+    cluster.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A working copy with the study `faults`: one tokenizer training for each fault, one table."""
+    house = copy_of(ROOT, tmp_path_factory.mktemp("house") / "gear")
+    config = house.folder / "config"
+    study = yaml.safe_load((config / "studies/smoke.yaml").read_text())
+    study |= {"tables": ["faults"], "figures": [], "title": "faults", "together": False}
+    study["milestones"]["tokenizer"] = {"400k": STEPS}
+    study["settings"]["runtime"]["checkpoint_minutes"] = 0.005
+    for part in ("tokenizer", "discriminator"):  # for the comparison of one process and four
+        study["settings"]["optim"][f"lr_{part}"] = 1e-4
+    (config / "studies/faults.yaml").write_text(yaml.safe_dump(study))
+    runs = (config / "runs.yaml").read_text()
+    lines = "".join(f"  vq-{fault}: {{from: vq}}\n" for fault in (*FAULTS, "orphan", "nodes"))
+    (config / "runs.yaml").write_text(runs.replace("\njoint:\n", f"{lines}\njoint:\n", 1))
+    rows = "".join(f'    - {{row: "{fault}", run: vq-{fault}@400k}}\n' for fault in FAULTS)
+    with open(config / "tables.yaml", "a", encoding="utf-8") as file:
+        file.write(
+            f"\nfaults:\n  title: Faults\n  samplers: []\n  metrics: [rfid, psnr]\n  rows:\n{rows}"
+        )
+    profile = house.folder / "workflow/profiles/slurm/config.yaml"
+    settings = yaml.safe_load(profile.read_text()) | PROFILE
+    profile.write_text(yaml.safe_dump(settings))
+    return house
+
+
+def command(*targets):
+    return ["snakemake", *targets, "--profile", "slurm", "--config", "study=faults"]
+
+
+def begin(house, *targets):
+    """Snakemake on the cluster, in the background."""
+    return subprocess.Popen(
+        command(*targets),
+        cwd=house.folder,
+        env=house.environment(),
+        stdout=open(house.folder / "snakemake.log", "ab"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+class Run:
+    """A training in the queue."""
+
+    def __init__(self, house, name):
+        self.house, self.name = house, name
+        self.folder = house.folder / "results/faults/tokenizer" / name
+
+    def trains(self):
+        """Whether a trainer has saved a state and goes on."""
+        return (self.folder / "latest.pt").exists()
+
+    @property
+    def pid(self):
+        return int(re.match(r"process (\d+) on ", (self.folder / "lock").read_text())[1])
+
+    def job(self):
+        """(number, node) of the job that trains it."""
+        for line in slurm("squeue", "-h", "-t", "R", "-o", "%i %N %k").splitlines():
+            number, node, comment = line.split(" ", 2)
+            if self.name in comment:
+                return number, node
+        raise AssertionError(f"{self.name} is in no running job")
+
+    def said(self):
+        """What all attempts printed."""
+        return "".join(p.read_text() for p in sorted((self.folder / "log").glob("400k.*.txt")))
+
+    def results(self):
+        return [
+            (self.folder / "400k" / f).read_bytes() for f in ("weights.safetensors", "curves.csv")
+        ]
+
+
+def strike(run, fault):
+    """Do to a running training what its name says."""
+    number, node = run.job()
+    if fault == "crash":
+        os.kill(run.pid, signal.SIGKILL)
+    elif fault == "scancel":
+        slurm("scancel", number)
+    elif fault == "requeue":
+        slurm("scontrol", "requeue", number)
+    elif fault == "preempt":
+        slurm(
+            "sbatch",
+            "-p",
+            "urgent",
+            "-w",
+            node,
+            "--exclusive",
+            "-o",
+            "/dev/null",
+            "--wrap",
+            "sleep 3",
+        )
+    elif fault == "down":
+        slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        time.sleep(3)  # a node that answers may be back by itself
+        subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False)
+    elif fault == "timeout":  # it hangs, and its time is cut
+        os.kill(run.pid, signal.SIGSTOP)
+        slurm("scontrol", "update", f"jobid={number}", "TimeLimit=1")
+
+
+def test_every_fault_ends_with_the_bytes_of_an_undisturbed_run(house):
+    runs = {fault: Run(house, f"vq-{fault}") for fault in FAULTS}
+    snakemake = begin(house, "faults")
+    waiting = [f for f in FAULTS if f != "none"]
+    while waiting:
+        assert snakemake.poll() is None, (house.folder / "snakemake.log").read_text()[-3000:]
+        for fault in [f for f in waiting if runs[f].trains()]:
+            strike(runs[fault], fault)
+            waiting.remove(fault)
+        time.sleep(0.05)
+    assert snakemake.wait(PATIENCE) == 0, (house.folder / "snakemake.log").read_text()[-3000:]
+    whole = runs["none"].results()
+    for fault, run in runs.items():
+        assert run.results() == whole, fault
+        assert ("goes on from" in run.said()) or fault == "none", fault
+    table = (house.folder / "results/faults/tables/faults.csv").read_text()
+    rows = list(csv.DictReader(table.splitlines()))
+    for metric in ("rfid", "psnr"):
+        assert len({row["ours"] for row in rows if row["metric"] == metric}) == 1
+    assert {row["row"] for row in rows} == set(FAULTS)
+
+
+def test_a_killed_snakemake_leaves_its_job_and_the_next_one_waits_for_it(house):
+    """No two trainers ever write one folder."""
+    run = Run(house, "vq-orphan")
+    target = "results/faults/tokenizer/vq-orphan/400k/weights.safetensors"
+    first = begin(house, target)
+    until(run.trains)
+    os.kill(run.pid, signal.SIGSTOP)  # still at work when the next copy comes
+    trainer = run.pid
+    first.kill()
+    first.wait()
+    status, said = house.run(*command(target, "--unlock"))
+    assert status == 0, said
+    second = begin(house, target)
+    until(lambda: "waits for process" in run.said())
+    assert run.pid == trainer  # the lock is still the first one's
+    os.kill(trainer, signal.SIGCONT)
+    assert second.wait(PATIENCE) == 0, (house.folder / "snakemake.log").read_text()[-3000:]
+    assert run.results() == Run(house, "vq-none").results()
+
+
+def test_two_nodes_of_two_processes_have_the_losses_of_one(house):
+    study = house.folder / "config/studies/faults.yaml"
+    settings = yaml.safe_load(study.read_text())
+    settings["jobs"] = {"train_tokenizer": {"nodes": 2, "processes": 2, "cpus": 2, "mem_gb": 4}}
+    study.write_text(yaml.safe_dump(settings))
+    run, whole = Run(house, "vq-nodes"), Run(house, "vq-none")
+    snakemake = begin(house, "results/faults/tokenizer/vq-nodes/400k/weights.safetensors")
+    assert snakemake.wait(PATIENCE) == 0, (house.folder / "snakemake.log").read_text()[-3000:]
+    record = json.loads((run.folder / "400k/run.json").read_text())
+    assert record["processes"] == 4
+    found, expected = (
+        list(csv.DictReader((r.folder / "400k/curves.csv").open())) for r in (run, whole)
+    )
+    for mine, theirs in zip(found[:10], expected[:10], strict=True):
+        for name in ("total", "l1", "codebook", "disc"):
+            assert float(mine[name]) == pytest.approx(float(theirs[name]), rel=1e-4), name
+
+
+LONG = """\
+#!/bin/sh
+# the first attempt has little of its minute left, the second all of it
+[ -e begun ] || {{ touch begun; sleep 40; }}
+exec {python} -m gear.launch -- gear.tokenizer.train --job '{job}' --name long \
+    --output long/400k --data {data}
+"""
+
+
+def test_a_job_goes_on_in_the_next_before_its_time_is_over(house):
+    job = json.loads(jobs.training(Study("smoke"), "vq", "400k"))
+    job["stop"] = 1500
+    data = house.folder / "data/digits-smoke/manifest.json"
+    script = house.folder / "long.sh"
+    script.write_text(LONG.format(python=sys.executable, job=json.dumps(job), data=data))
+    options = ["--parsable", "-t", "1", "-o", "long.txt", "-D", house.folder]
+    number = slurm("sbatch", *options, script).strip()
+    weights = house.folder / "long/400k/weights.safetensors"
+    until(weights.exists)
+    said = [p.read_text() for p in sorted((house.folder / "long/log").glob("*.txt"))]
+    assert len(said) == 2 and "the state is saved" in said[0] and "goes on from" in said[1]
+    state = slurm("scontrol", "show", "job", number)
+    assert "Requeue=1 Restarts=1 " in state
