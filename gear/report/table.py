@@ -137,7 +137,7 @@ def _values(reader, row, column):
             sampler = row["sampler"] if column["sampler"] is None else column["sampler"]
             path = paths.get("generation", {}).get(sampler)
         else:
-            path = paths.get("likelihood" if block == "likelihood" else "tokenizer")
+            path = paths.get(block if block in ("likelihood", "similarity") else "tokenizer")
         if path is not None:
             value = reader.value(path, column["protocol"], column["metric"])
             values[replica["seed"]] = value
@@ -160,6 +160,8 @@ def _row(reader, spec, row):
             count = reader.json(row["parameters"])["parameters"][spec["parameters"]]
             parameters.values = {row["replicas"][0]["seed"]: count / 1e6}
     for replica in row.get("replicas", ()):
+        if "tokenizer" not in replica["files"]:
+            continue
         usage = reader.value(replica["files"]["tokenizer"], "codebook", "usage")
         collapsed += usage is not None and usage < COLLAPSED
     return Row(row, cells, parameters, collapsed)

@@ -43,7 +43,13 @@ def world(study, runs, blocks, samplers):
         if run.stage != "tokenizer" and name in spec.get("teachers", {}):
             teachers[name] = {k: spec["teachers"][name].get(k) for k in ("kind", "label")}
     features = {k: spec["features"].get(k) for k in ("kind", "label")} if protocols else None
-    return {
+    if "similarity" in blocks and "analysis" not in spec:
+        raise ValueError(
+            f"studies/{study.name}.yaml has no `analysis`, which CKA and CKNNA need; copy it from "
+            "studies/demo.yaml."
+        )
+    choices = {"analysis": spec["analysis"]} if "similarity" in blocks else {}
+    return choices | {
         "study": study.name,
         "world": spec["title"],
         "protocols": protocols,

@@ -9,7 +9,10 @@ MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
 DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
 TEACHERS = jobs.teachers_by_kind(STUDY)
 CONDA = "../../envs/gear.yaml"
-SCORING = code_hash("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/*.py")
+SCORING = code_hash(
+    "gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/codebook.py"
+)
+ANALYSIS = code_hash("gear/analysis/*.py")
 REPORT = code_hash("gear/report/*.py")
 
 
