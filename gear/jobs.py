@@ -105,13 +105,16 @@ def evaluation_options(study, name, step):
 
 def analyses(study):
     """Checkpoints whose features are compared with their teacher's, as ['joint/gear-l/400k', ...]:
-    the tokenizers that a table shows, the checkpoints that a figure shows."""
+    those whose AR's states are shown, and the tokenizers of those whose tokenizers are."""
     found = []
     for table, entry in study.tables.items():
+        shown = [(run, step) for _, run, step, _ in study.rows(table)]
         if "similarity" in blocks(entry):
-            found += [study.tokenizer_of(run, step) for _, run, step, _ in study.rows(table)]
+            found += [study.tokenizer_of(*which) for which in shown]
+        if "states" in blocks(entry):
+            found += shown
     for entry in study.figures.values():
-        if "similarity" in blocks(entry):
+        if "states" in blocks(entry):
             found += study.checkpoints_of(entry)
     return [f"{study.runs[run].stage}/{run}/{step}" for run, step in dict.fromkeys(found)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from gear import config
-from gear.report.vocabulary import blocks
+from gear.report.vocabulary import ANALYSED, blocks
 
 STAGES = ("tokenizer", "joint", "ar")
 RUN_KEYS = {"from", "tokenizer", "until", "seeds", "published"}
@@ -367,7 +367,7 @@ class Study:
             if (run, step) != self.tokenizer_of(run, step):
                 want(*self.tokenizer_of(run, step))
 
-        for table in (t for t, entry in self.tables.items() if blocks(entry) != {"similarity"}):
+        for table in (t for t, entry in self.tables.items() if blocks(entry) - ANALYSED):
             for _, run, step, samplers in self.rows(table):
                 want(run, step, samplers)
         for entry in self.figures.values():

@@ -33,6 +33,7 @@ from gear.metrics.validate import piece_of
 from gear.runtime import checkpoint, rng
 from gear.runtime.device import use
 from gear.runtime.loop import setup
+from gear.runtime.progress import say
 from gear.sampling.generate import load_ar
 from gear.tokenizer.load import load_frozen
 
@@ -106,11 +107,12 @@ class Checkpoint:
 
     def __init__(self, folder, tokenizer, teacher, settings, device):
         """Folders of the checkpoint, of its tokenizer (the same, or what it froze), the teacher."""
-        self.own_tokenizer, self.ar = folder == tokenizer, None
+        self.own_tokenizer, self.ar, self.aligned = folder == tokenizer, None, None
         self.tokenizer = load_frozen(tokenizer).to(device)
         self.teacher = load_teacher(teacher, settings.data).to(device)
         if checkpoint.holds(f"{folder}/weights.safetensors", "ar"):
-            self.ar = load_ar(folder)[0].to(device)
+            ar, trained = load_ar(folder)
+            self.ar, self.aligned = ar.to(device), trained.align.layer
 
     def names(self):
         """(names of the tokenizer's features, of the AR's layers), each as far as there are any."""
@@ -176,6 +178,11 @@ def report(subject, tally):
         for measure in (*alike, *SPATIAL):
             means, sds = zip(*(asked(measure, name) for name in layers), strict=True)
             found["layers"][measure] = {"mean": means, "sd": sds}
+        found["states"] = {
+            f"{measure}_{place}": found["layers"][measure]["mean"][layer]
+            for measure in alike
+            for place, layer in (("aligned", subject.aligned), ("last", -1))
+        }
     teacher = {measure: asked(measure, "teacher") for measure in SPATIAL}
     found["teacher"] = {m: {"mean": mean, "sd": sd} for m, (mean, sd) in teacher.items()}
     return found | {"undefined": undefined}
@@ -187,13 +194,15 @@ def analyse(job, args):
     setup(settings)
     records = [checkpoint.read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
     if any(record["status"] == "diverged" for record in records):
-        found = dict.fromkeys(("similarity", "similarity_sd", "layers", "teacher"))
+        found = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
     else:
         device = use()
         data = validation_set(settings, args.data)
         subject = Checkpoint(args.checkpoint, args.tokenizer, args.teacher, settings, device)
         tally = gather(subject, data, choices, piece_of(settings), device)
         found = report(subject, tally)
+        for name, lacking in found["undefined"].items():
+            say(f"{name} is undefined in {lacking} images, which do not vary; they are left out")
     checkpoint.write_json(args.output, found | {"choices": job["analysis"]})
 
 

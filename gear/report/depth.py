@@ -20,9 +20,9 @@ COLUMNS = ("kind", "measure", "label", "run", "step", "layer", "value", "sd")
 
 
 def _read(root, spec):
-    """({label: {measure: [(layer, mean, sd or None)]}}, {teacher: {measure: mean}}) of what did not
-    diverge."""
-    curves, teachers = {}, {}
+    """({label: {measure: [(layer, mean, sd or None)]}}, {teacher's label: {measure: mean}}, {label:
+    how many values were undefined}) of what did not diverge."""
+    curves, teachers, undefined = {}, {}, {}
     for row in spec["rows"]:
         found = files.read_json(root, row["file"])
         if found["layers"] is None:
@@ -37,13 +37,16 @@ def _read(root, spec):
             ]
             for measure, values in found["layers"].items()
         }
-        teachers[row["teacher"]] = {m: v["mean"] for m, v in found["teacher"].items()}
-    return curves, teachers
+        teacher = spec["teachers"][row["teacher"]]["label"]
+        teachers[teacher] = {m: v["mean"] for m, v in found["teacher"].items()}
+        if found["undefined"]:
+            undefined[row["label"]] = sum(found["undefined"].values())
+    return curves, teachers, undefined
 
 
 def depth_similarity(root, spec):
     """Six panels over the layers; 0 is what the first block reads."""
-    curves, teachers = _read(root, spec)
+    curves, teachers, undefined = _read(root, spec)
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True).flatten()
     for axes, (measure, title) in zip(panels, PANELS.items(), strict=True):
@@ -55,12 +58,15 @@ def depth_similarity(root, spec):
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(4, len(labels)), handlelength=3
     )
-    return figure, COLUMNS, _csv_lines(spec, curves, teachers), _said(spec, curves)
+    said = _said(spec, curves, undefined)
+    return figure, COLUMNS, _csv_lines(spec, curves, teachers), said
 
 
 def _panel(axes, measure, spec, curves, teachers):
+    last = max(len(found[measure]) - 1 for found in curves.values()) if curves else 1
+    half = 0.03 * last  # of the vertical band's width
     for layer in sorted({row["aligned"] for row in spec["rows"]}):
-        axes.axvspan(layer - 0.2, layer + 0.2, color="#e4e4e4", linewidth=0, zorder=0)
+        axes.axvspan(layer - half, layer + half, color="#e4e4e4", linewidth=0, zorder=0)
     for number, (label, found) in enumerate(curves.items()):
         layers, means, sds = zip(*found[measure], strict=True)
         look = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % 4]}
@@ -79,8 +85,9 @@ def _panel(axes, measure, spec, curves, teachers):
             axes.fill_between(layers, *ends, color=look["color"], alpha=0.15, linewidth=0)
     for name, own in teachers.items():
         if measure in own:
-            axes.axhline(own[measure], color=TEACHER, linestyle=(0, (6, 3)), linewidth=1.1,
-                         label=f"teacher ({name})")  # fmt: skip
+            axes.axhline(
+                own[measure], color=TEACHER, linestyle=(0, (6, 3)), linewidth=1.1, label=name
+            )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -100,7 +107,7 @@ def _csv_lines(spec, curves, teachers):
     return lines
 
 
-def _said(spec, curves):
+def _said(spec, curves, undefined):
     """The caption: what is compared where, bands, and the choices of panels (c) and (f)."""
     chosen = spec["analysis"]
     aligned, seeds = (sorted({str(r[key]) for r in spec["rows"]}) for key in ("aligned", "seed"))
@@ -116,6 +123,9 @@ def _said(spec, curves):
         f"{chosen['cutoff']:g} cycles per token, over that of all frequencies but 0, channels "
         "summed. Horizontal dashes: the teacher's own features.",
     ]
+    if undefined:
+        counts = ", ".join(f"{label}: {count} values" for label, count in undefined.items())
+        said.append(f"Images whose features do not vary have no value and are left out ({counts}).")
     gone = [row["label"] for row in spec["rows"] if row["label"] not in curves]
     if gone:
         said.append(f"Diverged, not drawn: {', '.join(gone)}.")

@@ -106,7 +106,7 @@ def _depth(study, entry, where):
                 "file": f"analysis/{checkpoint_path(study, name, step)}.json",
             }
         )
-    return {"rows": rows}, {"similarity"}, [], [r["run"] for r in rows]
+    return {"rows": rows}, {"states"}, [], [r["run"] for r in rows]
 
 
 KINDS = {

@@ -10,7 +10,7 @@ import functools
 
 from gear.config import did_you_mean
 from gear.report.figurespec import figure_spec
-from gear.report.vocabulary import metric
+from gear.report.vocabulary import ANALYSED, metric
 from gear.report.world import checkpoint_path, pick, protocol_name, world
 
 __all__ = ["figure_spec", "inputs", "published_row", "table_spec"]
@@ -46,7 +46,7 @@ def _replica(study, run, step, samplers, blocks):
     own, source = study.checkpoint(run, step), study.tokenizer_of(run, step)
     here, there = (checkpoint_path(study, *which) for which in ((run, step), source))
     files = {}
-    if blocks != {"similarity"}:
+    if blocks - ANALYSED:
         files["tokenizer"] = f"metrics/{there}/validation.json"
     if "similarity" in blocks:
         files["similarity"] = f"analysis/{there}.json"
@@ -54,6 +54,8 @@ def _replica(study, run, step, samplers, blocks):
         files["generation"] = {s: f"metrics/{here}/{s}.json" for s in samplers}
         if "likelihood" in blocks:
             files["likelihood"] = f"metrics/{here}/validation.json"
+        if "states" in blocks:
+            files["states"] = f"analysis/{here}.json"
     return {"run": run, "seed": own.settings.seed, "files": files}
 
 

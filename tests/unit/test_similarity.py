@@ -96,6 +96,8 @@ class Images:
 class Subject:
     """Features that are functions of the image's number alone."""
 
+    aligned = 0
+
     def features(self, images, labels):
         numbers = ((images[:, 0, 0, 0] + 1) * 127.5).round().long()
         assert torch.equal(numbers, labels)
@@ -138,6 +140,7 @@ def test_images_within_themselves_and_batches_of_means(size):
         assert found["similarity_sd"][name] == pytest.approx(sd, abs=1e-12)
     layers = found["layers"]
     assert layers["cka_patch"]["mean"] == pytest.approx([1]) and found["undefined"] == {}
+    assert found["states"]["cka_patch_aligned"] == layers["cka_patch"]["mean"][0]
     for measure in ("moran", "fft_high"):
         assert layers[measure]["mean"][0] == pytest.approx(found["teacher"][measure]["mean"])
 
@@ -228,6 +231,8 @@ def test_a_checkpoint_shows_what_it_holds(world, monkeypatch):
     assert text == analysed(world, monkeypatch, "good", "good")  # the same bytes
     frozen = json.loads(analysed(world, monkeypatch, "frozen", "good"))
     assert set(joint) - set(frozen) == {"similarity", "similarity_sd"}
+    aligned, last = (joint["states"][f"cka_patch_{place}"] for place in ("aligned", "last"))
+    assert [aligned, last] == joint["layers"]["cka_patch"]["mean"][1:]  # layer 1 of 2 is aligned
     assert frozen["teacher"] == joint["teacher"] and joint["choices"] == choices()
     assert len(joint["similarity"]) == 8 and len(joint["layers"]) == 6
     for values in (*joint["layers"].values(), *frozen["layers"].values()):
