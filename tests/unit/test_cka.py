@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gear.analysis.cka import cka
+from gear.analysis.hsic import hsic
 
 
 def features(sets=3, samples=12, widths=(5, 7), seed=0):
@@ -52,6 +53,18 @@ def test_unbiased_cka_is_a_u_statistic():
     K, L = (z[0].double().numpy() @ z[0].double().numpy().T for z in (x, y))
     expected = u_statistic(K, L) / np.sqrt(u_statistic(K, K) * u_statistic(L, L))
     assert cka(x, y, "unbiased").item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_hsic_of_kernels_that_are_not_centred():
+    K, L = (z.double() @ z.double().mT + 3 for z in features(sets=1, samples=6))
+    K = K + torch.arange(6.0)[:, None]  # and not symmetric, as CKNNA's are
+    H = torch.eye(6, dtype=torch.float64) - 1 / 6
+    expected = torch.trace(K[0] @ H @ L[0] @ H) / 25
+    assert hsic(K, L, "biased").item() == pytest.approx(expected.item())
+    L = L[0].numpy()
+    symmetric = (K[0] + K[0].T).numpy() / 2
+    found = hsic(torch.from_numpy(symmetric)[None], torch.from_numpy(L)[None], "unbiased")
+    assert found.item() == pytest.approx(u_statistic(symmetric, L))
 
 
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])

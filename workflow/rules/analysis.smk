@@ -3,17 +3,12 @@
 ANALYSED = jobs.analyses(STUDY)
 
 
-def weights_to_analyse(w):
-    """The weights of a checkpoint, of the tokenizer that it froze, and of its teacher."""
-    run, _ = run_and_step(w)
-    return list(dict.fromkeys([*weights_to_score(w), teacher(run)]))
-
-
 if ANALYSED:
 
     rule analyse:
         input:
-            weights_to_analyse,
+            weights_to_score,
+            lambda w: teacher(run_and_step(w)[0]),
             data=DATA,
         output:
             f"{R}/analysis/{{checkpoint}}.json",
