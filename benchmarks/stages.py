@@ -14,6 +14,7 @@ STAGES = {"data": "benchmark/data.tsv"} | {
     stage: f"{stage}/**/benchmark.tsv"
     for stage in ("teacher", "features", "tokenizer", "joint", "ar", "metrics")
 }
+STAGES["analysis"] = "analysis/**/*.benchmark.tsv"
 
 
 def cost(root, pattern):

@@ -4,6 +4,7 @@ result, and nothing else, so that Snakemake re-runs exactly what a changed setti
 import json
 
 from gear import config
+from gear.report.vocabulary import blocks
 
 
 class Line(str):
@@ -134,6 +135,38 @@ def evaluation_options(study, name, step):
     if run.stage != "tokenizer":
         options["teacher"] = f"{study.root}/teacher/{run.settings.align.teacher}"
     return " ".join(f"--{key} {value}" for key, value in options.items())
+
+
+def analyses(study):
+    """Checkpoints whose features are compared with their teacher's, as ['joint/gear-l/400k', ...]:
+    those whose AR's states are shown, and the tokenizers of those whose tokenizers are."""
+    found = []
+    for table, entry in study.tables.items():
+        shown = [(run, step) for _, run, step, _ in study.rows(table)]
+        if "similarity" in blocks(entry):
+            found += [study.tokenizer_of(*which) for which in shown]
+        if "states" in blocks(entry):
+            found += shown
+    for entry in study.figures.values():
+        if "states" in blocks(entry):
+            found += study.checkpoints_of(entry)
+    return [f"{study.runs[run].stage}/{run}/{step}" for run, step in dict.fromkeys(found)]
+
+
+def analysis(study, name):
+    """The comparison of a checkpoint's features with its teacher's."""
+    settings = difference(study.runs[name].settings, "data", "tokenizer", "runtime")
+    return line({"settings": settings, "analysis": study.spec["analysis"]})
+
+
+def analysis_options(study, name, step):
+    """Where an analysis finds its weights, as command-line options."""
+    teacher = study.runs[name].settings.align.teacher
+    return (
+        f"--checkpoint {study.path(name, step)} "
+        f"--tokenizer {study.path(*study.tokenizer_of(name, step))} "
+        f"--teacher {study.root}/teacher/{teacher}"
+    )
 
 
 def evaluation_groups(study):

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from gear import config
+from gear.report.vocabulary import ANALYSED, blocks
 
 STAGES = ("tokenizer", "joint", "ar")
 RUN_KEYS = {"from", "tokenizer", "until", "seeds", "published"}
@@ -357,7 +358,7 @@ class Study:
         """{(run, step): samplers} over all tables and figures; () is validation alone.
 
         A checkpoint's tokenizer is evaluated too, because its reconstruction stands beside the
-        samples in the tables."""
+        samples in the tables. What shows similarities alone needs none (see jobs.analyses)."""
         wanted = {}
 
         def want(run, step, samplers=()):
@@ -366,12 +367,12 @@ class Study:
             if (run, step) != self.tokenizer_of(run, step):
                 want(*self.tokenizer_of(run, step))
 
-        for table in self.tables:
+        for table in (t for t, entry in self.tables.items() if blocks(entry) - ANALYSED):
             for _, run, step, samplers in self.rows(table):
                 want(run, step, samplers)
         for entry in self.figures.values():
             samplers = self.samplers_of(entry) if entry["kind"] == "convergence" else []
-            if entry["kind"] != "codebook":
+            if entry["kind"] not in ("codebook", "depth_similarity"):
                 for run, step in self.checkpoints_of(entry):
                     want(run, step, samplers)
             for reference in (entry.get("reference") or {}).values():

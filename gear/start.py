@@ -125,7 +125,8 @@ def serve(path):
     """The warm process: fork per connection, until standard input closes."""
     import torch
 
-    import gear.metrics.evaluate  # noqa: F401  what the jobs import
+    import gear.analysis.similarity  # noqa: F401  what the jobs import
+    import gear.metrics.evaluate  # noqa: F401
     import gear.report.figure  # noqa: F401
     import gear.report.table  # noqa: F401
 

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from gear.jobs import analyses
 from gear.plan.costs import TRAINED, cost
 from gear.registry import STAGES, Study
 
@@ -25,6 +26,8 @@ def asked(study):
 
     for name, step in study.evaluations():
         ask(name, step)
+    for checkpoint in analyses(study):
+        ask(*checkpoint.split("/")[1:])
     for figure in study.figures.values():
         for name, step in study.checkpoints_of(figure):
             ask(name, step)

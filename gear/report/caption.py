@@ -64,6 +64,24 @@ def teachers(spec):
     return [f"Alignment teacher: {_listed(words)}."]
 
 
+def analysis(spec):
+    """What is compared with what, and the choices that the paper leaves open."""
+    if "analysis" not in spec:
+        return []
+    chosen = spec["analysis"]
+    kernel = {"inner": "inner products", "cosine": "inner products of unit vectors"}
+    k = chosen["neighbours"]
+    return [
+        "CKNNA and CKA with the alignment teacher's patch features, of averaged weights, on "
+        f"{chosen['images']} validation images (1: alike, 0: unrelated). Patch level: the "
+        "positions of an image are compared with each other, mean over images. Image level: "
+        f"means over positions, the images compared in batches of {chosen['batch']}, mean over "
+        f"batches. Kernel: {kernel[chosen['kernel']]}; CKNNA with k = {k['image']} (image) and "
+        f"{k['patch']} (patch) and unbiased HSIC, CKA with {chosen['cka']} HSIC. The paper states "
+        "none of these choices."
+    ]
+
+
 def steps(found):
     """From (stage, step, steps): what a milestone's name stands for in this study."""
     unique = dict.fromkeys(found)
@@ -148,7 +166,7 @@ def table(spec, separator):
             "measure: a collapsed codebook has a tiny one."
         )
     made = study(spec) + steps((r["stage"], r["step"], r["steps"]) for r in trained)
-    made += samplers(spec) + protocols(spec, metrics) + teachers(spec)
+    made += samplers(spec) + protocols(spec, metrics) + teachers(spec) + analysis(spec)
     return reading, made
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from gear.report import caption, codebook, convergence, files, grids, style
+from gear.report import caption, codebook, convergence, depth, files, grids, style
 from gear.report.markup import md
 from gear.report.spec import inputs
 
@@ -22,6 +22,7 @@ from gear.report.spec import inputs
 KINDS = {
     "convergence": convergence.convergence,
     "codebook": codebook.codebook,
+    "depth_similarity": depth.depth_similarity,
     "samples": grids.samples,
     "reconstruction_grid": grids.reconstructions,
 }
@@ -56,7 +57,7 @@ def write_figure(root, spec, output):
     name = Path(output).name
     made = caption.study(spec) + caption.samplers(spec)
     made += caption.protocols(spec, [spec["metric"]] if "metric" in spec else [])
-    made += caption.teachers(spec)
+    made += caption.teachers(spec) + caption.analysis(spec)
     text = [
         f"## {md(heading(spec))}",
         "",

@@ -86,9 +86,33 @@ def _grid(study, entry, where):
     return {"rows": rows}, set(), [], [r["run"] for r in rows]
 
 
+def _depth(study, entry, where):
+    rows = []
+    for label, reference in entry["rows"].items():
+        name, step = reference.split("@")
+        run = study.checkpoint(name, step, where)
+        if run.stage == "tokenizer":
+            raise ValueError(f"{where}: '{name}' has no AR layers; name a joint or ar run.")
+        rows.append(
+            {
+                "label": label,
+                "run": name,
+                "stage": run.stage,
+                "step": step,
+                "steps": run.steps[step],
+                "seed": run.settings.seed,
+                "aligned": run.settings.align.layer,
+                "teacher": run.settings.align.teacher,
+                "file": f"analysis/{checkpoint_path(study, name, step)}.json",
+            }
+        )
+    return {"rows": rows}, {"states"}, [], [r["run"] for r in rows]
+
+
 KINDS = {
     "convergence": _convergence,
     "codebook": _codebook,
+    "depth_similarity": _depth,
     "samples": _grid,
     "reconstruction_grid": _grid,
 }

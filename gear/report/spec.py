@@ -10,7 +10,7 @@ import functools
 
 from gear.config import did_you_mean
 from gear.report.figurespec import figure_spec
-from gear.report.vocabulary import metric
+from gear.report.vocabulary import ANALYSED, metric
 from gear.report.world import checkpoint_path, pick, protocol_name, world
 
 __all__ = ["figure_spec", "inputs", "published_row", "table_spec"]
@@ -41,15 +41,21 @@ def published_row(study, table, row, where):
     return published[str(table), row]
 
 
-def _replica(study, run, step, samplers, likelihood):
+def _replica(study, run, step, samplers, blocks):
     """One trained model behind a row: which file holds which of its numbers."""
     own, source = study.checkpoint(run, step), study.tokenizer_of(run, step)
-    here = f"metrics/{checkpoint_path(study, run, step)}"
-    files = {"tokenizer": f"metrics/{checkpoint_path(study, *source)}/validation.json"}
+    here, there = (checkpoint_path(study, *which) for which in ((run, step), source))
+    files = {}
+    if blocks - ANALYSED:
+        files["tokenizer"] = f"metrics/{there}/validation.json"
+    if "similarity" in blocks:
+        files["similarity"] = f"analysis/{there}.json"
     if own.stage != "tokenizer":
-        files["generation"] = {s: f"{here}/{s}.json" for s in samplers}
-        if likelihood:
-            files["likelihood"] = f"{here}/validation.json"
+        files["generation"] = {s: f"metrics/{here}/{s}.json" for s in samplers}
+        if "likelihood" in blocks:
+            files["likelihood"] = f"metrics/{here}/validation.json"
+        if "states" in blocks:
+            files["states"] = f"analysis/{here}.json"
     return {"run": run, "seed": own.settings.seed, "files": files}
 
 
@@ -79,10 +85,11 @@ def _columns(study, entry, where):
 
 def _parameters(study, entry, columns):
     """Whose parameters the table shows: the AR's where they differ by row, the tokenizer's in a
-    table without samples, else nobody's."""
+    table of reconstructions without samples, else nobody's."""
     runs = [study.runs[name] for name, _ in study.checkpoints_of(entry)]
-    if not any(metric(c["metric"], "").block == "generation" for c in columns):
-        return "tokenizer"
+    blocks = {metric(c["metric"], "").block for c in columns}
+    if "generation" not in blocks:
+        return "tokenizer" if "reconstruction" in blocks else None
     sizes = {(r.settings.ar.layers, r.settings.ar.dim) for r in runs}
     return "ar" if len(sizes) > 1 else None
 
@@ -115,8 +122,8 @@ def _row(study, entry, row, columns, parameters, where):
     name, step = row["run"].split("@")
     run = study.checkpoint(name, step, where)
     samplers = [row["sampler"]] if "sampler" in row else entry["samplers"]
-    likelihood = any(metric(c["metric"], where).block == "likelihood" for c in columns)
-    if not any(metric(c["metric"], where).block == "generation" for c in columns):
+    blocks = {metric(c["metric"], where).block for c in columns}
+    if "generation" not in blocks:
         samplers = []
     runs = study.replicas(name) if "seeds" in entry else [name]
     made |= {
@@ -126,7 +133,7 @@ def _row(study, entry, row, columns, parameters, where):
         "steps": run.steps[step],
         "baseline": row.get("baseline"),
         "bold": row["row"] == entry.get("default"),
-        "replicas": [_replica(study, r, step, samplers, likelihood) for r in runs],
+        "replicas": [_replica(study, r, step, samplers, blocks) for r in runs],
     }
     if "sampler" in row:
         made["sampler"] = row["sampler"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from gear.report import files, markup
 from gear.report.spec import inputs
-from gear.report.vocabulary import COLLAPSED, METRICS, plain
+from gear.report.vocabulary import ANALYSED, COLLAPSED, METRICS, plain
 
 COLUMNS = (
     "table,row,run,step,steps,seed_n,sampler,protocol,metric,ours,ours_sd,paper,delta_paper,"
@@ -137,7 +137,8 @@ def _values(reader, row, column):
             sampler = row["sampler"] if column["sampler"] is None else column["sampler"]
             path = paths.get("generation", {}).get(sampler)
         else:
-            path = paths.get("likelihood" if block == "likelihood" else "tokenizer")
+            own = block in ("likelihood", *ANALYSED)
+            path = paths.get(block if own else "tokenizer")
         if path is not None:
             value = reader.value(path, column["protocol"], column["metric"])
             values[replica["seed"]] = value
@@ -160,6 +161,8 @@ def _row(reader, spec, row):
             count = reader.json(row["parameters"])["parameters"][spec["parameters"]]
             parameters.values = {row["replicas"][0]["seed"]: count / 1e6}
     for replica in row.get("replicas", ()):
+        if "tokenizer" not in replica["files"]:
+            continue
         usage = reader.value(replica["files"]["tokenizer"], "codebook", "usage")
         collapsed += usage is not None and usage < COLLAPSED
     return Row(row, cells, parameters, collapsed)

@@ -14,7 +14,7 @@ class Metric:
     stand_in: str  # shown where its features are a stand-in's
     decimals: int
     better: int  # -1 lower, +1 higher, 0 neither
-    block: str  # generation | reconstruction | codebook | likelihood
+    block: str  # generation | reconstruction | codebook | likelihood | similarity | states
 
 
 METRICS = {
@@ -38,6 +38,17 @@ METRICS = {
     "align": Metric("Align.", "Align.", 3, 0, "likelihood"),
     "params_m": Metric("Params (M)", "Params (M)", 2, 0, "parameters"),
 }
+for _measure in ("cknna", "cka"):  # with the teacher's features
+    for _level in ("image", "patch"):
+        for _place, _block in (
+            ("pre", "similarity"),  # the tokenizer's, before and after quantization
+            ("post", "similarity"),
+            ("aligned", "states"),  # the AR's, at the aligned layer and at the last
+            ("last", "states"),
+        ):
+            _name = f"{_measure.upper()} {_level}, {_place}"
+            METRICS[f"{_measure}_{_level}_{_place}"] = Metric(_name, _name, 3, 0, _block)
+ANALYSED = {"similarity", "states"}  # blocks that lie in analysis/, not in metrics/
 ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
 
 
@@ -46,6 +57,13 @@ def metric(key, where):
     if key not in METRICS:
         raise ValueError(f"{where}: there is no metric '{key}'. {did_you_mean(key, METRICS)}")
     return METRICS[key]
+
+
+def blocks(entry):
+    """The blocks of a table's metrics; of a figure's, where it is drawn from analysis/ alone."""
+    if entry.get("kind") == "depth_similarity":
+        return {"states"}
+    return {METRICS[key].block for key in entry.get("metrics", ()) if key in METRICS}
 
 
 def shown(key, protocol):

@@ -1,6 +1,7 @@
 """What tables and figures have in common: the study's protocols, samplers and stand-ins."""
 
 from gear.config import did_you_mean
+from gear.report.vocabulary import ANALYSED
 
 PROTOCOL_KEYS = ("images", "neighbours", "prdc_images", "split_size")
 SAMPLER_KEYS = ("images", "guidance", "temperature", "top_k", "top_p", "labels")
@@ -43,7 +44,14 @@ def world(study, runs, blocks, samplers):
         if run.stage != "tokenizer" and name in spec.get("teachers", {}):
             teachers[name] = {k: spec["teachers"][name].get(k) for k in ("kind", "label")}
     features = {k: spec["features"].get(k) for k in ("kind", "label")} if protocols else None
-    return {
+    compared = bool(ANALYSED & set(blocks))
+    if compared and "analysis" not in spec:
+        raise ValueError(
+            f"studies/{study.name}.yaml has no `analysis`, which CKA and CKNNA need; copy it from "
+            "studies/demo.yaml."
+        )
+    choices = {"analysis": spec["analysis"]} if compared else {}
+    return choices | {
         "study": study.name,
         "world": spec["title"],
         "protocols": protocols,

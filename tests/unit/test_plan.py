@@ -201,10 +201,11 @@ def test_the_demo_plans_exactly_what_is_published():
 def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited):
     edited(
         "studies/smoke.yaml",
-        "tables: [overview, system, components, quantizer, control]",
+        "tables: [overview, system, components, quantizer, similarity, control]",
         "tables: []",
     )
-    edited("studies/smoke.yaml", "figures: [samples, codebook]", "figures: [codebook]")
+    figures = "figures: [samples, codebook, depth_similarity]"
+    edited("studies/smoke.yaml", figures, "figures: [codebook]")
     folder = edited("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
     assert report.asked(Study("smoke", folder=folder)) == dict.fromkeys(
         ("vq", "lfq", "gear-l", "gear-l-ste", "gear-l-control"), "400k"

@@ -39,8 +39,26 @@ def pictures(path):
     }
 
 
+def analysis(path):
+    """What an analysis holds, as far as the report reads it; 3 layers."""
+    alike = [f"{m}_{level}" for m in ("cknna", "cka") for level in ("image", "patch")]
+    layers = {
+        m: {"mean": [noise(f"{path} {m} {i}") for i in range(3)], "sd": [0.01, 0.02, 0.03]}
+        for m in (*alike, "moran", "fft_high")
+    }
+    return {
+        "similarity": {f"{m}_{p}": noise(path + m + p) for m in alike for p in ("pre", "post")},
+        "states": {f"{m}_{p}": noise(path + m + p) for m in alike for p in ("aligned", "last")},
+        "layers": layers,
+        "teacher": {"moran": {"mean": 0.4, "sd": 0.1}, "fft_high": {"mean": 0.3, "sd": 0.1}},
+        "undefined": {},
+    }
+
+
 def content(path):
     """What the job that makes this file would write, in both protocols."""
+    if path.startswith("analysis/"):
+        return analysis(path)
     if path.endswith("run.json"):
         return {"parameters": {"ar": 123456, "tokenizer": 65432}, "collapsed_at": None}
     if path.endswith("validation.json"):
@@ -67,8 +85,8 @@ def fake(root, spec):
             np.savez(target, **pictures(path))
         elif path.endswith(".csv"):
             target.write_text(
-                "step,ntp,top1,top10,entropy,effective_size\n"
-                "0,3,0.2,0.8,3.2,24.5\n5,2.9,,,,\n10,2.8,0.25,0.82,3.1,22.2\n"
+                "step,ntp,top1,top10,entropy,effective_size,usage,perplexity\n"
+                "0,3,0.2,0.8,3.2,24.5,1,15\n5,2.9,,,,,,\n10,2.8,0.25,0.82,3.1,22.2,0.75,11\n"
             )
         else:
             target.write_text(json.dumps(content(path)))
@@ -135,7 +153,7 @@ def test_paper_csv_holds_every_cell():
 
 
 def test_every_table_of_the_paper_study_has_a_spec_and_its_paper_values(paper):
-    assert len(paper.tables) == 15
+    assert len(paper.tables) == 17
     for name, entry in paper.tables.items():
         spec = json.loads(json.dumps(table_spec(paper, name)))
         assert inputs(spec)
@@ -352,8 +370,11 @@ def test_codebook_draws_what_its_curves_hold(tmp_path):
     found = [x for x in lines(made["csv"]) if x["label"] == "GEAR-L"]
     assert [(x["step"], x["top1"], x["effective_size"]) for x in found] == [
         ("0", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
+    assert [(x["usage"], x["dead"], x["perplexity"]) for x in found] == [
+        ("1", "0", "15"), ("0.75", "4", "11")]  # fmt: skip
     (reference,) = [x for x in lines(made["csv"]) if x["kind"] == "reference"]
     assert (reference["run"], reference["entropy"]) == ("vq", "3.2")
+    assert reference["usage"] == reference["perplexity"] == ""  # of more tokens than a batch has
     assert len(made) == 6
 
 

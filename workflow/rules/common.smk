@@ -13,7 +13,10 @@ LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
     "--cpus {resources.cpus_per_task} --gpus {resources.gpus_per_node} -- "
 )
-SCORING = code_hash("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/*.py")
+SCORING = code_hash(
+    "gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/codebook.py"
+)
+ANALYSIS = code_hash("gear/analysis/*.py")
 REPORT = code_hash("gear/report/*.py")
 
 

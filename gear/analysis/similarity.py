@@ -1,0 +1,220 @@
+"""How alike a checkpoint's features and its teacher's are, and how smooth they are in space (paper
+Table 4 and Figure 5).
+
+- tokenizer, before and after quantization; AR, every layer: CKNNA and CKA with the teacher
+- patch level: the positions of an image are compared with each other, one value per image
+- image level: features averaged over positions; the images of a batch are compared with each other,
+  one value per batch, because the authors' earlier code averages over batches
+- AR layers and the teacher itself: Moran's I and high-frequency share, one value per image
+- averaged weights in float32, measures in float64; the images are the same for every checkpoint
+
+python -m gear.analysis.similarity --job JSON --checkpoint DIR --tokenizer DIR --teacher DIR
+    --output FILE.json [--data MANIFEST]
+"""
+
+import argparse
+import dataclasses
+import json
+
+import torch
+import torch.nn.functional as F
+
+from gear import config
+from gear.alignment.teachers.load import load_teacher
+from gear.analysis.cka import cka
+from gear.analysis.cknna import cknna
+from gear.analysis.features import ar_states, tokenizer_features
+from gear.analysis.hsic import ESTIMATORS
+from gear.analysis.moran import morans_i
+from gear.analysis.spectrum import high_frequency_share
+from gear.data.memory import to_float
+from gear.data.sets import validation_set
+from gear.metrics.validate import piece_of
+from gear.runtime import checkpoint, rng
+from gear.runtime.device import use
+from gear.runtime.loop import setup
+from gear.runtime.progress import say
+from gear.sampling.generate import load_ar
+from gear.tokenizer.load import load_frozen
+
+KERNELS = ("inner", "cosine")
+ALIKE, SPATIAL = ("cknna", "cka"), ("moran", "fft_high")
+LEVELS = ("image", "patch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What the paper leaves open, as the study's `analysis` says it."""
+
+    images: int  # validation images
+    batch: int  # images that are compared with each other at image level
+    neighbours: dict  # k of CKNNA: {'image': k, 'patch': k}
+    kernel: str  # inner: inner products of the features as they are; cosine: of unit vectors
+    cka: str  # HSIC of CKA, biased or unbiased (CKNNA's is unbiased)
+    cutoff: float  # of the high frequencies, in cycles per token
+
+    def __post_init__(self):
+        for name, known in (("kernel", KERNELS), ("cka", ESTIMATORS)):
+            value = getattr(self, name)
+            if value not in known:
+                cure = config.did_you_mean(value, known)
+                raise ValueError(f"analysis.{name} cannot be '{value}'. {cure}")
+        if self.batch < 1 or self.images < 1 or self.images % self.batch:
+            raise ValueError(
+                f"analysis.images {self.images} is no multiple of analysis.batch {self.batch}; "
+                "set one that is."
+            )
+
+    def alike(self, x_BND, y_BNF, level):
+        """{'cknna': (B,), 'cka': (B,)} of features of the same sets and samples."""
+        if self.kernel == "cosine":
+            x_BND, y_BNF = (F.normalize(z.double(), dim=-1) for z in (x_BND, y_BNF))
+        near = cknna(x_BND, y_BNF, self.neighbours[level])
+        return {"cknna": near, "cka": cka(x_BND, y_BNF, self.cka)}
+
+    def spatial(self, x_BND):
+        """{'moran': (B,), 'fft_high': (B,)} of features on the token grid."""
+        share = high_frequency_share(x_BND, self.cutoff)
+        return {"moran": morans_i(x_BND), "fft_high": share}
+
+
+class Tally:
+    """Values of (measure, features), gathered a batch at a time."""
+
+    def __init__(self):
+        self.values = {}
+
+    def add(self, name, values):
+        """values: {measure: (B,)}, nan where an image has no value."""
+        for measure, values_B in values.items():
+            self.values.setdefault((measure, name), []).append(values_B.cpu())
+
+    def __call__(self, measure, name):
+        """(mean, sample sd or None, how many have no value) over what was gathered."""
+        values = torch.cat(self.values[measure, name])
+        found = values[values.isfinite()]
+        if not len(found):
+            raise ValueError(
+                f"{measure} of the features '{name}' is undefined in every image, because they do "
+                "not vary (a collapsed codebook); leave this checkpoint out of the analysis."
+            )
+        sd = found.std().item() if len(found) > 1 else None
+        return found.mean().item(), sd, len(values) - len(found)
+
+
+class Checkpoint:
+    """What is analysed of a checkpoint: its own tokenizer, its AR, and the teacher beside them."""
+
+    def __init__(self, folder, tokenizer, teacher, settings, device):
+        """Folders of the checkpoint, of its tokenizer (the same, or what it froze), the teacher."""
+        self.own_tokenizer, self.ar, self.aligned = folder == tokenizer, None, None
+        self.tokenizer = load_frozen(tokenizer).to(device)
+        self.teacher = load_teacher(teacher, settings.data).to(device)
+        if checkpoint.holds(f"{folder}/weights.safetensors", "ar"):
+            ar, trained = load_ar(folder)
+            self.ar, self.aligned = ar.to(device), trained.align.layer
+
+    def names(self):
+        """(names of the tokenizer's features, of the AR's layers), each as far as there are any."""
+        layers = range(len(self.ar.blocks) + 1) if self.ar else ()
+        return ("pre", "post") if self.own_tokenizer else (), [f"layer {i}" for i in layers]
+
+    def features(self, images, labels):
+        """({name: (B, N, D)}, teacher's features (B, N, F)) of images in [-1, 1]."""
+        tokens, found = tokenizer_features(self.tokenizer, images)
+        found = found if self.own_tokenizer else {}
+        if self.ar:
+            states = ar_states(self.ar, tokens, labels)
+            found |= {f"layer {i}": state for i, state in enumerate(states)}
+        return found, self.teacher(images)
+
+
+def gather(subject, data, choices, size, device):
+    """The Tally of a Checkpoint over choices.images of `data`, `size` images at once."""
+    if choices.images > len(data):
+        raise ValueError(
+            f"analysis.images is {choices.images}, but there are {len(data)} validation images; "
+            "set it to at most that many."
+        )
+    order = torch.from_numpy(rng.permutation(("analysis",), len(data)))[: choices.images]
+    tally = Tally()
+    for batch in order.split(choices.batch):
+        pooled = {}
+        for chosen in batch.split(size):
+            images = to_float(data.take(chosen.numpy())).to(device)
+            found, target = subject.features(images, data.labels[chosen].to(device))
+            for name, x_BND in found.items():
+                values = choices.alike(x_BND, target, "patch")
+                tally.add(name, {f"{key}_patch": value for key, value in values.items()})
+            for name, x_BND in {**found, "teacher": target}.items():
+                if name not in ("pre", "post"):
+                    tally.add(name, choices.spatial(x_BND))
+                pooled.setdefault(name, []).append(x_BND.double().mean(1))
+        target = torch.cat(pooled.pop("teacher"))[None]
+        for name, parts in pooled.items():
+            values = choices.alike(torch.cat(parts)[None], target, "image")
+            tally.add(name, {f"{key}_image": value for key, value in values.items()})
+    return tally
+
+
+def report(subject, tally):
+    """What is written of a checkpoint: means, sample sds, and how many values were undefined."""
+    tokenizer, layers = subject.names()
+    alike = [f"{measure}_{level}" for measure in ALIKE for level in LEVELS]
+    found, undefined = {}, {}
+
+    def asked(measure, name):
+        mean, sd, lacking = tally(measure, name)
+        if lacking:
+            undefined[f"{measure} of {name}"] = lacking
+        return mean, sd
+
+    if tokenizer:
+        pairs = {f"{m}_{name}": asked(m, name) for m in alike for name in tokenizer}
+        found["similarity"] = {key: mean for key, (mean, _) in pairs.items()}
+        found["similarity_sd"] = {key: sd for key, (_, sd) in pairs.items()}
+    if layers:
+        found["layers"] = {}
+        for measure in (*alike, *SPATIAL):
+            means, sds = zip(*(asked(measure, name) for name in layers), strict=True)
+            found["layers"][measure] = {"mean": means, "sd": sds}
+        found["states"] = {
+            f"{measure}_{place}": found["layers"][measure]["mean"][layer]
+            for measure in alike
+            for place, layer in (("aligned", subject.aligned), ("last", -1))
+        }
+    teacher = {measure: asked(measure, "teacher") for measure in SPATIAL}
+    found["teacher"] = {m: {"mean": mean, "sd": sd} for m, (mean, sd) in teacher.items()}
+    return found | {"undefined": undefined}
+
+
+def analyse(job, args):
+    """Write the analysis of one checkpoint; null where it, or what it froze, diverged."""
+    settings, choices = config.build(job["settings"]), Choices(**job["analysis"])
+    setup(settings)
+    records = [checkpoint.read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
+    if any(record["status"] == "diverged" for record in records):
+        found = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
+    else:
+        device = use()
+        data = validation_set(settings, args.data)
+        subject = Checkpoint(args.checkpoint, args.tokenizer, args.teacher, settings, device)
+        tally = gather(subject, data, choices, piece_of(settings), device)
+        found = report(subject, tally)
+        for name, lacking in found["undefined"].items():
+            say(f"{name} is undefined in {lacking} images, which do not vary; they are left out")
+    checkpoint.write_json(args.output, found | {"choices": job["analysis"]})
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Compare a checkpoint's features with a teacher's")
+    parser.add_argument("--job", required=True, type=json.loads)
+    for name in ("checkpoint", "tokenizer", "teacher", "output"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--data", help="manifest of the images, where data.crop is random")
+    args = parser.parse_args()
+    analyse(args.job, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+# How alike a checkpoint's features and its teacher's are. The wildcard `checkpoint` is stage/run/step.
+
+ANALYSED = jobs.analyses(STUDY)
+
+
+if ANALYSED:
+
+    rule analyse:
+        input:
+            weights_to_score,
+            lambda w: teacher(run_and_step(w)[0]),
+            data=DATA,
+        output:
+            f"{R}/analysis/{{checkpoint}}.json",
+        log:
+            f"{R}/log/analysis/{{checkpoint}}.txt",
+        benchmark:
+            f"{R}/analysis/{{checkpoint}}.benchmark.tsv"
+        wildcard_constraints:
+            checkpoint="|".join(sorted(ANALYSED)).replace(".", "[.]"),
+        conda:
+            CONDA
+        params:
+            cfg=lambda w: {
+                "json": jobs.analysis(STUDY, run_and_step(w)[0]),
+                "code": ANALYSIS,
+            },
+            options=lambda w: jobs.analysis_options(STUDY, *run_and_step(w)),
+        shell:
+            "python -m gear.start gear.analysis.similarity --job {params.cfg[json]:q} "
+            "{params.options} --data {input.data} --output {output} 2>&1 | tee {log}"
