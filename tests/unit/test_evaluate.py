@@ -54,7 +54,8 @@ def world(tmp_path_factory, tiny, make, images):
     teacher = make.teacher(settings)
     shape |= {"patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
-    checkpoint.write_json(root / "teacher/run.json", {"shape": shape})
+    record = {"shape": shape, "spec": {"objective": "masked_patch"}}
+    checkpoint.write_json(root / "teacher/run.json", record)
 
     data = images(settings)
     for name, source in (("good", data), ("bad", Spoiled(data))):
