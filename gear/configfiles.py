@@ -11,6 +11,11 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 SCHEMAS = CONFIG.parent / "workflow" / "schemas"
 
 
+def studies(folder=CONFIG):
+    """The names of all studies."""
+    return sorted(p.stem for p in (folder / "studies").glob("*.yaml"))
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML in which a key that is there twice is an error, where plain YAML takes the last."""
 

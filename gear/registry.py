@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gear import config
-from gear.configfiles import CONFIG, check_schema, read_yaml
+from gear.configfiles import CONFIG, check_schema, read_yaml, studies
 
 STAGES = ("tokenizer", "joint", "ar")
 RUN_KEYS = {"from", "tokenizer", "until", "seeds", "scale", "published"}
@@ -34,10 +34,6 @@ class Run:
         names = list(self.steps)
         position = names.index(step)
         return names[position - 1] if position else None
-
-
-def studies(folder=CONFIG):
-    return sorted(p.stem for p in (folder / "studies").glob("*.yaml"))
 
 
 def _seeded(reference, seed, seeds_of):
@@ -66,9 +62,12 @@ class Study:
         check_schema("study", self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
             self._of_study("quantizers", quantizer, f"studies/{name}.yaml, public")
+        self.named = {}  # kind -> the tables or figures that config/ has, made here or not
         self.runs = self._expand(read_yaml(folder / "runs.yaml"))
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
+        self.claims = read_yaml(folder / "claims.yaml")
+        check_schema("claims", self.claims, "claims.yaml")
         for kind in ("tables", "figures"):
             for name_, entry in getattr(self, kind).items():
                 where = f"{kind}.yaml, {name_}"
@@ -106,6 +105,7 @@ class Study:
         """The tables or figures that this study makes, in the order of its list."""
         entries = read_yaml(self.folder / f"{kind}.yaml")
         check_schema(kind, entries, f"{kind}.yaml")
+        self.named[kind] = tuple(entries)
         for name in self.spec[kind]:
             if name not in entries:
                 raise ValueError(

@@ -170,6 +170,11 @@ def table(spec, separator):
             "NTP losses (nats per token) under different tokenizers are no quality "
             "measure: a collapsed codebook has a tiny one."
         )
+    if {"top1", "top10", "entropy", "effective_size"} & set(metrics):
+        reading.append(
+            "Masses and soft entropy (nats): of p = softmax(scores / τ), means over the tokens of "
+            "the validation images. Effective size = exp(soft entropy)."
+        )
     made = study(spec) + steps((r["stage"], r["step"], r["steps"]) for r in trained)
     made += resolutions(spec) + samplers(spec) + protocols(spec, metrics) + teachers(spec)
     return reading, made

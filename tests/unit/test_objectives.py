@@ -1,5 +1,6 @@
 """The stand-in teachers: what each objective sees, learns from and leaves alone."""
 
+import dataclasses
 import json
 
 import pytest
@@ -116,6 +117,8 @@ def test_the_job_writes_what_load_teacher_reads(tmp_path):
         assert isinstance(network, OBJECTIVES[standin["objective"]]) and not network.training
         features = network(torch.rand(3, 1, 16, 16))
         assert features.shape == (3, 16, 16) and features.isfinite().all()
+        larger = dataclasses.replace(settings.data, resolution=24)
+        assert load_teacher(tmp_path / name, larger)(torch.rand(3, 1, 24, 24)).shape == (3, 36, 16)
         record = checkpoint.read_json(tmp_path / name / "run.json")
         assert record["label"] == standin["label"] and "stand-in teacher (" in record["label"]
     assert len({s["objective"] for s in study.spec["teachers"].values()}) == 4

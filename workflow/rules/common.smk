@@ -72,7 +72,7 @@ def shown(spec):
 
 def refuse(w):
     """End with one sentence for a target that is neither a rule nor a file of ours."""
-    known = [*TABLES, *FIGURES, "all", "all_tables", "all_figures", "quick"]
+    known = [*TABLES, *FIGURES, "claims", "all", "all_tables", "all_figures", "quick"]
     cure = did_you_mean(w.target, known)
     sys.exit(f"gear: study '{STUDY.name}' has no target '{w.target}'. {cure}")
 
