@@ -6,7 +6,8 @@ from gear.report import caption, files
 from gear.report.style import COLOURS, HATCHES
 from gear.report.vocabulary import ARROWS, METRICS, number, plain, shown
 
-WIDTH = 0.8  # of a group, in units of the distance between groups
+QUOTED = "#aaaaaa"
+WIDTH = 0.88  # of a group, in units of the distance between groups
 CSV = ("panel,group,label,run,step,steps,protocol,metric,value,source").split(",")
 
 
@@ -24,9 +25,19 @@ def _value(root, spec, row, panel):
     return (metrics[spec["protocol"]] or {}).get(spec["metric"])
 
 
+def _looks(rows):
+    """{label: colour and hatch}: quoted systems are grey, so that ours look alike everywhere."""
+    quoted = dict.fromkeys(row["label"] for row in rows if "quoted" in row)
+    trained = dict.fromkeys(row["label"] for row in rows if "quoted" not in row)
+    looks = {label: {"color": QUOTED, "hatch": ""} for label in quoted}
+    pairs = zip(trained, COLOURS, HATCHES, strict=False)
+    return looks | {label: {"color": c, "hatch": h} for label, c, h in pairs}
+
+
 def _panel(axes, spec, heights, labels, groups):
     """Bars of one sampler, their values above them; a run that diverged is said in words."""
     decimals, width = METRICS[spec["metric"]].decimals, WIDTH / len(labels)
+    looks = _looks(spec["rows"])
     top = max((h for h in heights.values() if h is not None), default=1.0)
     for slot, label in enumerate(labels):
         for place, group in enumerate(groups):
@@ -35,12 +46,12 @@ def _panel(axes, spec, heights, labels, groups):
             height = heights[group, label]
             x = place + (slot - (len(labels) - 1) / 2) * width
             axes.bar(
-                x, height or 0, 0.92 * width, color=COLOURS[slot], edgecolor="white",
-                hatch=HATCHES[slot], linewidth=0, label=label if place == 0 else None,
+                x, height or 0, 0.92 * width, edgecolor="white", linewidth=0,
+                label=label if place == 0 else None, **looks[label],
             )  # fmt: skip
             text = "diverged" if height is None else number(height, decimals)
             axes.text(
-                x, (height or 0) + 0.015 * top, text, ha="center", va="bottom", fontsize=7,
+                x, (height or 0) + 0.015 * top, text, ha="center", va="bottom", fontsize=6.5,
                 rotation=90 if height is None else 0,
             )  # fmt: skip
     axes.set_xticks(range(len(groups)), groups)
