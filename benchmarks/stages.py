@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # its name, and where its benchmark files lie
-STAGES = {"data": "benchmark/data.tsv"} | {
+STAGES = {"data": "benchmark/**/*.tsv"} | {
     stage: f"{stage}/**/benchmark.tsv"
     for stage in ("teacher", "features", "tokenizer", "joint", "ar", "metrics")
 }

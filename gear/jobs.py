@@ -57,6 +57,12 @@ def _any(study):
     return next(iter(study.runs.values())).settings
 
 
+def made_images(study):
+    """{folder: pixels} of the images that a study makes: one folder for each resolution."""
+    found = (run.settings.data for run in study.runs.values())
+    return {data.path: data.resolution for data in found}
+
+
 def training(study, name, step):
     """A segment of a run: from the milestone before `step` to `step`, in optimizer steps."""
     run = study.checkpoint(name, step)
@@ -107,6 +113,12 @@ def scoring(study, name):
     """The scores of one sampler's samples."""
     settings = difference(study.runs[name].settings, "runtime")
     return line({"settings": settings, "protocol": study.spec["protocols"]["generation"]})
+
+
+def picking(study, name):
+    """The pictures of some of a sampler's images."""
+    settings = difference(study.runs[name].settings, "runtime")
+    return line({"settings": settings, "classes": study.data.classes})
 
 
 def evaluation(study, name, samplers=()):

@@ -5,19 +5,16 @@ parses with it and every job of a workflow may parse again. All errors are one s
 the cure, before any job starts.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from gear import config
+from gear.configfiles import CONFIG, check_schema, read_yaml, studies
 from gear.report.vocabulary import ANALYSED, blocks
 
 STAGES = ("tokenizer", "joint", "ar")
-RUN_KEYS = {"from", "tokenizer", "until", "seeds", "published"}
-CONFIG = Path(__file__).resolve().parent.parent / "config"
+RUN_KEYS = {"from", "tokenizer", "until", "seeds", "scale", "published"}
 
 
 @dataclass(frozen=True)
@@ -38,32 +35,6 @@ class Run:
         names = list(self.steps)
         position = names.index(step)
         return names[position - 1] if position else None
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML in which a key that is there twice is an error, where plain YAML takes the last."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [key.value for key, _ in node.value]
-        for (key, _), name in zip(node.value, keys, strict=True):
-            if keys.count(name) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{name}' is there twice; rename or remove one", key.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path):
-    """The file's content. ValueError says where the YAML is broken."""
-    with open(path, encoding="utf-8") as handle:
-        try:
-            return yaml.load(handle, _Loader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from None
-
-
-def studies(folder=CONFIG):
-    return sorted(p.stem for p in (folder / "studies").glob("*.yaml"))
 
 
 def _seeded(reference, seed, seeds_of):
@@ -89,12 +60,15 @@ class Study:
         self.name, self.folder = name, folder
         self.root = f"{results}/{name}"
         self.spec = read_yaml(folder / "studies" / f"{name}.yaml")
-        self._check_schema("study", self.spec, f"studies/{name}.yaml")
+        check_schema("study", self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
             self._of_study("quantizers", quantizer, f"studies/{name}.yaml, public")
+        self.named = {}  # kind -> the tables or figures that config/ has, made here or not
         self.runs = self._expand(read_yaml(folder / "runs.yaml"))
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
+        self.claims = read_yaml(folder / "claims.yaml")
+        check_schema("claims", self.claims, "claims.yaml")
         for kind in ("tables", "figures"):
             for name_, entry in getattr(self, kind).items():
                 where = f"{kind}.yaml, {name_}"
@@ -128,28 +102,11 @@ class Study:
 
     # ---- reading ---------------------------------------------------------------------------
 
-    def _check_schema(self, kind, data, where):
-        import jsonschema
-
-        schema = json.loads(
-            (CONFIG.parent / "workflow" / "schemas" / f"{kind}.schema.json").read_text()
-        )
-        validator = jsonschema.Draft202012Validator(schema)
-        for error in sorted(validator.iter_errors(data), key=lambda e: list(map(str, e.path))):
-            place = ".".join(str(p) for p in error.absolute_path) or "the file"
-            if error.validator == "additionalProperties":
-                known = error.schema.get("properties", {})
-                extra = sorted(set(error.instance) - set(known))[0]
-                raise ValueError(
-                    f"config/{where}: unknown key '{extra}' in {place}. "
-                    f"{config.did_you_mean(extra, known)}"
-                )
-            raise ValueError(f"config/{where}: {place}: {error.message}.")
-
     def _pick(self, kind):
         """The tables or figures that this study makes, in the order of its list."""
         entries = read_yaml(self.folder / f"{kind}.yaml")
-        self._check_schema(kind, entries, f"{kind}.yaml")
+        check_schema(kind, entries, f"{kind}.yaml")
+        self.named[kind] = tuple(entries)
         for name in self.spec[kind]:
             if name not in entries:
                 raise ValueError(
@@ -159,7 +116,7 @@ class Study:
         return {name: entries[name] for name in self.spec[kind]}
 
     def _expand(self, registry):
-        self._check_schema("runs", registry, "runs.yaml")
+        check_schema("runs", registry, "runs.yaml")
         lines, stage_of = {}, {}
         for stage in STAGES:
             for name, line in (registry.get(stage) or {}).items():
@@ -233,6 +190,7 @@ class Study:
             self._of_study("quantizers", quantizer, where), f"studies/{self.name}.yaml, quantizers"
         )
         settings |= own
+        settings |= self._images(settings, line.get("scale", 1), where)
         size, depth = settings.get("ar.size", "l"), settings.get("align.depth", "default")
         shape = self._of_study("sizes", size, where)
         settings |= {f"ar.{k}": shape[k] for k in ("layers", "dim", "heads")}
@@ -258,6 +216,25 @@ class Study:
             base=name,
             from_public=line.get("tokenizer") != "none",
         )
+
+    def _images(self, settings, scale, where):
+        """data.resolution, and data.path, of a run whose images are `scale` times the study's.
+
+        Files of any size are cropped to it; images that the study makes have a folder for each."""
+        base = settings.get("data.resolution", config.Data.resolution)
+        multipliers = settings.get("tokenizer.multipliers", config.Tokenizer().multipliers)
+        down = 2 ** (len(multipliers) - 1)
+        if base * scale % down:
+            raise ValueError(
+                f"{where}: scale {scale:g} makes {base * scale:g} pixels of {base}, no multiple of "
+                f"the tokenizer's {down}; choose another scale."
+            )
+        if scale == 1:
+            return {}
+        images = {"data.resolution": int(base * scale)}
+        if self.makes_data:
+            images["data.path"] = f"{settings.get('data.path', config.Data.path)}-{base * scale:g}"
+        return images
 
     def _of_study(self, kind, name, where):
         """What the study says about one of its sizes, quantizers, teachers or samplers."""
@@ -371,7 +348,7 @@ class Study:
             for _, run, step, samplers in self.rows(table):
                 want(run, step, samplers)
         for entry in self.figures.values():
-            samplers = self.samplers_of(entry) if entry["kind"] == "convergence" else []
+            samplers = self.samplers_of(entry)
             if entry["kind"] not in ("codebook", "depth_similarity"):
                 for run, step in self.checkpoints_of(entry):
                     want(run, step, samplers)
@@ -384,6 +361,16 @@ class Study:
     def data(self):
         """The data settings of the study, which only a run's resolution may differ from."""
         return next(iter(self.runs.values())).settings.data
+
+    @property
+    def makes_data(self):
+        """Whether a rule makes the images, rather than list those of a folder."""
+        return self.spec["data"]["maker"] == "digits"
+
+    def manifest(self, name=None):
+        """The manifest.json of a run's images; of the study's where no run is named."""
+        data = self.runs[name].settings.data if name else self.data
+        return f"{data.path if self.makes_data else f'{self.root}/data'}/manifest.json"
 
     def network(self, quantizer):
         """Settings of the study's tokenizer of that kind, without any run's changes."""

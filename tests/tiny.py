@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gear.alignment.teachers.standin import StandinTeacher
+from gear.alignment.teachers.objectives import MaskedPatch
 from gear.ar.train import ARTrainer
 from gear.ar.transformer import Transformer
 from gear.data.memory import Batch
@@ -33,7 +33,7 @@ def teacher(settings):
     data = settings.data
     torch.manual_seed(7)
     patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
-    network = StandinTeacher(data.channels, data.resolution, data.classes, patch, 16, 1)
+    network = MaskedPatch(data.channels, data.resolution, data.classes, patch, 16, 1)
     return network.eval().requires_grad_(False)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gear import config
 from gear.metrics.protocol import generation_metrics
+from gear.metrics.resize import resized
 from gear.runtime import checkpoint
 from gear.runtime.loop import setup
 from gear.sampling.decode import decode
@@ -36,7 +37,8 @@ class Scorer:
         self.settings = {k: v for k, v in protocol.items() if k != "name"}
         self.network = standin.load_network(features)
         self.reference = standin.load_reference(features)
-        self.extract = lambda images: standin.extract(self.network, images)
+        size = checkpoint.read_json(f"{features}/run.json")["shape"]["resolution"]
+        self.extract = lambda images: standin.extract(self.network, resized(images, size))
 
     def __call__(self, images_uint8):
         """{protocol: {gfid, sfid, is, precision, recall}} of uint8 images (N, C, H, W)."""

@@ -5,14 +5,14 @@ from functools import cache
 import torch
 
 from gear.alignment.teachers.load import network
-from gear.alignment.teachers.standin import StandinTeacher
+from gear.alignment.teachers.objectives import OBJECTIVES
 from gear.plan.pieces import Piece, forward_flops, image, parameters
 
 
 @cache
-def _standin(channels, resolution, classes, patch, dim, layers):
+def _standin(objective, channels, resolution, classes, patch, dim, layers):
     with torch.device("meta"):
-        teacher = StandinTeacher(channels, resolution, classes, patch, dim, layers).eval()
+        teacher = OBJECTIVES[objective](channels, resolution, classes, patch, dim, layers).eval()
         flops = forward_flops(lambda: teacher(image(channels, resolution)))
     return Piece(parameters(teacher), {"teacher": flops}, width=dim)
 
@@ -47,5 +47,5 @@ def teacher(spec, data, patch):
     """spec: a study's teachers.<name>; data: gear.config.Data; patch: pixels of a token's side."""
     if spec["kind"] == "standin":
         shape = (data.channels, data.resolution, data.classes, patch)
-        return _standin(*shape, spec["dim"], spec["layers"])
+        return _standin(spec["objective"], *shape, spec["dim"], spec["layers"])
     return _pretrained(spec["network"], data.resolution)

@@ -82,6 +82,29 @@ def analysis(spec):
     ]
 
 
+def resolutions(spec):
+    """The size of the images of each row, where they differ, and the size that is scored."""
+    if "resolutions" not in spec:
+        return []
+    images, scored = spec["resolutions"]["images"], spec["resolutions"]["scored"]
+    rows = {}
+    for row in spec["rows"]:
+        for replica in row.get("replicas", ()):
+            rows.setdefault(images[replica["run"]], []).append(row["row"])
+    sizes = (f"{pixels} pixels ({', '.join(names)})" for pixels, names in rows.items())
+    said = [
+        f"Resolution: {_listed(sizes)}. Samples of another size are resized to {scored} pixels, by "
+        "the antialiased bicubic filter, before they are scored."
+    ]
+    if any(teacher["kind"] == "standin" for teacher in spec["teachers"].values()):
+        said.append(
+            f"The stand-in teacher was trained at {scored} pixels; for larger images its positions "
+            "are interpolated to their token grid. All rows start from the tokenizer of "
+            f"{scored} pixels."
+        )
+    return said
+
+
 def steps(found):
     """From (stage, step, steps): what a milestone's name stands for in this study."""
     unique = dict.fromkeys(found)
@@ -165,8 +188,14 @@ def table(spec, separator):
             "NTP losses (nats per token) under different tokenizers are no quality "
             "measure: a collapsed codebook has a tiny one."
         )
+    if {"top1", "top10", "entropy", "effective_size"} & set(metrics):
+        reading.append(
+            "Masses and soft entropy (nats): of p = softmax(scores / τ), means over the tokens of "
+            "the validation images. Effective size = exp(soft entropy)."
+        )
     made = study(spec) + steps((r["stage"], r["step"], r["steps"]) for r in trained)
-    made += samplers(spec) + protocols(spec, metrics) + teachers(spec) + analysis(spec)
+    made += resolutions(spec) + samplers(spec) + protocols(spec, metrics) + teachers(spec)
+    made += analysis(spec)
     return reading, made
 
 

@@ -30,7 +30,7 @@ def reached_at(points, target, better):
     return None
 
 
-def _read_curve(root, spec, curve):
+def read_curve(root, spec, curve):
     """[(step name, steps, n, mean or None if any run diverged, sd or None)] of one curve."""
     found = []
     for point in curve["points"]:
@@ -121,7 +121,7 @@ def _value_axis(axes, values):
 def convergence(root, spec):
     """The metric at each milestone, with error bars (± sd) where a curve has several runs."""
     better, decimals = METRICS[spec["metric"]].better, METRICS[spec["metric"]].decimals
-    read = {c["label"]: _read_curve(root, spec, c) for c in spec["curves"]}
+    read = {c["label"]: read_curve(root, spec, c) for c in spec["curves"]}
     drawn = {label: [p for p in points if p[3] is not None] for label, points in read.items()}
     simple = {
         c["label"]: (c["baseline"], [(p[1], p[3]) for p in drawn[c["label"]]])

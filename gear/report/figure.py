@@ -14,16 +14,18 @@ from pathlib import Path
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from gear.report import caption, codebook, convergence, depth, files, grids, style
+from gear.report import bars, caption, codebook, convergence, depth, files, grids, style
 from gear.report.markup import md
 from gear.report.spec import inputs
 
 # kind -> function (root, spec) -> (figure, CSV columns, CSV lines, caption sentences)
 KINDS = {
     "convergence": convergence.convergence,
+    "bars": bars.bars,
     "codebook": codebook.codebook,
     "depth_similarity": depth.depth_similarity,
     "samples": grids.samples,
+    "class_grids": grids.class_grids,
     "reconstruction_grid": grids.reconstructions,
 }
 

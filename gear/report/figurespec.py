@@ -1,6 +1,7 @@
 """What one figure job receives; see gear/report/spec.py."""
 
 from gear.config import did_you_mean
+from gear.report.published import published_row
 from gear.report.vocabulary import metric
 from gear.report.world import checkpoint_path, pick, protocol_name, world
 
@@ -42,6 +43,31 @@ def _convergence(study, entry, where):
         [entry["sampler"]],
         [r for c in entry["curves"] for r in c["runs"]],
     )
+
+
+def _bars(study, entry, where):
+    """Groups of bars, a panel for each sampler. Quoted bars are of ImageNet: the paper's study."""
+    block = metric(entry["metric"], where).block
+    if block != "generation":
+        raise ValueError(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
+    protocol, bars = protocol_name(study, block), []
+    for row in entry["rows"]:
+        bar = {"group": row["group"], "label": row["row"]}
+        if "run" in row:
+            run, step = row["run"].split("@")
+            found = study.checkpoint(run, step, where)
+            bar |= {"run": run, "stage": found.stage, "step": step, "steps": found.steps[step]}
+            folder = f"metrics/{checkpoint_path(study, run, step)}"
+            bar["file"] = {s: f"{folder}/{s}.json" for s in entry["samplers"]}
+        else:
+            cells = published_row(study, entry["quoted"], row["paper"], where)
+            printed = cells.get(entry["metric"], [])
+            bar["quoted"] = {s: value for s, p, value in printed if p == protocol}
+        if "run" in bar or bar["quoted"]:
+            bars.append(bar)
+    more = {"metric": entry["metric"], "protocol": protocol, "table": entry.get("quoted")}
+    runs = [bar["run"] for bar in bars if "run" in bar]
+    return more | {"panels": entry["samplers"], "rows": bars}, {block}, entry["samplers"], runs
 
 
 def _codebook(study, entry, where):
@@ -109,11 +135,20 @@ def _depth(study, entry, where):
     return {"rows": rows}, {"states"}, [], [r["run"] for r in rows]
 
 
+def _class_grids(study, entry, where):
+    more, blocks, _, runs = _grid(study, entry, where)
+    for row in more["rows"]:
+        row["file"] = row["file"].replace("/pictures.npz", f"/{entry['sampler']}.pictures.npz")
+    return more, blocks, [entry["sampler"]], runs
+
+
 KINDS = {
     "convergence": _convergence,
+    "bars": _bars,
     "codebook": _codebook,
     "depth_similarity": _depth,
     "samples": _grid,
+    "class_grids": _class_grids,
     "reconstruction_grid": _grid,
 }
 

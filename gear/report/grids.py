@@ -10,9 +10,12 @@ from gear.report import caption
 
 PER_CLASS = 3  # lines of a block of samples
 COLUMNS = 10  # classes, evenly spaced where there are more
+GRID = (2, 5)  # lines and columns of a class's own grid
+GRIDS = 2  # of them side by side
 ORIGINALS = 12  # columns of the reconstruction grid
 GAP = 0.2  # between two blocks, in pictures
 CSV = ("row", "run", "step", "column", "class", "line", "source", "array", "index", "sha256")
+HEAD, BETWEEN = 0.26, 0.25  # inches above a class's grid, and between two side by side
 SMALL, LARGE = 0.45, 1.0  # inches of a picture of up to 64 pixels, and of a larger one
 
 
@@ -101,6 +104,46 @@ def samples(root, spec):
         "checkpoint's pictures, not chosen."
     ]
     return _draw(blocks, [str(c) for c in classes]), CSV, lines, said + _steps(spec["rows"])
+
+
+def class_grids(root, spec):
+    """A grid of its own for each class, from the first samples of a scored archive."""
+    (row,) = spec["rows"]
+    pictures, labels, seeds = _load(root, row["file"], "samples", "labels", "seeds")
+    wanted, classes, lines = GRID[0] * GRID[1], sorted(set(labels.tolist())), []
+    grids = []
+    for label in classes:
+        found = np.flatnonzero(labels == label)[:wanted]
+        tiles = [[pictures[0] * 0 + 255] * GRID[1] for _ in range(GRID[0])]  # white where too few
+        for i, index in enumerate(found):
+            line, column = divmod(i, GRID[1])
+            tiles[line][column] = pictures[index]
+            made = _line(row, column, line, "samples", int(index), pictures[index], label)
+            lines.append(made | {"seed": int(seeds[index])})
+        grids.append((str(label), _mosaic(tiles)))
+    said = [
+        f"The first {wanted} images of each class that the sampler drew, in the order of their "
+        "seeds, of the very images that the tables score; none was left out or chosen."
+    ]
+    return _draw_grids(grids), (*CSV, "seed"), lines, said + _steps(spec["rows"])
+
+
+def _draw_grids(grids):
+    """A figure of (label, mosaic) pairs, GRIDS side by side, each under its class."""
+    height, width, _ = grids[0][1].shape
+    tile = SMALL if width / GRID[1] <= 68 else LARGE
+    size = tile * GRID[1], tile * GRID[1] * height / width + HEAD
+    down = -(-len(grids) // GRIDS)
+    figure = Figure(figsize=(size[0] * GRIDS + BETWEEN * (GRIDS - 1), size[1] * down))
+    for number, (label, mosaic) in enumerate(grids):
+        line, column = divmod(number, GRIDS)
+        left = column * (size[0] + BETWEEN) / figure.get_figwidth()
+        bottom, share = 1 - (line + 1) / down, (1 - HEAD / size[1]) / down
+        axes = figure.add_axes((left, bottom, size[0] / figure.get_figwidth(), share))
+        axes.imshow(mosaic, aspect="auto")
+        axes.set_axis_off()
+        axes.text(0, 1.03, f"class {label}", transform=axes.transAxes, va="bottom", fontsize=8)
+    return figure
 
 
 def reconstructions(root, spec):

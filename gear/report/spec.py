@@ -5,40 +5,13 @@ published values, so that a job reads config/ no more and a change elsewhere re-
 Imports only the standard library, because Snakemake parses with it.
 """
 
-import csv
-import functools
-
 from gear.config import did_you_mean
 from gear.report.figurespec import figure_spec
+from gear.report.published import published_row
 from gear.report.vocabulary import ANALYSED, metric
-from gear.report.world import checkpoint_path, pick, protocol_name, world
+from gear.report.world import checkpoint_path, pick, protocol_name, resolutions, world
 
-__all__ = ["figure_spec", "inputs", "published_row", "table_spec"]
-
-
-@functools.lru_cache(maxsize=4)
-def _published(path):
-    """{(table, row): {metric: [(sampler, protocol, value as printed), ...]}} of paper.csv."""
-    found = {}
-    with open(path, encoding="utf-8", newline="") as handle:
-        for line in csv.DictReader(handle):
-            cells = found.setdefault((line["table"], line["row"]), {})
-            cell = (line["sampler"], line["protocol"], line["value"])
-            cells.setdefault(line["metric"], []).append(cell)
-    return found
-
-
-def published_row(study, table, row, where):
-    """The cells of one row of paper.csv. ValueError names the nearest row."""
-    published = _published(str(study.folder / "paper.csv"))
-    if (str(table), row) not in published:
-        known = [name for number, name in published if number == str(table)]
-        if not known:
-            raise ValueError(f"{where}: paper.csv has no table '{table}'; correct `paper:`.")
-        raise ValueError(
-            f"{where}: paper.csv, table {table}, has no row '{row}'. {did_you_mean(row, known)}"
-        )
-    return published[str(table), row]
+__all__ = ["figure_spec", "inputs", "table_spec"]
 
 
 def _replica(study, run, step, samplers, blocks):
@@ -178,6 +151,7 @@ def table_spec(study, name):
         "seeds": entry.get("seeds"),
         "comparisons": entry.get("comparisons", []),
         "rows": rows,
+        **resolutions(study, runs),
     } | world(study, runs, blocks, list(dict.fromkeys(samplers)))
 
 

@@ -6,6 +6,7 @@ print can be read. Fonts are the ones that matplotlib carries: no figure depends
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "////", "xxxx", "....", "\\\\")  # bars, in a grey print
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (1, 1)))
 
 RC = {
@@ -33,6 +34,7 @@ RC = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,  # embed TrueType
     "image.interpolation": "nearest",
+    "hatch.linewidth": 0.6,
 }
 
 # what savefig would write of dates and versions

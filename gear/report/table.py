@@ -145,11 +145,16 @@ def _values(reader, row, column):
     return values
 
 
+def cell_of(reader, row, column, printed=None):
+    """The Cell of a row, without what needs other rows; printed: the paper's value as text."""
+    return Cell(_values(reader, row, column) if "run" in row else {}, printed)
+
+
 def _row(reader, spec, row):
     cells = []
     for position, column in enumerate(spec["columns"]):
         printed = row["paper"].get(str(position), {})
-        cell = Cell(_values(reader, row, column) if "run" in row else {}, printed.get("value"))
+        cell = cell_of(reader, row, column, printed.get("value"))
         same = spec["study"] == "paper" and printed.get("protocol") == column["protocol"]
         if same and cell.mean is not None:
             cell.delta = cell.mean - float(cell.paper)

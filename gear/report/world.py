@@ -63,5 +63,12 @@ def world(study, runs, blocks, samplers):
     }
 
 
+def resolutions(study, runs):
+    """{'images': {run: pixels}, 'scored': pixels} where runs differ in the size of their images."""
+    pixels = {r: study.runs[r].settings.data.resolution for r in runs}
+    several = len(set(pixels.values())) > 1
+    return {"resolutions": {"images": pixels, "scored": study.data.resolution}} if several else {}
+
+
 def checkpoint_path(study, run, step):
     return f"{study.runs[run].stage}/{run}/{step}"

@@ -10,10 +10,11 @@ import torch
 from gear import config
 from gear.ar.train import ARTrainer
 from gear.data import digits
-from gear.metrics import evaluate, score, standin
+from gear.metrics import evaluate, pick, score, standin
 from gear.runtime import checkpoint
 from gear.runtime.loop import Segment
 from gear.sampling import generate
+from gear.sampling.decode import decode
 from gear.tokenizer.load import load_frozen
 
 IMAGES = 20
@@ -54,7 +55,8 @@ def world(tmp_path_factory, tiny, make, images):
     teacher = make.teacher(settings)
     shape |= {"patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
-    checkpoint.write_json(root / "teacher/run.json", {"shape": shape})
+    record = {"shape": shape, "spec": {"objective": "masked_patch"}}
+    checkpoint.write_json(root / "teacher/run.json", record)
 
     data = images(settings)
     for name, source in (("good", data), ("bad", Spoiled(data))):
@@ -112,6 +114,25 @@ def test_every_declared_file_is_there(world, monkeypatch, run, tokenizer):
     with np.load(out / "samples/pictures.npz") as pictures:
         assert pictures["samples"].shape == (80, 16, 16, 1)
         assert pictures["labels"].tolist() == sorted(pictures["labels"].tolist())
+
+
+def test_the_pictures_of_a_figure_are_the_first_scored_samples_of_each_class(world, monkeypatch):
+    root, _ = world
+    archive = evaluated(world, monkeypatch, "good", "good") / "samples/cfg.npz"
+    job = json.dumps({"settings": {}, "classes": 10})
+    words = ["--samples", archive, "--tokenizer", root / "good/1k", "--output", root / "shown.npz"]
+    monkeypatch.setattr(sys, "argv", ["pick", "--job", job, *map(str, words)])
+    pick.main()
+    with np.load(archive) as drawn, np.load(root / "shown.npz") as shown:
+        order = np.argsort(drawn["labels"], kind="stable")  # 20 images: none has more than EACH
+        assert np.array_equal(shown["labels"], drawn["labels"][order])
+        assert np.array_equal(shown["seeds"], drawn["seeds"][order])
+        images = decode(load_frozen(root / "good/1k"), drawn["tokens"][order])
+        assert np.array_equal(shown["samples"], images.permute(0, 2, 3, 1).numpy())
+    assert pick.first_of_each(np.array([1, 0, 2] * 12), 2).tolist() == [
+        *range(1, 31, 3), *range(0, 30, 3)]  # fmt: skip
+    few = pick.first_of_each(np.arange(1000), 1000)  # ten of a thousand classes, evenly spaced
+    assert few.tolist() == [0, 111, 222, 333, 444, 555, 666, 777, 888, 999]
 
 
 def test_jobs_of_their_own_give_the_same_files(world, monkeypatch):

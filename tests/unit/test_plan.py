@@ -204,8 +204,7 @@ def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited):
         "tables: [overview, system, components, quantizer, similarity, control]",
         "tables: []",
     )
-    figures = "figures: [samples, codebook, depth_similarity]"
-    edited("studies/smoke.yaml", figures, "figures: [codebook]")
+    edited("studies/smoke.yaml", "figures: [samples, codebook, ", "figures: [codebook] # ")
     folder = edited("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
     assert report.asked(Study("smoke", folder=folder)) == dict.fromkeys(
         ("vq", "lfq", "gear-l", "gear-l-ste", "gear-l-control"), "400k"

@@ -34,6 +34,7 @@ def pictures(path):
     return {
         "samples": rng.integers(0, 256, (24, 8, 8, 1), dtype=np.uint8),
         "labels": np.repeat([0, 1, 7], 8),
+        "seeds": np.arange(24),
         "originals": originals,
         "reconstructions": 255 - originals,
     }
@@ -153,7 +154,7 @@ def test_paper_csv_holds_every_cell():
 
 
 def test_every_table_of_the_paper_study_has_a_spec_and_its_paper_values(paper):
-    assert len(paper.tables) == 17
+    assert len(paper.tables) == 18
     for name, entry in paper.tables.items():
         spec = json.loads(json.dumps(table_spec(paper, name)))
         assert inputs(spec)
@@ -249,6 +250,14 @@ def test_an_ar_row_shows_the_tokenizer_that_it_froze(tmp_path, demo):
     make_table(tmp_path, spec)
     assert cell(tmp_path, "overview", "GEAR-L", "rfid")["ours"] == "1.25"
     assert cell(tmp_path, "overview", "GEAR-L", "ntp")["ours"] == "1.5"
+
+
+def test_rows_of_several_resolutions_say_so(tmp_path, demo):
+    for name, said in (("resolution", True), ("depth", False)):
+        spec = table_spec(demo, name)
+        fake(tmp_path, spec)
+        text, _ = make_table(tmp_path, spec)
+        assert ("24 pixels (1.5×, 1.5× + GEAR)" in text) == said == ("resized to 16" in text)
 
 
 def test_diverged_and_collapsed_rows_are_marked(tmp_path, demo):
@@ -391,6 +400,40 @@ def test_samples_grid_lists_every_picture(tmp_path):
         assert hashlib.sha256(picture.tobytes()).hexdigest() == line["sha256"]
     again = make_figure(tmp_path, spec, "again")
     assert all(made[kind].read_bytes() == again[kind].read_bytes() for kind in made)
+
+
+def test_class_grids_show_the_first_of_each_class_and_white_where_there_are_none(tmp_path, demo):
+    spec = figure_spec(demo, "class_grids")
+    assert inputs(spec) == ["samples/ar/gear-l-frozen/1500k/cfg.pictures.npz"]
+    assert "cfg" in demo.evaluations()["gear-l-frozen", "1500k"]
+    fake(tmp_path, spec)
+    made = make_figure(tmp_path, spec)
+    found = [(x["class"], x["seed"], x["line"], x["column"]) for x in lines(made["csv"])]
+    assert len(found) == 3 * 8 and found[:2] == [("0", "0", "0", "0"), ("0", "1", "0", "1")]
+    assert found[7] == ("0", "7", "1", "2") and found[8] == ("1", "8", "0", "0")
+    assert "none was left out or chosen" in made["md"].read_text()
+
+
+def test_bars_are_the_numbers_of_the_table_and_quoted_ones_the_paper_s_alone(tmp_path, demo, paper):
+    for study in (demo, paper):
+        root, spec = tmp_path / study.name, figure_spec(study, "system_bars")
+        fake(root, spec)
+        fake(root, table_spec(study, "system"))
+        make_table(root, table_spec(study, "system"))
+        made = make_figure(root, spec)
+        drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(made["csv"])}
+        for sampler in ("plain", "cfg"):
+            bar = drawn[sampler, "L", "GEAR"]
+            assert bar["value"] == cell(root, "system", "GEAR-L (300)", "gfid", sampler)["ours"]
+        quoted = {k: x["value"] for k, x in drawn.items() if x["source"] == "quoted"}
+        assert len(quoted) == (6 if study is paper else 0)
+        if study is paper:
+            assert (quoted["plain", "XL", "LlamaGen"], quoted["cfg", "B", "LlamaGen"]) == (
+                "15.54", "8.73")  # fmt: skip
+            assert "Quoted from the paper's Table 1" in made["md"].read_text()
+    edit(root, "metrics/ar/gear-b-frozen/1500k/plain.json", "adm", gfid=None)
+    drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(make_figure(root, spec)["csv"])}
+    assert drawn["plain", "B", "GEAR"]["value"] == "diverged"
 
 
 def test_reconstruction_grid_needs_the_same_originals(tmp_path, demo):

@@ -149,7 +149,8 @@ def test_a_standin_is_still_read(tiny, make, tmp_path):
     standin = make.teacher(settings)
     shape = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(tmp_path / "weights.safetensors", {"teacher": standin})
-    checkpoint.write_json(tmp_path / "run.json", {"shape": shape})
+    record = {"shape": shape, "spec": {"objective": "masked_patch"}}
+    checkpoint.write_json(tmp_path / "run.json", record)
     found = load_teacher(tmp_path, settings.data)
     x = torch.rand(2, 1, 16, 16)
     assert torch.equal(found(x), standin(x)) and found.width == standin.std.numel() == 16

@@ -6,7 +6,7 @@ rule train_ar:
         previous=previous,
         tokenizer=initial,
         teacher=lambda w: teacher(w.run),
-        data=DATA,
+        data=lambda w: STUDY.manifest(w.run),
     output:
         weights=f"{R}/ar/{{run}}/{{step}}/weights.safetensors",
         record=f"{R}/ar/{{run}}/{{step}}/run.json",

@@ -5,8 +5,7 @@ from gear import jobs
 from gear.runtime.provenance import code_hash
 from gear.start import Warm
 
-MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
-DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
+DATA = STUDY.manifest()
 TEACHERS = jobs.teachers_by_kind(STUDY)
 CONDA = "../../envs/gear.yaml"
 LAUNCH = (
@@ -53,11 +52,16 @@ def run_and_step(w):
     return run, step
 
 
+def tokenizer_weights(run, step):
+    """The weights of the tokenizer that decodes a checkpoint's samples."""
+    return f"{STUDY.path(*STUDY.tokenizer_of(run, step))}/weights.safetensors"
+
+
 def weights_to_score(w):
     """A checkpoint's weights, its tokenizer's where it froze one, and its teacher's."""
     run, step = run_and_step(w)
-    own, tokenizer = STUDY.path(run, step), STUDY.path(*STUDY.tokenizer_of(run, step))
-    found = [f"{p}/weights.safetensors" for p in dict.fromkeys((own, tokenizer))]
+    own = f"{STUDY.path(run, step)}/weights.safetensors"
+    found = list(dict.fromkeys((own, tokenizer_weights(run, step))))
     return found if STUDY.runs[run].stage == "tokenizer" else [*found, teacher(run)]
 
 
@@ -75,7 +79,7 @@ def shown(spec):
 
 def refuse(w):
     """End with one sentence for a target that is neither a rule nor a file of ours."""
-    known = [*TABLES, *FIGURES, "all", "all_tables", "all_figures", "quick"]
+    known = [*TABLES, *FIGURES, "claims", "all", "all_tables", "all_figures", "quick"]
     cure = did_you_mean(w.target, known)
     sys.exit(f"gear: study '{STUDY.name}' has no target '{w.target}'. {cure}")
 

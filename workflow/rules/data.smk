@@ -1,19 +1,22 @@
 # The images, the teacher that the AR aligns to, and the features that scores are measured in.
 
 
-if MAKES_DATA:
+if STUDY.makes_data:
+    FOLDERS = jobs.made_images(STUDY)
 
     rule prepare_data:
         output:
-            DATA,
+            "{folder}/manifest.json",
         log:
-            f"{R}/log/data.txt",
+            f"{R}/log/{{folder}}.txt",
         benchmark:
-            f"{R}/benchmark/data.tsv"
+            f"{R}/benchmark/{{folder}}.tsv"
+        wildcard_constraints:
+            folder="|".join(FOLDERS).replace(".", "[.]"),
         conda:
             CONDA
         params:
-            cfg=STUDY.spec["data"] | {"size": STUDY.data.resolution},
+            cfg=lambda w: STUDY.spec["data"] | {"size": FOLDERS[w.folder]},
         shell:
             "python -m gear.start gear.data.digits --output $(dirname {output}) "
             "--size {params.cfg[size]} --train {params.cfg[train]} --val {params.cfg[val]} "

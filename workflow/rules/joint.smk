@@ -6,7 +6,7 @@ rule train_joint:
         previous=previous,
         tokenizer=initial,
         teacher=lambda w: teacher(w.run),
-        data=DATA,
+        data=lambda w: STUDY.manifest(w.run),
     output:
         weights=f"{R}/joint/{{run}}/{{step}}/weights.safetensors",
         record=f"{R}/joint/{{run}}/{{step}}/run.json",

@@ -14,7 +14,7 @@ for samplers, checkpoints in GROUPS.items():
         input:
             weights_to_score,
             rules.train_features.output,
-            data=DATA,
+            data=lambda w: STUDY.manifest(run_and_step(w)[0]),
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
             f"{R}/samples/{{checkpoint}}/pictures.npz",
@@ -34,6 +34,31 @@ for samplers, checkpoints in GROUPS.items():
         shell:
             "python -m gear.start gear.metrics.evaluate --job {params.cfg[json]:q} "
             "{params.options} --data {input.data} 2>&1 | tee {log}"
+
+
+# The pictures of a figure, out of the samples that were scored.
+rule decode_samples:
+    input:
+        lambda w: tokenizer_weights(*run_and_step(w)),
+        samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
+    output:
+        f"{R}/samples/{{checkpoint}}/{{sampler}}.pictures.npz",
+    log:
+        f"{R}/samples/{{checkpoint}}/{{sampler}}.pictures.log.txt",
+    benchmark:
+        f"{R}/samples/{{checkpoint}}/{{sampler}}.pictures.benchmark.tsv"
+    conda:
+        CONDA
+    params:
+        cfg=lambda w: {
+            "json": jobs.picking(STUDY, run_and_step(w)[0]),
+            "code": SCORING,
+        },
+        tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
+    shell:
+        "python -m gear.start gear.metrics.pick --job {params.cfg[json]:q} "
+        "--samples {input.samples} --tokenizer {params.tokenizer} "
+        "--output {output} 2>&1 | tee {log}"
 
 
 if not STUDY.spec["together"]:

@@ -38,6 +38,35 @@ for table in TABLES:
         localrule: True
 
 
+rule make_claims:
+    input:
+        shown(CLAIMS),
+    output:
+        multiext(f"{R}/tables/claims", ".csv", ".md", ".tex", ".prov.json"),
+        page=report(
+            f"{R}/tables/claims.html",
+            category="What reproduces and what does not",
+            labels={"table": "claims"},
+        ),
+    log:
+        f"{R}/log/tables/claims.txt",
+    conda:
+        CONDA
+    params:
+        cfg={"json": jobs.line(CLAIMS), "code": REPORT},
+    shell:
+        "python -m gear.start gear.report.claims --spec {params.cfg[json]:q} "
+        f"--root {R} "
+        "--output $(dirname {output.page})/claims 2>&1 | tee {log}"
+
+
+rule claims:
+    input:
+        rules.make_claims.output,
+    localrule: True
+
+
 rule all_tables:
     input:
         expand(f"{R}/tables/{{table}}.csv", table=TABLES),
+        f"{R}/tables/claims.csv",

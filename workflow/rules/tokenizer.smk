@@ -27,7 +27,7 @@ rule train_tokenizer:
     input:
         previous=previous,
         tokenizer=initial,
-        data=DATA,
+        data=lambda w: STUDY.manifest(w.run),
     output:
         weights=f"{R}/tokenizer/{{run}}/{{step}}/weights.safetensors",
         record=f"{R}/tokenizer/{{run}}/{{step}}/run.json",

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from gear.alignment.teachers.standin import StandinTeacher
+from gear.alignment.teachers.objectives import OBJECTIVES
 from gear.config import did_you_mean
 from gear.runtime import checkpoint
 
@@ -30,6 +30,7 @@ def load_teacher(folder, data):
     if record.get("kind") == "pretrained":
         teacher = network(record["network"]).load(folder, record["shape"], data)
     else:
-        teacher = StandinTeacher(**record["shape"])
+        teacher = OBJECTIVES[record["spec"]["objective"]](**record["shape"])
         checkpoint.load_weights(f"{folder}/weights.safetensors", "teacher", teacher)
+        teacher.fit(data.resolution)
     return teacher.eval().requires_grad_(False)
