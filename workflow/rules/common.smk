@@ -8,6 +8,10 @@ from gear.start import Warm
 MAKES_DATA = STUDY.spec["data"]["maker"] == "digits"
 DATA = f"{STUDY.data.path if MAKES_DATA else f'{R}/data'}/manifest.json"
 TEACHERS = jobs.teachers_by_kind(STUDY)
+FEATURES = [
+    f"{R}/features/{file}"
+    for file in ("weights.safetensors", "reference.npz", "run.json")
+]
 CONDA = "../../envs/gear.yaml"
 SCORING = code_hash("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/*.py")
 REPORT = code_hash("gear/report/*.py")

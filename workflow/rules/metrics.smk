@@ -13,7 +13,7 @@ for samplers, checkpoints in GROUPS.items():
             "_".join(("evaluate", *samplers)).replace(".", "")
         input:
             weights_to_score,
-            rules.train_features.output,
+            FEATURES,
             data=DATA,
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
@@ -59,7 +59,7 @@ if not STUDY.spec["together"]:
     rule score:
         input:
             weights_to_score,
-            rules.train_features.output,
+            FEATURES,
             samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         output:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",
