@@ -50,29 +50,20 @@ class Clip:
 
 
 def clip_score(clip, batches, captions) -> float:
-    """100 x the mean cosine, over batches of uint8 images (B, 3, H, W) and their captions in order.
-
-    ValueError: a number of images other than of captions, or none."""
+    """100 x the mean cosine, over batches of uint8 images (B, 3, H, W) and captions in order."""
     total, done = 0.0, 0
     for images in batches:
         said = captions[done : done + len(images)]
-        if len(said) != len(images):
-            raise _unequal("more than " + str(done + len(said)), len(captions))
         total += (clip.images(images) * clip.captions(said)).sum().item()
         done += len(images)
-    if done != len(captions) or not done:
-        raise _unequal(done, len(captions))
+    assert done == len(captions)
     return 100.0 * total / done
 
 
-def _unequal(images, captions):
-    return ValueError(f"found {images} images and {captions} captions; give one caption an image.")
+def read_captions(path, count, names=None):
+    """Captions of `count` images in their order: lines of text, or JSON {file name: caption}.
 
-
-def read_captions(path, names=None):
-    """Captions in the images' order: lines of text, or a JSON object {file name: caption}.
-
-    names: of the images, which an object is looked up by. ValueError where it cannot be read."""
+    names: of the images, which JSON is looked up by. ValueError where they do not fit."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -89,4 +80,8 @@ def read_captions(path, names=None):
         if missing:
             raise ValueError(f"{path} has no caption for {missing[0]}; add it.")
         content = [content[name] for name in names]
+    if len(content) != count:
+        raise ValueError(
+            f"{path} holds {len(content)} captions for {count} images; give one for each image."
+        )
     return [str(caption) for caption in content]
