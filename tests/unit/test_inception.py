@@ -1,6 +1,8 @@
 """Inception's features against torch-fidelity, pytorch-fid and clean-fid on the same random
 weights, and what a wrong file of weights is told."""
 
+import json
+
 import cleanfid.fid
 import cleanfid.inception_pytorch as pytorch_fid
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
+from gear import cli
 from gear.metrics import inception, networks
 from gear.metrics.protocol import Features
 
@@ -128,6 +131,28 @@ def test_grey_images_are_named(network):
     with pytest.raises(ValueError, match="protocol adm reads RGB images, these have 1 channel"):
         extract(torch.zeros(2, 1, 16, 16, dtype=torch.uint8))
     assert isinstance(extract(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)), Features)
+
+
+def test_clean_from_end_to_end_at_full_width(network, pictures, inception_file, tmp_path, capsys):
+    """The trace of the root by singular values, of two sets of few images."""
+    images = pictures.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "fake.npz", arr_0=images)
+    np.savez(tmp_path / "real.npz", arr_0=np.concatenate([images[:2], images[:, ::-1]]))
+    path, sha256 = inception_file
+    words = [f"--samples={tmp_path}/fake.npz", f"--reference={tmp_path}/real.npz", "--json"]
+    words += [f"--weights={path}", f"--sha256={sha256}", "--images=3", "--device=cpu"]
+    cli.main(["evaluate", "--protocol", "clean", *words])
+    found = json.loads(capsys.readouterr().out)
+    sides = []
+    for name in ("fake", "real"):
+        with np.load(tmp_path / f"{name}.npz") as file:
+            x = torch.from_numpy(file["arr_0"].copy()).permute(0, 3, 1, 2)
+        sides.append(inception.clean(network, x).pooled_ND.astype(np.float64))
+    x, y = ((side - side.mean(0)) / np.sqrt(len(side) - 1) for side in sides)
+    gap = sides[0].mean(0) - sides[1].mean(0)
+    wanted = gap @ gap + (x**2).sum() + (y**2).sum()
+    wanted -= 2 * np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    assert found["metrics"]["gfid"] == pytest.approx(wanted, rel=1e-4)
 
 
 # ---- files of weights ----------------------------------------------------------------------------
