@@ -21,9 +21,9 @@ from gear.runtime.device import use
 CLIP_FILE = "weights/open_clip_model.safetensors"
 
 
-def open_samples(path):
+def open_samples(path, square=None):
     """The Folder or Archive of the samples; a warning on stderr where they are lossy."""
-    found = sets.open_images(path)
+    found = sets.open_images(path, square)
     if found.lossy:
         print(
             f"gear: warning: {path} holds JPEG files ({found.lossy}); their losses change every "
@@ -46,7 +46,7 @@ def generated(args, device):
     """The result of a protocol of generated sets."""
     protocol = named(args.protocol)
     wanted = {} if args.images is None else {"images": args.images}
-    samples = open_samples(args.samples)
+    samples = open_samples(args.samples, protocol.square)
     require_exact(samples.count, chosen_settings(protocol, wanted)["images"], args.samples)
     if args.reference is None:
         raise ValueError(

@@ -6,9 +6,7 @@ All arithmetic in float64. Legend: N images, R rows of a chunk, D feature dimens
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
@@ -61,36 +59,6 @@ class Statistics:
         self.mean = self.mean + delta_D * (other.count / total)
         self.cov = scatter_DD / (total - 1)
         self.count = total
-
-    def save(self, path) -> None:
-        """Writes an .npz with keys mu (D,), sigma (D, D), count (); aside, then renamed."""
-        if self.count == 0:
-            raise ValueError(f"nothing to save in {path}: update the statistics with features.")
-        aside = Path(f"{path}.partial")
-        with open(aside, "wb") as file:
-            np.savez(file, mu=self.mean, sigma=self.cov, count=np.int64(self.count))
-        os.replace(aside, path)
-
-    @classmethod
-    def load(cls, path) -> Statistics:
-        """Reads what `save` wrote, exactly. ValueError: a key is missing, wrong shapes, NaN."""
-        with np.load(path, allow_pickle=False) as file:
-            missing = sorted({"mu", "sigma", "count"} - set(file.files))
-            if missing:
-                raise ValueError(
-                    f"{path} lacks {', '.join(missing)} (it holds {', '.join(file.files)}); make "
-                    "it with Statistics.save, or add the missing keys."
-                )
-            mean_D = file["mu"].astype(np.float64)
-            cov_DD = file["sigma"].astype(np.float64)
-            count = int(file["count"])
-        fits = mean_D.ndim == 1 and cov_DD.shape == 2 * mean_D.shape
-        if not (fits and np.isfinite(mean_D).all() and np.isfinite(cov_DD).all()):
-            raise ValueError(
-                f"{path} holds mu {mean_D.shape} and sigma {cov_DD.shape}, expected finite (D,) "
-                "and (D, D); make it again with Statistics.save."
-            )
-        return cls(count, mean_D, cov_DD)
 
 
 class Stream:

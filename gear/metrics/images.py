@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gear.data.folder import find_images
-from gear.data.transforms import open_image, pixels
+from gear.data.transforms import open_image, pixels, validation_pixels
 
 LOSSY = {".jpg", ".jpeg"}
 TORN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -24,8 +24,11 @@ class Folder:
 
     count, size (height, width) of all; classes: the subfolder of each, or None."""
 
-    def __init__(self, path):
-        self.path, self.names = Path(path), find_images(path)
+    def __init__(self, path, square=None):
+        """square: pixels a side; files of other shapes are brought to it as in validation (short
+        side by PIL's bicubic filter, the square in the middle). None: they are taken as they are.
+        """
+        self.path, self.names, self.square = Path(path), find_images(path), square
         self.count = len(self.names)
         above = [Path(name).parent.as_posix() for name in self.names]
         self.classes = np.array(above) if "." not in above else None
@@ -37,6 +40,8 @@ class Folder:
         return next((n for n in self.names if Path(n).suffix.lower() in LOSSY), None)
 
     def _read(self, name):
+        if self.square:
+            return validation_pixels(self.path / name, 3, self.square)
         return pixels(open_image(self.path / name, 3))
 
     def _checked(self, name):
@@ -92,10 +97,10 @@ class Archive:
                 yield _to_tensor(_exactly(self.path, file, (n, *shape[1:])))
 
 
-def open_images(path):
-    """The Folder or Archive at a path."""
+def open_images(path, square=None):
+    """The Folder or Archive at a path. square: of a Folder."""
     if Path(path).is_dir():
-        return Folder(path)
+        return Folder(path, square)
     if Path(path).suffix != ".npz" or not Path(path).exists():
         raise ValueError(f"{path} is no folder and no .npz file; name the images.")
     if "arr_0" not in keys(path):

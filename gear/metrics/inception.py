@@ -27,8 +27,8 @@ from gear.weights import source
 SIZE, CHANNELS = 299, 7
 PUBLISHED = "6726825d"  # the beginning of the weights' sha256, which their publishers' names carry
 WHAT = (
-    f"the Inception weights of pytorch-fid (pt_inception-2015-12-05-{PUBLISHED}.pth) or "
-    f"torch-fidelity (weights-inception-2015-12-05-{PUBLISHED}.pth), which are one file"
+    f"the Inception weights (pytorch-fid's pt_inception-2015-12-05-{PUBLISHED}.pth or "
+    f"torch-fidelity's weights-inception-2015-12-05-{PUBLISHED}.pth)"
 )
 LAYERS = (
     *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gear.config import did_you_mean
-from gear.metrics.frechet import Stream, frechet_with_bound
+from gear.metrics.frechet import Statistics, Stream, frechet_with_bound
 from gear.metrics.inception_score import inception_score
 from gear.metrics.mmd import mmd
 from gear.metrics.prdc import prdc
@@ -42,49 +42,31 @@ class Features:
         return {"pooled": self.pooled_ND, "spatial": self.spatial_NS, "probs": self.probs_NC}[name]
 
 
+@dataclass(frozen=True)
 class Summary:
-    """What a protocol keeps of a set of images: moments of some parts, the rows of others.
+    """What a protocol keeps of a set of images: moments of some parts, the rows of others."""
 
-    It grows batch by batch, and is the same for every size of batch."""
-
-    def __init__(self, protocol: Protocol):
-        self.count, self.moments = 0, {}
-        self._streams = {part: Stream() for part in protocol.moments}
-        self._rows = {part: [] for part in protocol.rows}
-
-    @classmethod
-    def known(cls, count: int, moments: dict, rows: dict) -> Summary:
-        """Of a reference that was summarised before; rows: {part: (N, D)}."""
-        summary = cls.__new__(cls)
-        summary.count, summary.moments, summary._streams = count, moments, {}
-        summary._rows = {part: [matrix] for part, matrix in rows.items()}
-        return summary
+    count: int
+    moments: dict[str, Statistics]
+    rows: dict[str, np.ndarray]  # (N, D) each
 
     @classmethod
     def of(cls, protocol: Protocol, batches) -> Summary:
-        """Of all Features that `batches` yields."""
-        summary = cls(protocol)
+        """Of all Features that `batches` yields; the same for every size of batch.
+
+        ValueError: no features, NaN or infinity."""
+        count, streams = 0, {part: Stream() for part in protocol.moments}
+        pieces = {part: [] for part in protocol.rows}
         for features in batches:
-            summary.add(features)
-        return summary.finish()
-
-    def add(self, features: Features) -> None:
-        """ValueError: NaN or infinity in what is summarised."""
-        for part, stream in self._streams.items():
-            stream.add(features.part(part))
-        for part, rows in self._rows.items():
-            rows.append(features.part(part))
-        self.count += len(features.pooled_ND)
-
-    def finish(self) -> Summary:
-        self.moments = {part: stream.finish() for part, stream in self._streams.items()}
-        return self
-
-    def rows(self, part: str) -> np.ndarray:
-        """(N, D) of a part that is kept image by image."""
-        if len(self._rows[part]) > 1:
-            self._rows[part] = [np.concatenate(self._rows[part])]
-        return self._rows[part][0]
+            count += len(features.pooled_ND)
+            for part, stream in streams.items():
+                stream.add(features.part(part))
+            for part, found in pieces.items():
+                found.append(features.part(part))
+        if not count:
+            raise ValueError("there are no images to score; give some.")
+        moments = {part: stream.finish() for part, stream in streams.items()}
+        return cls(count, moments, {part: np.concatenate(found) for part, found in pieces.items()})
 
 
 # ---- measures: (generated, real, settings) -> {metric: value}, {metric: error bound} ------------
@@ -114,7 +96,7 @@ def confidence() -> Measure:
     """The inception score, in which the reference has no part."""
 
     def compute(fake, real, settings):
-        return {"is": inception_score(fake.rows("probs"), split_size=settings["split_size"])}, {}
+        return {"is": inception_score(fake.rows["probs"], split_size=settings["split_size"])}, {}
 
     return Measure(("is",), compute, rows=("probs",))
 
@@ -124,7 +106,7 @@ def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
     many drawn by an address."""
 
     def chosen(summary, side, count):
-        rows_ND = summary.rows("pooled")
+        rows_ND = summary.rows["pooled"]
         if drawn and count is not None and count < len(rows_ND):
             return rows_ND[rng.permutation(("prdc", side), len(rows_ND))[:count]]
         return rows_ND[:count]
@@ -141,7 +123,7 @@ def discrepancy() -> Measure:
     """The mean MMD of random subsets."""
 
     def compute(fake, real, settings):
-        return {"mmd": mmd(real.rows("pooled"), fake.rows("pooled"))}, {}
+        return {"mmd": mmd(real.rows["pooled"], fake.rows["pooled"])}, {}
 
     return Measure(("mmd",), compute, rows=("pooled",))
 
@@ -161,6 +143,7 @@ class Protocol:
     name: str
     measures: tuple[Measure, ...]
     published: dict = field(default_factory=dict)  # settings as published, over DEFAULTS
+    square: int | None = None  # pixels a side that files of any shape are brought to
 
     def _parts(self, kind):
         return tuple(dict.fromkeys(p for m in self.measures for p in getattr(m, kind)))
@@ -204,7 +187,7 @@ PROTOCOLS = {
             (distance("fdd"), neighbourhood(*_ALL_FOUR, drawn=True), discrepancy()),
             {"images": 50_000, "neighbours": 5, "prdc_images": 10_000},
         ),
-        Protocol("coco", (distance("fid"),), {"images": 5000}),
+        Protocol("coco", (distance("fid"),), {"images": 5000}, square=256),
     )
 }
 

@@ -45,7 +45,7 @@ def peek(path, protocol):
         return tuple(int(x) for x in arrays(path, "size")["size"]) or None, None
     if found and "arr_0" not in found:
         return None, None
-    images = open_images(path)
+    images = open_images(path, protocol.square)
     return images.size, images.classes
 
 
@@ -115,16 +115,16 @@ def load(path, extract, batch):
     known = moments(path, protocol, UNSTATED)
     rows = {}
     if "arr_0" in found and protocol.reference_rows:
-        pieces = extracted(extract, open_images(path), batch)
+        pieces = extracted(extract, open_images(path, protocol.square), batch)
         rows["pooled"] = np.concatenate([features.pooled_ND for features in pieces])
-    return Reference(Summary.known(UNSTATED, known, rows), size)
+    return Reference(Summary(UNSTATED, known, rows), size)
 
 
 def _of_images(path, extract, batch):
-    images = open_images(path)
+    images = open_images(path, extract.protocol.square)
     kept = Summary.of(extract.protocol, extracted(extract, images, batch))
-    rows = {part: kept.rows(part) for part in extract.protocol.reference_rows}
-    return Reference(Summary.known(images.count, kept.moments, rows), images.size)
+    rows = {part: kept.rows[part] for part in extract.protocol.reference_rows}
+    return Reference(Summary(images.count, kept.moments, rows), images.size)
 
 
 def read(path, protocol, weights):
@@ -139,7 +139,7 @@ def read(path, protocol, weights):
     rows = arrays(path, *protocol.reference_rows)
     known = moments(path, protocol, int(said["count"]))
     size = tuple(int(x) for x in said["size"]) or None
-    return Reference(Summary.known(int(said["count"]), known, rows), size)
+    return Reference(Summary(int(said["count"]), known, rows), size)
 
 
 def save(path, reference, extract):
@@ -150,7 +150,7 @@ def save(path, reference, extract):
     for part, (mean, cov) in MOMENTS.items():
         if part in summary.moments:
             named |= {mean: summary.moments[part].mean, cov: summary.moments[part].cov}
-    named |= {part: summary.rows(part) for part in protocol.reference_rows}
+    named |= {part: summary.rows[part] for part in protocol.reference_rows}
     with checkpoint.aside(path) as part, open(part, "wb") as handle:
         np.savez(handle, **named)
 
@@ -159,4 +159,4 @@ def of_features(features: Features, protocol=PROTOCOLS["demo"]):
     """The Summary of features that are all there, such as a stand-in's reference."""
     found = {part: Statistics.of(features.part(part)) for part in protocol.moments}
     rows = {part: features.part(part) for part in protocol.reference_rows}
-    return Summary.known(len(features.pooled_ND), found, rows)
+    return Summary(len(features.pooled_ND), found, rows)

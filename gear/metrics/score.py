@@ -12,6 +12,7 @@ import numpy as np
 
 from gear import config
 from gear.metrics import networks, standin
+from gear.metrics.images import require_size
 from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.runtime import checkpoint
 from gear.runtime.device import use
@@ -46,7 +47,8 @@ class Scorer:
         from gear.metrics.reference import of_features
 
         network = standin.load_network(features).to(device)
-        self.reference = of_features(standin.load_reference(features), self.protocol)
+        reference_features = standin.load_reference(features)
+        self.reference, self.size = of_features(reference_features, self.protocol), None
         self.extract = lambda images: standin.extract(network, images)
         self.pooled = lambda images: self.extract(images).pooled_ND
 
@@ -57,7 +59,8 @@ class Scorer:
         weights = record["weights"]["sha256"]
         self.extract = networks.extractor(self.protocol.name, network, weights)
         path = f"{features}/reference.npz"
-        self.reference = reference.read(path, self.protocol, weights).summary
+        found = reference.read(path, self.protocol, weights)
+        self.reference, self.size = found.summary, found.size
 
         def pooled(images):
             networks.require_colour(images, "rFID on Inception features")
@@ -67,9 +70,14 @@ class Scorer:
 
     def __call__(self, batches):
         """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W)."""
-        fake = Summary.of(self.protocol, map(self.extract, batches))
+        fake = Summary.of(self.protocol, map(self._features, batches))
         values, _ = measured(self.protocol, fake, self.reference, self.settings)
         return {self.protocol.name: values}
+
+    def _features(self, images):
+        if self.size:  # of the reference's images; samples of another must be resized before
+            require_size(images.shape[2:], self.size, "the decoded set of samples")
+        return self.extract(images)
 
     def nothing(self):
         """The scores of a run that diverged."""
