@@ -5,6 +5,7 @@ torch."""
 
 import argparse
 
+from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
 
@@ -94,6 +95,28 @@ def _score(commands):
     command.set_defaults(run=run)
 
 
+def _evaluate(commands):
+    command = commands.add_parser("evaluate", help="metrics of any images under a protocol")
+    command.add_argument("--samples", required=True, help="folder, or .npz with arr_0 as ADM's")
+    command.add_argument("--reference", help="an .npz of the protocol, or a folder of images")
+    command.add_argument("--protocol", required=True, choices=PROTOCOLS)
+    command.add_argument("--weights", help="local file of the feature network's; default: weights/")
+    command.add_argument("--sha256", help="that the weights have, where it is not the publisher's")
+    command.add_argument("--images", type=int, help="exact number; default: the protocol's")
+    command.add_argument("--classes", type=int, help="how many must be there, where labels are")
+    command.add_argument("--captions", help="for clip_score: lines, or .json {file: caption}")
+    command.add_argument("--save-reference", help="write the reference's statistics to this .npz")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    _device(command)
+
+    def run(args):
+        from gear.commands import evaluate
+
+        evaluate.main(args)
+
+    command.set_defaults(run=run)
+
+
 def _import(commands):
     command = commands.add_parser("import", help="public weights into a checkpoint folder")
     command.add_argument("source", help="a .pt, .pth, .ckpt or .safetensors file")
@@ -134,7 +157,7 @@ def _device(command):
     command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
 
 
-COMMANDS = (_compare, _plan, _reconstruct, _sample, _score, _import, _export)
+COMMANDS = (_compare, _plan, _reconstruct, _sample, _score, _evaluate, _import, _export)
 
 
 def main(arguments=None):

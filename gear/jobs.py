@@ -98,9 +98,12 @@ def teacher(study, name):
 
 
 def features(study):
-    """The stand-in feature network's training."""
+    """The stand-in feature network's training, or the import of Inception's and its reference."""
+    spec = study.spec["features"]
+    if spec["kind"] == "inception":
+        return line({"spec": spec, "protocol": study.spec["protocols"]["generation"]["name"]})
     settings = difference(_any(study), "data", "runtime")
-    return line({"settings": settings, "spec": study.spec["features"]})
+    return line({"settings": settings, "spec": spec})
 
 
 def drawing(study, name, sampler):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gear.data.folder import SUFFIXES
+from gear.data.folder import find_images
 from gear.data.memory import to_float, to_uint8
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
@@ -28,18 +28,6 @@ from gear.tokenizer.load import load_frozen, require, settings_of
 
 SCORES = {"l1": l1, "psnr": psnr, "ssim": ssim}
 PIXELS = 4 * 256**2  # of the images that go through the tokenizer at once
-
-
-def find_images(folder):
-    """Names (path below the folder, as text) of all its images, sorted; hidden ones left out."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; name the folder of the images.")
-    paths = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
-    names = sorted(p.as_posix() for p in paths if not any(x.startswith(".") for x in p.parts))
-    if not names:
-        raise ValueError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
-    return names
 
 
 def png_names(names):

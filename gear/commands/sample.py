@@ -11,12 +11,11 @@ import math
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gear.data.png import save_png
 from gear.runtime.device import use
 from gear.sampling.decode import decode
-from gear.sampling.generate import Sampler, draw, load_ar, save_arrays
+from gear.sampling.generate import Sampler, draw_all, load_ar, save_arrays
 from gear.tokenizer.load import load_frozen, require, settings_of
 
 BATCH = 64  # images drawn at once
@@ -43,16 +42,6 @@ def requests(classes, count, seed):
     labels = np.repeat(np.array(classes, np.int64), count)
     number = np.tile(np.arange(count, dtype=np.int64), len(classes))
     return labels, seed * 1_000_000_000 + labels * PER_CLASS + number
-
-
-def draw_all(ar, labels, seeds, sampler, batch=BATCH):
-    """Tokens (N, T) int32."""
-    device = ar.head.weight.device
-    tokens = [
-        draw(ar, torch.from_numpy(labels[i : i + batch]).to(device), seeds[i : i + batch], sampler)
-        for i in range(0, len(labels), batch)
-    ]
-    return torch.cat(tokens).cpu().numpy().astype(np.int32)
 
 
 def grid(images_NCHW, columns):
@@ -114,7 +103,7 @@ def main(args):
         top_p=args.top_p,
         seed=args.seed,
     )
-    tokens = draw_all(ar.to(device), labels, seeds, sampler)
+    tokens = draw_all(ar.to(device), labels, seeds, sampler, BATCH)
     images = decode(tokenizer.to(device), tokens, batch=16)
     if args.tokens:
         arrays = {"tokens": tokens, "labels": labels.astype(np.int32), "seeds": seeds}

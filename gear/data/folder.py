@@ -75,6 +75,18 @@ def _keep(kept: Path, images: np.ndarray) -> None:
         pass
 
 
+def find_images(folder: str | Path) -> list[str]:
+    """Names (path below the folder, as text) of all its images, sorted; hidden ones left out."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; name the folder of the images.")
+    paths = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
+    names = sorted(p.as_posix() for p in paths if not any(x.startswith(".") for x in p.parts))
+    if not names:
+        raise ValueError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
+    return names
+
+
 def visible(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if not p.name.startswith(".")]
 

@@ -19,8 +19,9 @@ from gear.data.sets import validation_set
 from gear.metrics import validate
 from gear.metrics.score import Scorer
 from gear.runtime import checkpoint
+from gear.runtime.device import use
 from gear.runtime.loop import setup
-from gear.sampling.decode import decode
+from gear.sampling.decode import decode, decoded
 from gear.sampling.generate import Sampler, generate, load_ar, save_arrays
 from gear.tokenizer.load import load_frozen
 
@@ -29,15 +30,16 @@ PER_CLASS, ORIGINALS = 8, 16
 
 def last_axis(images):
     """(N, C, H, W) tensor -> (N, H, W, C) array."""
-    return images.permute(0, 2, 3, 1).contiguous().numpy()
+    return images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 @torch.no_grad()
 def pictures(data, classes, tokenizer, ar=None):
     """Arrays for the image figures: balanced samples by class, originals, reconstructions."""
+    device = next(tokenizer.parameters()).device
     chosen = np.linspace(0, len(data) - 1, ORIGINALS).round().astype(np.int64)
     originals = data.take(chosen)
-    recon, _, _ = validate.reconstruct(tokenizer, originals)
+    recon, _, _ = validate.reconstruct(tokenizer, originals.to(device))
     found = {
         "originals": last_axis(originals),
         "reconstructions": last_axis(to_uint8(recon * 2 - 1)),
@@ -57,17 +59,19 @@ def evaluate(job, args):
     Scores are null where it, or the tokenizer that it froze, diverged."""
     settings = config.build(job["settings"])
     setup(settings)
-    scorer = Scorer(job["generation"], args.features)
+    device = use()
+    scorer = Scorer(job["generation"], args.features, device)
+    validate.rounding_of(job["validation"], scorer.kind)
     data = validation_set(settings, args.data)
     classes = settings.data.classes
     records = [checkpoint.read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
     diverged = any(record["status"] == "diverged" for record in records)
-    tokenizer = load_frozen(args.tokenizer)
-    ar = load_ar(args.checkpoint)[0] if args.teacher else None
+    tokenizer = load_frozen(args.tokenizer).to(device)
+    ar = load_ar(args.checkpoint)[0].to(device) if args.teacher else None
     for name, sampler in job["samplers"].items():
         drawn = generate(ar, classes, Sampler(**sampler))
         save_arrays(f"{args.samples}/{name}.npz", drawn)
-        scores = scorer.nothing() if diverged else scorer(decode(tokenizer, drawn["tokens"]))
+        scores = scorer.nothing() if diverged else scorer(decoded(tokenizer, drawn["tokens"]))
         checkpoint.write_json(f"{args.metrics}/{name}.json", scores)
     if diverged:
         found = validate.nothing(job["validation"])
@@ -79,7 +83,7 @@ def evaluate(job, args):
             settings,
             data,
             job["validation"],
-            scorer.extract,
+            scorer,
             teacher,
         )
     checkpoint.write_json(f"{args.metrics}/validation.json", found)

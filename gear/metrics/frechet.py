@@ -1,24 +1,25 @@
 """Fréchet distance between two feature sets, each summarised by its mean and covariance.
 
 Heusel et al. 2017, arXiv 1706.08500 (FID on Inception features; the formula knows no network).
-All arithmetic in float64. Legend: N images, D feature dimensions.
+All arithmetic in float64. Legend: N images, R rows of a chunk, D feature dimensions.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
+
+ROWS = 8192  # features centred at once: 128 MiB of float64 at D = 2048
 
 
 @dataclass
 class Statistics:
     """Count, mean (D,) and sample covariance (D, D; divisor count - 1) of features, in float64.
 
-    Grows batch by batch; how the batches are cut changes only the order of float additions.
+    Grows batch by batch; how the batches are cut changes only the order of float additions, and
+    not even that in a Stream.
     With one image `cov` is zero by convention, and `frechet_distance` refuses it.
     """
 
@@ -35,11 +36,13 @@ class Statistics:
 
     def update(self, batch_ND) -> None:
         """Adds a batch (N, D). ValueError: not 2-D, empty, not finite, another D."""
-        x_ND = feature_matrix(batch_ND)
-        mean_D = x_ND.mean(axis=0)
-        centred_ND = x_ND - mean_D
-        cov_DD = centred_ND.T @ centred_ND / max(len(x_ND) - 1, 1)
-        self.merge(Statistics(len(x_ND), mean_D, cov_DD))
+        require_features(batch_ND)
+        for start in range(0, len(batch_ND), ROWS):
+            x_RD = np.asarray(batch_ND[start : start + ROWS], dtype=np.float64)
+            mean_D = x_RD.mean(axis=0)
+            centred_RD = x_RD - mean_D
+            cov_DD = centred_RD.T @ centred_RD / max(len(x_RD) - 1, 1)
+            self.merge(Statistics(len(x_RD), mean_D, cov_DD))
 
     def merge(self, other: Statistics) -> None:
         """Adds the images behind `other` (another batch or process): Chan, Golub, LeVeque 1983."""
@@ -57,42 +60,46 @@ class Statistics:
         self.cov = scatter_DD / (total - 1)
         self.count = total
 
-    def save(self, path) -> None:
-        """Writes an .npz with keys mu (D,), sigma (D, D), count (); aside, then renamed."""
-        if self.count == 0:
-            raise ValueError(f"nothing to save in {path}: update the statistics with features.")
-        aside = Path(f"{path}.partial")
-        with open(aside, "wb") as file:
-            np.savez(file, mu=self.mean, sigma=self.cov, count=np.int64(self.count))
-        os.replace(aside, path)
 
-    @classmethod
-    def load(cls, path) -> Statistics:
-        """Reads what `save` wrote, exactly. ValueError: a key is missing, wrong shapes, NaN."""
-        with np.load(path, allow_pickle=False) as file:
-            missing = sorted({"mu", "sigma", "count"} - set(file.files))
-            if missing:
-                raise ValueError(
-                    f"{path} lacks {', '.join(missing)} (it holds {', '.join(file.files)}); make "
-                    "it with Statistics.save, or add the missing keys."
-                )
-            mean_D = file["mu"].astype(np.float64)
-            cov_DD = file["sigma"].astype(np.float64)
-            count = int(file["count"])
-        fits = mean_D.ndim == 1 and cov_DD.shape == 2 * mean_D.shape
-        if not (fits and np.isfinite(mean_D).all() and np.isfinite(cov_DD).all()):
-            raise ValueError(
-                f"{path} holds mu {mean_D.shape} and sigma {cov_DD.shape}, expected finite (D,) "
-                "and (D, D); make it again with Statistics.save."
-            )
-        return cls(count, mean_D, cov_DD)
+class Stream:
+    """Statistics of features that come in batches of any size, the same for every size.
+
+    They are taken of ROWS rows at a time; only those that wait for more are kept.
+    """
+
+    def __init__(self):
+        self._statistics, self._waiting = Statistics(), []
+
+    def add(self, batch_ND) -> None:
+        """Adds a batch (N, D). ValueError as in Statistics.update, of this batch."""
+        require_features(batch_ND)
+        self._waiting.append(np.asarray(batch_ND))
+        if sum(map(len, self._waiting)) >= ROWS:
+            x_ND = np.concatenate(self._waiting)
+            whole = len(x_ND) // ROWS * ROWS
+            self._statistics.update(x_ND[:whole])
+            self._waiting = [x_ND[whole:]] if whole < len(x_ND) else []
+
+    def finish(self) -> Statistics:
+        """Of all that was added, after which nothing more may be."""
+        if self._waiting:
+            self._statistics.update(np.concatenate(self._waiting))
+            self._waiting = []
+        return self._statistics
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2), in squared feature units.
+    """The distance alone of `frechet_with_bound`."""
+    return frechet_with_bound(a, b)[0]
 
-    The matrix under the root is symmetric and positive semi-definite, so its eigenvalues are real
-    and the trace of its root is the sum of their roots, also where covariances are rank-deficient.
+
+def frechet_with_bound(a: Statistics, b: Statistics) -> tuple[float, float]:
+    """(|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2), its error bound).
+
+    Both in squared feature units. The matrix under the root is symmetric and positive
+    semi-definite, so its eigenvalues are real and the trace of its root is the sum of their roots,
+    also where covariances are rank-deficient. The bound is of the arithmetic, given the statistics:
+    how far the distance of two other sets of images may be is another question.
     ValueError: fewer than 2 images on a side, or different dimensions.
     """
     for side in (a, b):
@@ -101,31 +108,61 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
                 f"a covariance needs at least 2 images, found {side.count}; give more images."
             )
     require_same_dimension(len(a.mean), len(b.mean))
-    values_D, vectors_DD = eigh(a.cov)
-    root_DD = (vectors_DD * np.sqrt(np.clip(values_D, 0.0, None))) @ vectors_DD.T
+    of_a_D, vectors_DD = eigh(a.cov)
+    root_DD = (vectors_DD * np.sqrt(np.clip(of_a_D, 0.0, None))) @ vectors_DD.T
     product_DD = root_DD @ b.cov @ root_DD
     values_D = eigvalsh((product_DD + product_DD.T) / 2)
     trace_root = np.sqrt(np.clip(values_D, 0.0, None)).sum()  # rounding puts zeros at about -1e-16
     delta_D = a.mean - b.mean
-    distance = delta_D @ delta_D + np.trace(a.cov) + np.trace(b.cov) - 2.0 * trace_root
-    return max(float(distance), 0.0)
+    parts = delta_D @ delta_D, np.trace(a.cov), np.trace(b.cov)
+    distance = sum(parts) - 2.0 * trace_root
+    bound = _root_error(of_a_D, parts[2]) + _sum_error(values_D) + _EPS * len(delta_D) * sum(parts)
+    return max(float(distance), 0.0), float(bound)
 
 
-def feature_matrix(features_ND) -> np.ndarray:
-    """The features in float64, (N, D). ValueError: not 2-D, empty, NaN or infinity."""
-    x_ND = np.asarray(features_ND, dtype=np.float64)
-    if x_ND.ndim != 2 or 0 in x_ND.shape:
+_EPS = np.finfo(np.float64).eps
+
+
+def _root_error(values_D, other_trace) -> float:
+    """2 |tr (S_a^1/2 S_b S_a^1/2)^1/2 - the same of the computed S_a^1/2|, at most.
+
+    The computed root is that of S_a + E, where E holds what was clipped below zero and D eps of
+    the norm in each of D directions; by Powers and Stoermer 1970 the roots of the two differ by at
+    most |E|_1^1/2 in Frobenius norm, and the trace by that times tr(S_b)^1/2.
+    """
+    clipped = np.clip(-values_D, 0.0, None).sum()
+    away = clipped + len(values_D) ** 2 * _EPS * np.abs(values_D).max()
+    return 2.0 * np.sqrt(away * max(other_trace, 0.0))
+
+
+def _sum_error(values_D) -> float:
+    """2 |sum of roots of the eigenvalues - the same of the computed ones|, at most.
+
+    By Weyl each is off by no more than the norm of the error, for which stand D eps of the largest
+    and what came out below zero; a root is then off by error^1/2, or error / root if that is less.
+    """
+    error = max(len(values_D) * _EPS * np.abs(values_D).max(), -values_D.min())
+    if error == 0.0:
+        return 0.0
+    roots_D = np.sqrt(np.clip(values_D, error, None))
+    return 2.0 * (error / roots_D).sum()
+
+
+def require_features(features_ND) -> None:
+    """ValueError unless the features are (N, D), not empty, without NaN and infinity."""
+    shape = np.shape(features_ND)
+    if len(shape) != 2 or 0 in shape:
         raise ValueError(
-            f"features have shape {x_ND.shape}, expected (images, dimensions) with at least one of "
+            f"features have shape {shape}, expected (images, dimensions) with at least one of "
             "each; pool or flatten them to one row per image."
         )
-    finite_N = np.isfinite(x_ND).all(axis=1)
-    if not finite_N.all():
+    finite = [np.isfinite(features_ND[i : i + ROWS]).all(axis=1) for i in range(0, shape[0], ROWS)]
+    wrong = sum(int((~part).sum()) for part in finite)
+    if wrong:
         raise ValueError(
-            f"features of {(~finite_N).sum()} of {len(x_ND)} images hold NaN or infinity; check "
+            f"features of {wrong} of {shape[0]} images hold NaN or infinity; check "
             "the images and the weights of the feature network, and extract the features again."
         )
-    return x_ND
 
 
 def require_same_dimension(a: int, b: int) -> None:

@@ -3,7 +3,11 @@
 Precision and recall: Kynkäänniemi et al. 2019, arXiv 1904.06991 (a point on the edge of a ball is
 inside). Density and coverage: Naeem et al. 2020, arXiv 2002.09797 (a point on the edge is outside,
 which makes the density of a set against itself 1). A ball reaches from a point to the k-th nearest
-*other* point of its own set. Legend: N real images, M generated images, D feature dimensions.
+*other* point of its own set.
+
+Distances are float64 and computed a block at a time, so that 50,000 images need no more memory than
+their features. Legend: N real images, M generated images, D feature dimensions, R and C rows and
+columns of a block.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gear.metrics.frechet import feature_matrix, require_same_dimension
+from gear.metrics.frechet import require_features, require_same_dimension
 
-BLOCK_ELEMENTS = 2**23  # distances held at once: 64 MiB, besides float64 copies of both sets
+SIDE = 4096  # points of a block's side: 128 MiB of distances
 
 
 def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
@@ -25,7 +29,9 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
     share of real balls that hold a fake point. Euclidean distances, float64.
     ValueError: shapes, dimensions that differ, NaN, k < 1, a set of k points or fewer.
     """
-    real_ND, fake_MD = feature_matrix(real_ND), feature_matrix(fake_MD)
+    real_ND, fake_MD = np.asarray(real_ND), np.asarray(fake_MD)
+    for features in (real_ND, fake_MD):
+        require_features(features)
     require_same_dimension(real_ND.shape[1], fake_MD.shape[1])
     if not 1 <= k < min(len(real_ND), len(fake_MD)):
         raise ValueError(
@@ -39,13 +45,16 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
     balls_M = np.zeros(len(fake_MD), dtype=np.int64)
     recalled_N = np.zeros(len(real_ND), dtype=bool)
     covered_N = np.zeros(len(real_ND), dtype=bool)
-    for rows, distance_RM in _squared_distance_blocks(real_ND, fake_MD):
-        radius_R1 = radius_N[rows, None]
-        precise_M |= (distance_RM <= radius_R1).any(axis=0)
-        recalled_N[rows] = (distance_RM <= radius_M).any(axis=1)
-        inside_RM = distance_RM < radius_R1
-        balls_M += inside_RM.sum(axis=0)
-        covered_N[rows] = inside_RM.any(axis=1)
+    for columns in _sides(fake_MD):
+        fake_CD = fake_MD[columns].astype(np.float64)
+        for rows in _sides(real_ND):
+            distance_RC = _squared_distances(real_ND[rows].astype(np.float64), fake_CD)
+            radius_R1 = radius_N[rows, None]
+            precise_M[columns] |= (distance_RC <= radius_R1).any(axis=0)
+            recalled_N[rows] |= (distance_RC <= radius_M[columns]).any(axis=1)
+            inside_RC = distance_RC < radius_R1
+            balls_M[columns] += inside_RC.sum(axis=0)
+            covered_N[rows] |= inside_RC.any(axis=1)
     return {
         "precision": float(precise_M.mean()),
         "recall": float(recalled_N.mean()),
@@ -54,26 +63,43 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
     }
 
 
+def _sides(x_ND: np.ndarray) -> Iterator[slice]:
+    """The rows of x, SIDE at a time."""
+    for start in range(0, len(x_ND), SIDE):
+        yield slice(start, min(start + SIDE, len(x_ND)))
+
+
 def _squared_radii(x_ND: np.ndarray, k: int) -> np.ndarray:
     """Squared distance (N,) of each point to its k-th nearest other point."""
-    radius_N = np.empty(len(x_ND))
-    for rows, distance_RN in _squared_distance_blocks(x_ND, x_ND):
-        distance_RN[np.arange(len(distance_RN)), np.arange(rows.start, rows.stop)] = np.inf
-        radius_N[rows] = np.partition(distance_RN, k - 1, axis=1)[:, k - 1]
-    return radius_N
+    nearest_Nk = np.full((len(x_ND), k), np.inf)
+    for rows in _sides(x_ND):
+        x_RD = x_ND[rows].astype(np.float64)
+        for columns in _sides(x_ND):
+            if columns.start < rows.start:
+                continue  # was seen from the other side
+            if columns == rows:
+                distance_RC = _squared_distances(x_RD, x_RD)
+                np.fill_diagonal(distance_RC, np.inf)
+            else:
+                distance_RC = _squared_distances(x_RD, x_ND[columns].astype(np.float64))
+                _keep_nearest(nearest_Nk, columns, distance_RC.T)
+            _keep_nearest(nearest_Nk, rows, distance_RC)
+    return nearest_Nk.max(axis=1)
 
 
-def _squared_distance_blocks(
-    x_ND: np.ndarray, y_MD: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yields (rows of x, squared distances (R, M)) with R * M at most BLOCK_ELEMENTS."""
-    norm_M = np.einsum("md,md->m", y_MD, y_MD)
-    step = max(1, BLOCK_ELEMENTS // len(y_MD))
-    for start in range(0, len(x_ND), step):
-        rows = slice(start, min(start + step, len(x_ND)))
-        x_RD = x_ND[rows]
-        distance_RM = x_RD @ y_MD.T
-        distance_RM *= -2.0
-        distance_RM += np.einsum("rd,rd->r", x_RD, x_RD)[:, None]
-        distance_RM += norm_M
-        yield rows, np.maximum(distance_RM, 0.0, out=distance_RM)
+def _keep_nearest(nearest_Nk: np.ndarray, rows: slice, distance_RC: np.ndarray) -> None:
+    """Updates the k smallest distances of some points, in no order."""
+    k = nearest_Nk.shape[1]
+    if k < distance_RC.shape[1]:
+        distance_RC = np.partition(distance_RC, k - 1, axis=1)[:, :k]
+    both_RC = np.concatenate([nearest_Nk[rows], distance_RC], axis=1)
+    nearest_Nk[rows] = np.partition(both_RC, k - 1, axis=1)[:, :k]
+
+
+def _squared_distances(x_RD: np.ndarray, y_CD: np.ndarray) -> np.ndarray:
+    """(R, C), never below zero."""
+    distance_RC = x_RD @ y_CD.T
+    distance_RC *= -2.0
+    distance_RC += np.einsum("rd,rd->r", x_RD, x_RD)[:, None]
+    distance_RC += np.einsum("cd,cd->c", y_CD, y_CD)
+    return np.maximum(distance_RC, 0.0, out=distance_RC)

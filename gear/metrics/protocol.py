@@ -1,88 +1,240 @@
-"""The generation metrics of one protocol, composed from features.
+"""Protocols: named ways to score images, each a composition features -> statistics -> metric.
 
-A protocol (adm, demo, ...) is a feature network, a reference set and the settings given here; the
-formulas are the same for all. Legend: N images, D pooled and S spatial dimensions, C classes.
+A protocol is a feature network with a way into it (gear/metrics/networks.py), a reference and the
+measures listed here. The formulas are the same for all, so that two protocols differ only in what
+this table says, and values of two are never subtracted. Legend: N images, D pooled and S spatial
+dimensions, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from gear.metrics.frechet import Statistics, frechet_distance
+from gear.config import did_you_mean
+from gear.metrics.frechet import Statistics, Stream, frechet_with_bound
 from gear.metrics.inception_score import inception_score
+from gear.metrics.mmd import mmd
 from gear.metrics.prdc import prdc
+from gear.runtime import rng
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a feature network says about N images, one row per image, float32."""
+
+    pooled_ND: np.ndarray
+    spatial_NS: np.ndarray | None = None
+    probs_NC: np.ndarray | None = None
+
+    def __post_init__(self):
+        found = [x for x in (self.pooled_ND, self.spatial_NS, self.probs_NC) if x is not None]
+        if any(x.ndim != 2 for x in found) or len({len(x) for x in found}) != 1:
+            shapes = ", ".join(str(x.shape) for x in found)
+            raise ValueError(
+                f"features have shapes {shapes}; give matrices with one row per image each."
+            )
+
+    def part(self, name: str) -> np.ndarray:
+        """The matrix `pooled`, `spatial` or `probs`."""
+        return {"pooled": self.pooled_ND, "spatial": self.spatial_NS, "probs": self.probs_NC}[name]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a protocol keeps of a set of images: moments of some parts, the rows of others."""
+
+    count: int
+    moments: dict[str, Statistics]
+    rows: dict[str, np.ndarray]  # (N, D) each
+
+    @classmethod
+    def of(cls, protocol: Protocol, batches) -> Summary:
+        """Of all Features that `batches` yields; the same for every size of batch.
+
+        ValueError: no features, NaN or infinity."""
+        count, streams = 0, {part: Stream() for part in protocol.moments}
+        pieces = {part: [] for part in protocol.rows}
+        for features in batches:
+            count += len(features.pooled_ND)
+            for part, stream in streams.items():
+                stream.add(features.part(part))
+            for part, found in pieces.items():
+                found.append(features.part(part))
+        if not count:
+            raise ValueError("there are no images to score; give some.")
+        moments = {part: stream.finish() for part, stream in streams.items()}
+        return cls(count, moments, {part: np.concatenate(found) for part, found in pieces.items()})
+
+
+# ---- measures: (generated, real, settings) -> {metric: value}, {metric: error bound} ------------
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One or more metrics, and which moments and rows of both sides they are computed from."""
+
+    metrics: tuple[str, ...]
+    compute: Callable
+    moments: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+
+def distance(metric: str, part: str = "pooled") -> Measure:
+    """The Fréchet distance of a part's features."""
+
+    def compute(fake, real, settings):
+        value, bound = frechet_with_bound(fake.moments[part], real.moments[part])
+        return {metric: value}, {metric: bound}
+
+    return Measure((metric,), compute, moments=(part,))
+
+
+def confidence() -> Measure:
+    """The inception score, in which the reference has no part."""
+
+    def compute(fake, real, settings):
+        return {"is": inception_score(fake.rows["probs"], split_size=settings["split_size"])}, {}
+
+    return Measure(("is",), compute, rows=("probs",))
+
+
+def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
+    """Precision, recall, density, coverage of at most prdc_images of each side: the first, or as
+    many drawn by an address."""
+
+    def chosen(summary, side, count):
+        rows_ND = summary.rows["pooled"]
+        if drawn and count is not None and count < len(rows_ND):
+            return rows_ND[rng.permutation(("prdc", side), len(rows_ND))[:count]]
+        return rows_ND[:count]
+
+    def compute(fake, real, settings):
+        sides = [chosen(s, n, settings["prdc_images"]) for s, n in ((real, "real"), (fake, "fake"))]
+        found = prdc(*sides, k=settings["neighbours"])
+        return {name: found[name] for name in metrics}, {}
+
+    return Measure(metrics, compute, rows=("pooled",))
+
+
+def discrepancy() -> Measure:
+    """The mean MMD of random subsets."""
+
+    def compute(fake, real, settings):
+        return {"mmd": mmd(real.rows["pooled"], fake.rows["pooled"])}, {}
+
+    return Measure(("mmd",), compute, rows=("pooled",))
+
+
+# ---- protocols -----------------------------------------------------------------------------------
 
 DEFAULTS = {
     "images": None,  # exact number of generated images, None: any
     "neighbours": 3,  # k of precision and recall
-    "prdc_images": None,  # precision and recall use the first so many of each side, None: all
+    "prdc_images": None,  # so many of each side for precision and recall, None: all
     "split_size": None,  # images per part of the inception score, None: one part
 }
 
 
 @dataclass(frozen=True)
-class Features:
-    """What the feature network says about N images, one row per image, float32."""
+class Protocol:
+    name: str
+    measures: tuple[Measure, ...]
+    published: dict = field(default_factory=dict)  # settings as published, over DEFAULTS
+    square: int | None = None  # pixels a side that files of any shape are brought to
 
-    pooled_ND: np.ndarray
-    spatial_NS: np.ndarray
-    probs_NC: np.ndarray
-
-    def __post_init__(self):
-        shapes = [x.shape for x in (self.pooled_ND, self.spatial_NS, self.probs_NC)]
-        if any(len(shape) != 2 for shape in shapes) or len({shape[0] for shape in shapes}) != 1:
-            raise ValueError(
-                "pooled, spatial and probs have shapes {}, {} and {}; give three matrices with one "
-                "row per image each.".format(*shapes)
-            )
+    def _parts(self, kind):
+        return tuple(dict.fromkeys(p for m in self.measures for p in getattr(m, kind)))
 
     @property
-    def count(self) -> int:
-        """Number of images."""
-        return len(self.pooled_ND)
+    def moments(self) -> tuple[str, ...]:
+        """Parts whose mean and covariance it needs."""
+        return self._parts("moments")
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Parts that it needs image by image."""
+        return self._parts("rows")
+
+    @property
+    def reference_rows(self) -> tuple[str, ...]:
+        """Parts that it needs of each real image: the classes found there are never looked at."""
+        return tuple(part for part in self.rows if part != "probs")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self._parts("metrics")
 
 
-def generation_metrics(
-    fake: Features,
-    real: Features,
-    settings: Mapping,
-    moments: tuple[Statistics, Statistics] | None = None,
-) -> dict[str, float]:
-    """{'gfid', 'sfid', 'is', 'precision', 'recall'} of generated images, plain floats.
+_GENERATION = (
+    distance("gfid"),
+    distance("sfid", "spatial"),
+    confidence(),
+    neighbourhood("precision", "recall"),
+)
+_ALL_FOUR = ("precision", "recall", "density", "coverage")
+PROTOCOLS = {
+    p.name: p
+    for p in (
+        Protocol("demo", _GENERATION),
+        # precision and recall of all samples against all images of the reference batch
+        Protocol("adm", _GENERATION, {"images": 50_000, "split_size": 5000}),
+        Protocol("clean", (distance("gfid"),), {"images": 50_000}),
+        Protocol(
+            "fdd",
+            (distance("fdd"), neighbourhood(*_ALL_FOUR, drawn=True), discrepancy()),
+            {"images": 50_000, "neighbours": 5, "prdc_images": 10_000},
+        ),
+        Protocol("coco", (distance("fid"),), {"images": 5000}, square=256),
+    )
+}
 
-    settings: see DEFAULTS. moments: (pooled, spatial) statistics of the reference where they are
-    not those of `real`: ADM compares means and covariances with the whole training set, but
-    precision and recall with the reference batch. `real` gives both where moments are absent.
-    ValueError: unknown setting, another number of generated images than settings['images'], and
-    what the metrics themselves refuse.
-    """
+
+def named(name: str) -> Protocol:
+    """The protocol of that name. ValueError names the nearest."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"there is no protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def chosen_settings(protocol: Protocol, settings: Mapping) -> dict:
+    """All settings of a protocol. ValueError: an unknown or impossible one."""
     unknown = sorted(set(settings) - set(DEFAULTS))
     if unknown:
         raise ValueError(
             f"unknown metric setting {', '.join(map(repr, unknown))}; known are "
             f"{', '.join(DEFAULTS)}."
         )
-    chosen = {**DEFAULTS, **settings}
-    if chosen["images"] is not None and fake.count != chosen["images"]:
-        raise ValueError(
-            f"found {fake.count} generated images, the protocol needs exactly {chosen['images']}; "
-            f"draw {chosen['images']} images, or set images: {fake.count} in the protocol."
-        )
+    chosen = {**DEFAULTS, **protocol.published, **settings}
     if chosen["prdc_images"] is not None and chosen["prdc_images"] < 1:
         raise ValueError(
             f"prdc_images is {chosen['prdc_images']}; set at least 1, or null to use all images."
         )
-    if moments is None:
-        moments = Statistics.of(real.pooled_ND), Statistics.of(real.spatial_NS)
-    first = slice(chosen["prdc_images"])
-    manifold = prdc(real.pooled_ND[first], fake.pooled_ND[first], k=chosen["neighbours"])
-    return {
-        "gfid": frechet_distance(Statistics.of(fake.pooled_ND), moments[0]),
-        "sfid": frechet_distance(Statistics.of(fake.spatial_NS), moments[1]),
-        "is": inception_score(fake.probs_NC, split_size=chosen["split_size"]),
-        "precision": manifold["precision"],
-        "recall": manifold["recall"],
-    }
+    return chosen
+
+
+def require_count(count: int, wanted: int | None, where: str = "") -> None:
+    """ValueError unless there are exactly as many generated images as the protocol wants."""
+    if wanted is not None and count != wanted:
+        raise ValueError(
+            f"{where}found {count} generated images, the protocol needs exactly {wanted}; draw "
+            f"{wanted} images, or set images: {count} in the protocol."
+        )
+
+
+def measured(protocol: Protocol, fake: Summary, real: Summary, settings: Mapping) -> tuple:
+    """({metric: value}, {metric: bound of its arithmetic error}) of generated images, plain floats.
+
+    settings: see DEFAULTS. ValueError: an unknown setting, another number of generated images than
+    settings['images'], and what the metrics themselves refuse.
+    """
+    chosen = chosen_settings(protocol, settings)
+    require_count(fake.count, chosen["images"])
+    values, bounds = {}, {}
+    for measure in protocol.measures:
+        found, errors = measure.compute(fake, real, chosen)
+        values |= found
+        bounds |= errors
+    return values, bounds

@@ -11,43 +11,74 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gear import config
-from gear.metrics.protocol import generation_metrics
+from gear.metrics import networks, standin
+from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.metrics.resize import resized
 from gear.runtime import checkpoint
+from gear.runtime.device import use
 from gear.runtime.loop import setup
-from gear.sampling.decode import decode
+from gear.sampling.decode import decoded
 from gear.tokenizer.load import load_frozen
 
-GENERATION = ("gfid", "sfid", "is", "precision", "recall")
+KINDS = {"demo": "standin"}  # the kind of features that a protocol is computed on, else inception
 
 
 class Scorer:
     """A protocol with its feature network and reference, loaded first, in case that fails."""
 
-    def __init__(self, protocol, features):
+    def __init__(self, protocol, features, device="cpu"):
         """protocol: a study's protocols.generation; features: folder of its feature network."""
-        self.name = protocol["name"]
-        if self.name != "demo":
-            raise ValueError(
-                f"protocol '{self.name}' is not built yet; score with a study whose "
-                "protocols.generation is 'demo'."
-            )
-        from gear.metrics import standin
-
+        self.protocol = named(protocol["name"])
         self.settings = {k: v for k, v in protocol.items() if k != "name"}
-        self.network = standin.load_network(features)
-        self.reference = standin.load_reference(features)
-        size = checkpoint.read_json(f"{features}/run.json")["shape"]["resolution"]
-        self.extract = lambda images: standin.extract(self.network, resized(images, size))
+        chosen_settings(self.protocol, self.settings)
+        record = checkpoint.read_json(f"{features}/run.json")
+        self.kind = record.get("kind", "standin")
+        if KINDS.get(self.protocol.name, "inception") != self.kind:
+            raise ValueError(
+                f"protocol {self.protocol.name} is not computed on {self.kind} features "
+                f"({features}); set the study's features.kind, or another protocol."
+            )
+        if self.kind == "standin":
+            self._standin(features, device)
+        else:
+            self._inception(features, record, device)
 
-    def __call__(self, images_uint8):
-        """{protocol: {gfid, sfid, is, precision, recall}} of uint8 images (N, C, H, W)."""
-        found = self.extract(images_uint8)
-        return {self.name: generation_metrics(found, self.reference, self.settings)}
+    def _standin(self, features, device):
+        from gear.metrics.reference import of_features
+
+        network = standin.load_network(features).to(device)
+        self.reference = of_features(standin.load_reference(features), self.protocol)
+        self.size = checkpoint.read_json(f"{features}/run.json")["shape"]["resolution"]
+        self.extract = lambda images: standin.extract(network, resized(images, self.size))
+        self.pooled = lambda images: self.extract(images).pooled_ND
+
+    def _inception(self, features, record, device):
+        from gear.metrics import inception, reference
+
+        network = inception.load_folder(features).to(device)
+        weights = record["weights"]["sha256"]
+        extract = networks.extractor(self.protocol.name, network, weights)
+        self.extract = lambda images: extract(resized(images, self.size) if self.size else images)
+        path = f"{features}/reference.npz"
+        found = reference.read(path, self.protocol, weights)
+        self.reference = found.summary
+        self.size = found.size and found.size[0]  # of its images, if it has some
+
+        def pooled(images):
+            networks.require_colour(images, "rFID on Inception features")
+            return inception.pytorch_fid(network, images).pooled_ND
+
+        self.pooled = pooled
+
+    def __call__(self, batches):
+        """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W)."""
+        fake = Summary.of(self.protocol, map(self.extract, batches))
+        values, _ = measured(self.protocol, fake, self.reference, self.settings)
+        return {self.protocol.name: values}
 
     def nothing(self):
         """The scores of a run that diverged."""
-        return {self.name: dict.fromkeys(GENERATION)}
+        return {self.protocol.name: dict.fromkeys(self.protocol.metrics)}
 
 
 def load_samples(path):
@@ -68,10 +99,12 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     args = parser.parse_args()
     setup(config.build(args.job["settings"]))
-    scorer = Scorer(args.job["protocol"], args.features)
-    samples = load_samples(args.samples)
-    images = decode(load_frozen(args.tokenizer), samples["tokens"])
-    checkpoint.write_json(args.output, scorer(images))
+    device = use()
+    scorer = Scorer(args.job["protocol"], args.features, device)
+    tokens = load_samples(args.samples)["tokens"]
+    require_count(len(tokens), args.job["protocol"].get("images"), f"{args.samples}: ")
+    tokenizer = load_frozen(args.tokenizer).to(device)
+    checkpoint.write_json(args.output, scorer(decoded(tokenizer, tokens)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The images come in pieces, because fifty thousand of them, their reconstructions
 not fit in memory; only features, tokens and one number an image are kept.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -12,7 +11,7 @@ from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
 from gear.analysis.codebook import SoftAssignment, usage_stats
 from gear.data.memory import to_float, to_uint8
-from gear.metrics.frechet import Statistics, frechet_distance
+from gear.metrics.frechet import Stream, frechet_distance
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.runtime import checkpoint
 from gear.sampling.generate import load_ar
@@ -20,6 +19,7 @@ from gear.sampling.generate import load_ar
 PER_IMAGE = {"psnr": psnr, "ssim": ssim, "l1": l1}
 RECONSTRUCTION = ("rfid", "psnr", "ssim", "l1")
 ROWS = 4096  # tokens of a piece: 256 MiB of scores at K = 16384
+ROUNDINGS = ("none", "uint8")  # of what rFID sees: none, as published
 CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size", "top1", "top10")
 
 
@@ -38,22 +38,26 @@ def reconstruct(tokenizer, images_uint8):
     return images, tokens, scores.flatten(0, 1)
 
 
-def through(tokenizer, settings, data, extract):
+def through(tokenizer, settings, data, pooled, rounding):
     """(reconstruction metrics, codebook statistics, tokens (N, T)) of all images.
 
-    rFID is of `extract`'s pooled features against the same images; PSNR, SSIM, L1 in [0, 1]."""
-    tokens, features, values = [], ([], []), {name: [] for name in PER_IMAGE}
+    rFID is of `pooled`'s features against the same images, of reconstructions that are rounded to
+    8 bits or not (ROUNDINGS); PSNR, SSIM, L1 in [0, 1], never rounded."""
+    device = next(tokenizer.parameters()).device
+    tokens, streams, values = [], (Stream(), Stream()), {name: [] for name in PER_IMAGE}
     soft = SoftAssignment(settings.joint.temperature)
     for images, _ in data.pieces(piece_of(settings)):
+        images = images.to(device)
         recon, found, scores = reconstruct(tokenizer, images)
-        tokens.append(found)
+        tokens.append(found.cpu())
         soft.add(scores)
         truth = images.float() / 255
         for name, f in PER_IMAGE.items():
-            values[name].append(f(recon, truth))
-        for part, shown in zip(features, (to_uint8(recon * 2 - 1), images), strict=True):
-            part.append(extract(shown).pooled_ND)
-    rfid = frechet_distance(*(Statistics.of(np.concatenate(part)) for part in features))
+            values[name].append(f(recon, truth).cpu())
+        shown = to_uint8(recon * 2 - 1) if rounding == "uint8" else recon
+        for stream, pixels in zip(streams, (shown, images), strict=True):
+            stream.add(pooled(pixels))
+    rfid = frechet_distance(*(stream.finish() for stream in streams))
     tokens = torch.cat(tokens)
     metrics = {name: torch.cat(v).mean().item() for name, v in values.items()}
     usage = usage_stats(tokens, settings.tokenizer.codebook_size)
@@ -62,35 +66,56 @@ def through(tokenizer, settings, data, extract):
 
 
 @torch.no_grad()
-def likelihood(folder, tokens, data, teacher):
+def likelihood(folder, tokens, data, teacher, device):
     """Mean NTP loss in nats per token and mean alignment loss, of averaged weights."""
     ar, settings = load_ar(folder)
     project = projector(settings.ar.dim, settings.align.projector_dim, teacher.width)
     checkpoint.load_weights(f"{folder}/weights.safetensors", "projector", project)
+    for network in (ar, project, teacher):
+        network.to(device)
     ntp, align = 0.0, 0.0
     piece, done = piece_of(settings), 0
     for images, _ in data.pieces(piece):
         part, labels = tokens[done : done + piece], data.labels[done : done + piece]
-        done += piece
+        part, labels, done = part.to(device), labels.to(device), done + piece
         logits, tap = ar(ar.embedding(part[:, :-1]), labels, tap=settings.align.layer)
         share = len(part) / len(tokens)
         ntp += share * F.cross_entropy(logits.flatten(0, 1), part.flatten()).item()
-        target = teacher(to_float(images))
+        target = teacher(to_float(images.to(device)))
         align += share * alignment_loss(project(tap), target).item()
     return {"ntp": ntp, "align": align}
 
 
-def validate(folder, tokenizer, settings, data, protocol, extract, teacher=None):
-    """The metrics of one checkpoint on a validation set; `likelihood` where a teacher is given."""
+def rounding_of(protocol, kind):
+    """How a validation protocol rounds what rFID sees, on features of a kind (standin | inception).
+
+    ValueError: a protocol of another kind, an unknown rounding."""
+    name, rounding = protocol["name"], protocol.get("rounding", "none")
+    if (name == "demo") != (kind == "standin"):
+        raise ValueError(
+            f"validation protocol {name} is not computed on {kind} features; set "
+            "protocols.validation.name to demo for a stand-in, to reconstruction for Inception."
+        )
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding is '{rounding}'; it is {' or '.join(ROUNDINGS)}.")
+    return "uint8" if kind == "standin" else rounding
+
+
+def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
+    """The metrics of one checkpoint on a validation set; `likelihood` where a teacher is given.
+
+    scorer: gear.metrics.score.Scorer, whose feature network rFID is computed on."""
+    rounding = rounding_of(protocol, scorer.kind)
     if len(data) != protocol["images"]:
         raise ValueError(
             f"{settings.data.path}/val holds {len(data)} images, protocol "
             f"validation needs {protocol['images']}; set protocols.validation.images in the study."
         )
-    metrics, codebook, tokens = through(tokenizer, settings, data, extract)
+    metrics, codebook, tokens = through(tokenizer, settings, data, scorer.pooled, rounding)
     found = {protocol["name"]: metrics, "codebook": codebook}
     if teacher is not None:
-        found["likelihood"] = likelihood(folder, tokens, data, teacher)
+        device = next(tokenizer.parameters()).device
+        found["likelihood"] = likelihood(folder, tokens, data, teacher, device)
     return found
 
 

@@ -6,9 +6,14 @@ import torch
 from gear.data.memory import to_uint8
 
 
-@torch.no_grad()
 def decode(tokenizer, tokens_NT, batch=256):
     """uint8 images (N, C, H, W), on the CPU, of tokens (N, T)."""
+    return torch.cat([images.cpu() for images in decoded(tokenizer, tokens_NT, batch)])
+
+
+@torch.no_grad()
+def decoded(tokenizer, tokens_NT, batch=256):
+    """The same images, `batch` a time, on the tokenizer's device: all of them may be too many."""
     size = tokenizer.config.codebook_size
     tokens = torch.as_tensor(np.asarray(tokens_NT)).long()
     if tokens.numel() and int(tokens.max()) >= size:
@@ -17,4 +22,5 @@ def decode(tokenizer, tokens_NT, batch=256):
             "they were drawn for another tokenizer."
         )
     device = next(tokenizer.parameters()).device
-    return torch.cat([to_uint8(tokenizer.decode(t.to(device))).cpu() for t in tokens.split(batch)])
+    for part in tokens.split(batch):
+        yield to_uint8(tokenizer.decode(part.to(device)))

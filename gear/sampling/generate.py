@@ -18,6 +18,7 @@ import torch
 from gear import config
 from gear.ar.transformer import Transformer
 from gear.runtime import checkpoint, rng
+from gear.runtime.device import use
 from gear.runtime.loop import setup
 from gear.tokenizer.load import settings_of
 
@@ -95,6 +96,16 @@ def draw(ar, labels_B, seeds_B, sampler):
     return torch.stack(tokens, 1)
 
 
+def draw_all(ar, labels, seeds, sampler, batch):
+    """Tokens (n, N) int32 for any number of labels and image seeds, `batch` drawn at once."""
+    device = ar.head.weight.device
+    tokens = [
+        draw(ar, torch.from_numpy(labels[i : i + batch]).to(device), seeds[i : i + batch], sampler)
+        for i in range(0, len(labels), batch)
+    ]
+    return torch.cat(tokens).cpu().numpy().astype(np.int32)
+
+
 def requests(sampler, classes):
     """(labels, seeds) of all images of a sampler, functions of its seed and the image's number."""
     number = np.arange(sampler.images, dtype=np.int64)
@@ -107,11 +118,7 @@ def requests(sampler, classes):
 def generate(ar, classes, sampler, batch=256):
     """{'tokens' (n, N) int32, 'labels' (n,), 'seeds' (n,)} of a whole sampler."""
     labels, seeds = requests(sampler, classes)
-    tokens = [
-        draw(ar, torch.from_numpy(labels[i : i + batch]), seeds[i : i + batch], sampler)
-        for i in range(0, sampler.images, batch)
-    ]
-    tokens = torch.cat(tokens).numpy().astype(np.int32)
+    tokens = draw_all(ar, labels, seeds, sampler, batch)
     return {"tokens": tokens, "labels": labels.astype(np.int32), "seeds": seeds}
 
 
@@ -129,7 +136,7 @@ def main():
     args = parser.parse_args()
     setup(config.build(args.job["settings"]))
     ar, settings = load_ar(args.checkpoint)
-    samples = generate(ar, settings.data.classes, Sampler(**args.job["sampler"]))
+    samples = generate(ar.to(use()), settings.data.classes, Sampler(**args.job["sampler"]))
     save_arrays(args.output, samples)
 
 

@@ -33,6 +33,14 @@ def read(path):
     )
 
 
+def is_torchscript(path):
+    """Whether a file is a TorchScript program, which `read` would refuse."""
+    if not Path(path).is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
 def _safetensors(path):
     from safetensors import SafetensorError, safe_open
 

@@ -1,5 +1,6 @@
 """Folders of small photographs, as ImageNet's: class folders, files of any shape and size."""
 
+import inceptions
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,3 +37,9 @@ def image_folder():
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory):
+    """(path, sha256) of random Inception weights in the real file's layout."""
+    return inceptions.write(tmp_path_factory.mktemp("weights") / "random.pth")

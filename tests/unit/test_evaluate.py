@@ -10,7 +10,7 @@ import torch
 from gear import config
 from gear.ar.train import ARTrainer
 from gear.data import digits
-from gear.metrics import evaluate, pick, score, standin
+from gear.metrics import evaluate, pick, score, standin, validate
 from gear.runtime import checkpoint
 from gear.runtime.loop import Segment
 from gear.sampling import generate
@@ -106,7 +106,8 @@ def test_every_declared_file_is_there(world, monkeypatch, run, tokenizer):
         "validation.json",
     }
     assert {p.name for p in (out / "samples").iterdir()} == {"plain.npz", "cfg.npz", "pictures.npz"}
-    assert set(read(out / "metrics/plain.json")["demo"]) == set(score.GENERATION)
+    scores = read(out / "metrics/plain.json")["demo"]
+    assert set(scores) == {"gfid", "sfid", "is", "precision", "recall"}
     found = read(out / "metrics/validation.json")
     assert set(found) == {"demo", "codebook", "likelihood"}
     assert set(found["demo"]) == {"rfid", "psnr", "ssim", "l1"}
@@ -187,6 +188,28 @@ def test_features_do_not_depend_on_the_batch(world):
         np.testing.assert_allclose(parts[name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_a_protocol_that_is_not_built_says_so(world):
-    with pytest.raises(ValueError, match="protocol 'adm' is not built yet; score with a study"):
+def test_a_protocol_of_other_features_says_so(world):
+    with pytest.raises(ValueError, match="protocol adm is not computed on standin feat"):
         score.Scorer({"name": "adm"}, str(world[0] / "features"))
+    with pytest.raises(ValueError, match="there is no protocol 'amd'. Did you mean 'adm'?"):
+        score.Scorer({"name": "amd"}, str(world[0] / "features"))
+
+
+def test_a_validation_of_other_features_is_named_before_any_work(world, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "validation", {"name": "reconstruction", "images": IMAGES})
+    with pytest.raises(ValueError, match="protocol reconstruction is not computed on standin feat"):
+        evaluated(world, monkeypatch, "good", "good")
+    with pytest.raises(ValueError, match="rounding is 'floor'; it is none or uint8"):
+        validate.rounding_of({"name": "reconstruction", "rounding": "floor"}, "inception")
+
+
+def test_too_few_samples_are_named_before_any_image_is_made(world, monkeypatch, tmp_path):
+    root, settings = world
+    tokens = {"tokens": np.zeros((3, 16), np.int32), "labels": np.zeros(3), "seeds": np.zeros(3)}
+    generate.save_arrays(tmp_path / "few.npz", tokens)
+    job = {"settings": {}, "protocol": PROTOCOLS["generation"]}
+    words = ["--samples", tmp_path / "few.npz", "--tokenizer", tmp_path / "none"]
+    words += ["--features", root / "features", "--output", tmp_path / "out.json"]
+    monkeypatch.setattr(sys, "argv", ["score", "--job", json.dumps(job), *map(str, words)])
+    with pytest.raises(ValueError, match="few.npz: found 3 generated images, .* exactly 20; draw"):
+        score.main()

@@ -1,6 +1,5 @@
 """Metrics and codebook statistics against closed forms, brute force, SciPy and scikit-image."""
 
-import io
 from math import exp, log
 
 import numpy as np
@@ -10,10 +9,10 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gear.analysis.codebook import soft_assignment_stats, usage_stats
-from gear.metrics.frechet import Statistics, frechet_distance
+from gear.metrics.frechet import Statistics, frechet_distance, frechet_with_bound
 from gear.metrics.inception_score import inception_score
 from gear.metrics.prdc import prdc
-from gear.metrics.protocol import Features, generation_metrics
+from gear.metrics.protocol import PROTOCOLS, Features, Summary, measured, require_count
 from gear.metrics.reconstruction import l1, psnr, ssim
 
 approx, RNG = pytest.approx, np.random.default_rng(0)
@@ -42,17 +41,28 @@ def test_frechet_of_random_sets(dimensions):
     assert frechet_distance(a, a) == approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("dimensions, images", [(64, 300), (64, 40), (300, 299)])
+def test_the_error_bound_holds_and_is_small(dimensions, images):
+    """Against singular values, which are not squared and so hold twice the digits."""
+    scale = 10.0 ** -np.linspace(0, 4, dimensions)  # ill-conditioned, as features are
+    x, y = RNG.normal(size=(2, images, dimensions)) * scale + [[[0]], [[0.01]]]
+    a, b = Statistics.of(x), Statistics.of(y)
+    product = (x - a.mean) @ (y - b.mean).T / (images - 1)
+    trace_root = np.linalg.svd(product, compute_uv=False).sum()
+    exact = ((a.mean - b.mean) ** 2).sum() + np.trace(a.cov + b.cov) - 2 * trace_root
+    value, bound = frechet_with_bound(a, b)
+    assert abs(value - exact) <= bound < 1e-3 * np.trace(a.cov)
+    value, bound = frechet_with_bound(a, a)
+    assert value <= bound  # exactly zero
+
+
 @pytest.mark.parametrize("batch", [1, 7, 64, 1000])
-def test_statistics_streamed_equal_statistics_at_once(batch, tmp_path):
+def test_statistics_streamed_equal_statistics_at_once(batch):
     x, streamed = (RNG.normal(size=(150, 5)) * 3 + 50).astype(np.float32), Statistics()
     for start in range(0, len(x), batch):
         streamed.update(x[start : start + batch])
     np.testing.assert_allclose(streamed.mean, x.astype(float).mean(0), rtol=0, atol=1e-10)
     np.testing.assert_allclose(streamed.cov, np.cov(x.astype(float).T), rtol=0, atol=1e-10)
-    streamed.save(tmp_path / "reference.npz")
-    back = Statistics.load(tmp_path / "reference.npz")
-    assert back.count == 150 and [path.name for path in tmp_path.iterdir()] == ["reference.npz"]
-    assert (back.mean == streamed.mean).all() and (back.cov == streamed.cov).all()
 
 
 def test_inception_score_by_hand():
@@ -62,9 +72,9 @@ def test_inception_score_by_hand():
     assert inception_score(P, split_size=3) == approx((3 / 2 ** (2 / 3) + 1) / 2)
 
 
-@pytest.mark.parametrize("elements", [1, 100, 2**23])
-def test_prdc_equals_brute_force_and_hand_worked_cases(elements, monkeypatch):
-    monkeypatch.setattr("gear.metrics.prdc.BLOCK_ELEMENTS", elements)
+@pytest.mark.parametrize("side", [1, 7, 30, 4096])
+def test_prdc_equals_brute_force_and_hand_worked_cases(side, monkeypatch):
+    monkeypatch.setattr("gear.metrics.prdc.SIDE", side)
     rng, k = np.random.default_rng(1), 3  # its own, so that the case stays non-trivial
     real, fake = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)) * 0.7 + 1
     gap = np.linalg.norm(real[:, None] - fake, axis=-1)
@@ -97,16 +107,49 @@ def features(n):
     return Features(pooled, 2 * pooled, np.eye(4)[np.arange(n) % 4])
 
 
-def test_generation_metrics_compose_the_formulas():
+ADM, FDD = PROTOCOLS["adm"], PROTOCOLS["fdd"]
+
+
+def scored(fake, real, settings, protocol=ADM):
+    return measured(protocol, *(Summary.of(protocol, [x]) for x in (fake, real)), settings)
+
+
+def test_a_protocol_composes_the_formulas():
     fake, real = features(40), features(60)
     settings = {"images": 40, "prdc_images": 20, "split_size": 2, "neighbours": 5}
-    ours = generation_metrics(fake, real, settings)
+    ours, bounds = scored(fake, real, settings)
     near = prdc(real.pooled_ND[:20], fake.pooled_ND[:20], 5)
     assert (ours["precision"], ours["recall"]) == (near["precision"], near["recall"])
     assert ours["is"] == approx(2) and ours["sfid"] == approx(4 * ours["gfid"])
     assert all(type(value) is float for value in ours.values())
-    own = Statistics.of(fake.pooled_ND), Statistics.of(fake.spatial_NS)
-    assert generation_metrics(fake, real, {}, own)["gfid"] < 1e-6 < ours["gfid"]
+    assert set(ours) == set(ADM.metrics) and set(bounds) == {"gfid", "sfid"}
+    whole, _ = scored(fake, real, {"images": None})  # as published: all of both sides, k = 3
+    near = prdc(real.pooled_ND, fake.pooled_ND, 3)
+    assert (whole["precision"], whole["recall"]) == (near["precision"], near["recall"])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_a_summary_does_not_depend_on_the_batch(batch, monkeypatch):
+    monkeypatch.setattr("gear.metrics.frechet.ROWS", 16)
+    x = features(50)
+    parts = [
+        Features(*(m[i : i + batch] for m in vars(x).values())) for i in range(0, 50, batch)
+    ]
+    found, whole = Summary.of(ADM, parts), Summary.of(ADM, [x])
+    assert found.count == 50 and np.array_equal(found.rows["pooled"], x.pooled_ND)
+    for part in ("pooled", "spatial"):  # to the bit
+        assert (found.moments[part].cov == whole.moments[part].cov).all()
+        assert (found.moments[part].mean == whole.moments[part].mean).all()
+    np.testing.assert_allclose(whole.moments["pooled"].cov, np.cov(x.pooled_ND.T), atol=1e-12)
+
+
+def test_a_drawn_subset_has_an_address_and_is_spread_over_the_set():
+    real, fake = (Features(features(n).pooled_ND) for n in (90, 80))
+    settings = {"images": 80, "prdc_images": 30}
+    first, again = (scored(real=real, fake=fake, settings=settings, protocol=FDD)[0] for _ in "ab")
+    assert first == again and set(first) == set(FDD.metrics)
+    head = prdc(real.pooled_ND[:30], fake.pooled_ND[:30], 5)
+    assert any(first[k] != head[k] for k in head)  # not the first ones
 
 
 def test_codebook_statistics_by_hand():
@@ -122,21 +165,15 @@ def test_codebook_statistics_by_hand():
     assert all(x.shape == () and not x.requires_grad for x in [*wide.values(), *used.values()])
 
 
-def stored(**arrays):
-    np.savez(file := io.BytesIO(), **arrays)
-    return io.BytesIO(file.getvalue())
-
-
 NINE = features(9)
+SPOILT = Features(NINE.pooled_ND.copy(), NINE.spatial_NS, NINE.probs_NC)
+SPOILT.pooled_ND[4, 1] = np.nan
 MISTAKES = {
     "of 1 of 2 images hold NaN": lambda: Statistics.of([[1, 2], [0, np.inf]]),
     r"shape \(5,\), expected \(images, dim": lambda: Statistics.of(np.ones(5)),
     "and 3 dimensions; ext": lambda: frechet_distance(Statistics.of(P), Statistics.of(np.eye(3))),
     "at least 2 images, found 0": lambda: frechet_distance(Statistics(), Statistics.of(P)),
-    "nothing to save in x": lambda: Statistics().save("x"),
-    r"lacks count \(it holds mu, ": lambda: Statistics.load(stored(mu=ONES[0], sigma=ONES)),
-    r"sigma \(5, 2\), exp": lambda: Statistics.load(stored(mu=ONES[0], sigma=ONES, count=9)),
-    "expected finite": lambda: Statistics.load(stored(mu=[0], sigma=[[np.nan]], count=9)),
+    "there are no images to score": lambda: Summary.of(ADM, []),
     "apply softmax to the logits": lambda: inception_score(3 * P),
     r"shape \(5,\), expected \(images, classes": lambda: inception_score(np.ones(5)),
     "splits is 5 and split_size None for 4 images; g": lambda: inception_score(P, splits=5),
@@ -149,10 +186,13 @@ MISTAKES = {
     r"found \[nan, nan\]": lambda: l1(IMAGE, IMAGE * float("nan")),
     "torch.uint8; convert them to float": lambda: l1(IMAGE.byte(), IMAGE.byte()),
     "give two equal": lambda: l1(IMAGE, IMAGE[:, :, :7]),
-    "unknown metric setting 'neigh": lambda: generation_metrics(NINE, NINE, {"neighbors": 3}),
-    "found 9 gen.* exactly 10; draw": lambda: generation_metrics(NINE, NINE, {"images": 10}),
-    "prdc_images is 0; set": lambda: generation_metrics(NINE, NINE, {"prdc_images": 0}),
+    "unknown metric setting 'neigh": lambda: scored(NINE, NINE, {"neighbors": 3}),
+    "found 9 gen.* exactly 10; draw": lambda: scored(NINE, NINE, {"images": 10}),
+    "found 9 gen.* exactly 50000; draw": lambda: scored(NINE, NINE, {}),
+    "x: found 3 generated": lambda: require_count(3, 4, "x: "),
+    "prdc_images is 0; set": lambda: scored(NINE, NINE, {"prdc_images": 0}),
     "one row per image each": lambda: Features(ONES, ONES, P),
+    "of 1 of 9 images hold NaN or": lambda: Summary.of(ADM, [NINE, SPOILT]),
     r"scores have shape \(8,\)": lambda: soft_assignment_stats(torch.ones(8), 0.1),
     "temperature is 0; set it above": lambda: soft_assignment_stats(torch.ones(3, 4), 0),
     "at least one integer code": lambda: usage_stats(torch.ones(3), 4),

@@ -7,7 +7,6 @@ from scipy.linalg import sqrtm
 
 from gear.data.memory import to_float, to_uint8
 from gear.metrics import validate
-from gear.metrics.protocol import Features
 
 
 class Images:
@@ -26,9 +25,9 @@ class Images:
             yield self.images[i : i + size], None
 
 
-def extract(images):
-    pooled = images.float().unflatten(2, (2, 8)).mean((1, 3)).flatten(1)[:, ::8].numpy()
-    return Features(pooled, pooled, pooled)
+def pooled(images):
+    x = images.float() if images.dtype == torch.uint8 else images.float() * 255
+    return x.unflatten(2, (2, 8)).mean((1, 3)).flatten(1)[:, ::8].numpy()
 
 
 def frechet(a, b):
@@ -38,12 +37,13 @@ def frechet(a, b):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("rounding", validate.ROUNDINGS)
 @pytest.mark.parametrize("piece, asked", [(3, [3, 3, 3, 1]), (256, [10])])
-def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece, asked):
+def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece, asked, rounding):
     settings, data = tiny("vq"), Images(10)
     tokenizer = make.tokenizer(settings).eval()
     monkeypatch.setattr(validate, "ROWS", piece * 16)
-    metrics, codebook, tokens = validate.through(tokenizer, settings, data, extract)
+    metrics, codebook, tokens = validate.through(tokenizer, settings, data, pooled, rounding)
     assert data.asked == asked
 
     scores = tokenizer.quantizer.scores(tokenizer.encode(to_float(data.images)))
@@ -53,9 +53,13 @@ def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece
     mse = gap.square().mean((1, 2, 3))
     assert metrics["l1"] == pytest.approx(gap.abs().mean().item(), rel=1e-6)
     assert metrics["psnr"] == pytest.approx((-10 * mse.log10()).mean().item(), rel=1e-6)
-    shown = to_uint8(recon * 2 - 1)
-    expected = frechet(*(extract(x).pooled_ND.astype(np.float64) for x in (shown, data.images)))
-    assert metrics["rfid"] == pytest.approx(expected, rel=1e-4)
+    shown = {"none": recon, "uint8": to_uint8(recon * 2 - 1)}
+    expected = {
+        name: frechet(*(pooled(x).astype(np.float64) for x in (images, data.images)))
+        for name, images in shown.items()
+    }
+    assert metrics["rfid"] == pytest.approx(expected[rounding], rel=1e-5)
+    assert expected["none"] != pytest.approx(expected["uint8"], rel=1e-4)
     p = (scores.flatten(0, 1).double() / settings.joint.temperature).softmax(-1)
     entropy = -(p * p.log()).sum(-1).mean().item()
     assert codebook["entropy"] == pytest.approx(entropy, rel=1e-5)

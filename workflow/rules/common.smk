@@ -7,6 +7,10 @@ from gear.start import Warm
 
 DATA = STUDY.manifest()
 TEACHERS = jobs.teachers_by_kind(STUDY)
+FEATURES = [
+    f"{R}/features/{file}"
+    for file in ("weights.safetensors", "reference.npz", "run.json")
+]
 CONDA = "../../envs/gear.yaml"
 LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "

@@ -94,21 +94,43 @@ if TEACHERS["pretrained"]:
             "--output $(dirname {output.weights}) 2>&1 | tee {log}"
 
 
-rule train_features:
-    input:
-        DATA,
-    output:
-        weights=f"{R}/features/weights.safetensors",
-        reference=f"{R}/features/reference.npz",
-        record=f"{R}/features/run.json",
-    log:
-        f"{R}/features/log.txt",
-    benchmark:
-        f"{R}/features/benchmark.tsv"
-    conda:
-        CONDA
-    params:
-        cfg={"json": jobs.features(STUDY)},
-    shell:
-        "python -m gear.start gear.metrics.standin --job {params.cfg[json]:q} "
-        "--output $(dirname {output.weights}) --data {input} 2>&1 | tee {log}"
+# A stand-in is trained, Inception imported; the public files are params here too.
+if STUDY.spec["features"]["kind"] == "standin":
+
+    rule train_features:
+        input:
+            DATA,
+        output:
+            weights=f"{R}/features/weights.safetensors",
+            reference=f"{R}/features/reference.npz",
+            record=f"{R}/features/run.json",
+        log:
+            f"{R}/features/log.txt",
+        benchmark:
+            f"{R}/features/benchmark.tsv"
+        conda:
+            CONDA
+        params:
+            cfg={"json": jobs.features(STUDY)},
+        shell:
+            "python -m gear.start gear.metrics.standin --job {params.cfg[json]:q} "
+            "--output $(dirname {output.weights}) --data {input} 2>&1 | tee {log}"
+
+else:
+
+    rule import_features:
+        output:
+            weights=f"{R}/features/weights.safetensors",
+            reference=f"{R}/features/reference.npz",
+            record=f"{R}/features/run.json",
+        log:
+            f"{R}/features/log.txt",
+        benchmark:
+            f"{R}/features/benchmark.tsv"
+        conda:
+            CONDA
+        params:
+            cfg={"json": jobs.features(STUDY)},
+        shell:
+            "python -m gear.start gear.metrics.importing --job {params.cfg[json]:q} "
+            "--output $(dirname {output.weights}) 2>&1 | tee {log}"

@@ -13,7 +13,7 @@ for samplers, checkpoints in GROUPS.items():
             "_".join(("evaluate", *samplers)).replace(".", "")
         input:
             weights_to_score,
-            rules.train_features.output,
+            FEATURES,
             data=lambda w: STUDY.manifest(run_and_step(w)[0]),
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
@@ -84,7 +84,7 @@ if not STUDY.spec["together"]:
     rule score:
         input:
             weights_to_score,
-            rules.train_features.output,
+            FEATURES,
             samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         output:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",

@@ -9,7 +9,6 @@ python -m gear.alignment.teachers.pretrained --job JSON --output DIR
 import argparse
 import json
 import sys
-import zipfile
 from pathlib import Path
 
 from gear.alignment.teachers import layout
@@ -49,7 +48,7 @@ def find(spec):
                 f"({known}), or name another in teachers.*.weights of the study."
             )
         path = fetch(spec["hub"], path, spec["label"])
-    if _is_torchscript(path):
+    if source.is_torchscript(path):
         raise ValueError(
             f"{path} is a TorchScript program, which is not run; save its state_dict() as "
             ".safetensors, or take the file that open_clip publishes."
@@ -62,13 +61,6 @@ def find(spec):
             f"teachers.*.sha256 of {spec['label']}."
         )
     return path, found
-
-
-def _is_torchscript(path):
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def import_weights(spec, output, shape=None):
