@@ -20,6 +20,8 @@ if ANALYSED:
             checkpoint="|".join(sorted(ANALYSED)).replace(".", "[.]"),
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "analyse"),
         params:
             cfg=lambda w: {
                 "json": jobs.analysis(STUDY, run_and_step(w)[0]),

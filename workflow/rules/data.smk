@@ -35,6 +35,8 @@ else:
         conda:
             CONDA
         threads: 8
+        resources:
+            **jobs.needs(STUDY, "prepare_data"),
         params:
             cfg={"path": STUDY.data.path, "classes": STUDY.data.classes},
             counts=" ".join(

@@ -28,6 +28,8 @@ for samplers, checkpoints in GROUPS.items():
             checkpoint="|".join(sorted(checkpoints)).replace(".", "[.]"),
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "evaluate"),
         params:
             cfg=evaluation(samplers),
             options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
@@ -49,6 +51,8 @@ rule decode_samples:
         f"{R}/samples/{{checkpoint}}/{{sampler}}.pictures.benchmark.tsv"
     conda:
         CONDA
+    resources:
+        **jobs.needs(STUDY, "decode_samples"),
     params:
         cfg=lambda w: {
             "json": jobs.picking(STUDY, run_and_step(w)[0]),
@@ -74,6 +78,8 @@ if not STUDY.spec["together"]:
             f"{R}/samples/{{checkpoint}}/{{sampler}}.benchmark.tsv"
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "draw"),
         params:
             cfg=lambda w: {"json": jobs.drawing(STUDY, run_and_step(w)[0], w.sampler)},
             checkpoint=lambda w: STUDY.path(*run_and_step(w)),
@@ -94,6 +100,8 @@ if not STUDY.spec["together"]:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.benchmark.tsv"
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "score"),
         params:
             cfg=lambda w: {
                 "json": jobs.scoring(STUDY, run_and_step(w)[0]),
