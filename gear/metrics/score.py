@@ -47,8 +47,8 @@ class Scorer:
         from gear.metrics.reference import of_features
 
         network = standin.load_network(features).to(device)
-        reference_features = standin.load_reference(features)
-        self.reference, self.size = of_features(reference_features, self.protocol), None
+        real = standin.load_reference(features)
+        self.reference, self.size = of_features(real, self.protocol), None
         self.extract = lambda images: standin.extract(network, images)
         self.pooled = lambda images: self.extract(images).pooled_ND
 
