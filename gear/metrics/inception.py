@@ -14,6 +14,8 @@ Three ways in, which give different features: `adm` (TensorFlow 1's bilinear res
 antialias, of floats in [0, 1]). Legend: B images of H x W pixels.
 """
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -84,7 +86,9 @@ class Script(nn.Module):
     def __init__(self, path):
         super().__init__()
         try:
-            self.layers = torch.jit.load(str(path), map_location="cpu").layers
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch would have it exported, it is not ours
+                self.layers = torch.jit.load(str(path), map_location="cpu").layers
         except (RuntimeError, AttributeError) as error:
             said = str(error).strip().splitlines()[0]
             raise ValueError(

@@ -168,7 +168,7 @@ def refused(path, **options):
 
 def test_a_missing_file_says_which_to_put_there(tmp_path):
     said = refused(tmp_path / "none.pth")
-    assert said.startswith(f"{tmp_path}/none.pth is missing; put the Inception weights of pytorch-")
+    assert said.startswith(f"{tmp_path}/none.pth is missing; put the Inception weights (pytorch-f")
     assert "pt_inception-2015-12-05-6726825d.pth" in said
 
 

@@ -1,11 +1,15 @@
 # What people ask for by name, besides each table and figure.
 
 
+# Seconds of work on small files, so not worth a cluster's queue.
 localrules:
     all,
     all_tables,
     all_figures,
     quick,
+    make_table,
+    make_claims,
+    make_figure,
     no_such_target,
 
 

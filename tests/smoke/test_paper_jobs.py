@@ -1,0 +1,27 @@
+"""What the paper study asks a cluster for, job by job: a snapshot, so that a change of it is seen."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+SNAPSHOT = Path(__file__).with_name("paper_jobs.txt")
+ASKED = ("nodes", "gpu", "cpus_per_task", "mem_mb", "runtime")
+
+
+def listed(text):
+    """A line for each rule and what its jobs ask for, with their number."""
+    found, rule = Counter(), None
+    for line in text.splitlines():
+        if match := re.match(r"(?:local)?rule (\w+):", line):
+            rule = match[1]
+        elif line.startswith("    resources: ") and rule:
+            said = dict(part.split("=", 1) for part in line.split(": ", 1)[1].split(", "))
+            asked = " ".join(f"{name}={said[name]}" for name in ASKED if name in said)
+            found[f"{rule} {asked}".strip()] += 1
+    return "".join(f"{count:4} {line}\n" for line, count in sorted(found.items()))
+
+
+def test_the_paper_studys_jobs_are_these(house):
+    status, text = house.run("snakemake", "--profile", "slurm", "-n", "all_tables")
+    assert status == 0, text[-3000:]
+    assert listed(text) == SNAPSHOT.read_text()
