@@ -153,11 +153,38 @@ def _export(commands):
     command.set_defaults(run=run)
 
 
+def _artifacts(commands):
+    command = commands.add_parser(
+        "artifacts",
+        help="results by DVC, and what Snakemake knows of them",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=(
+            "remotes:\n"
+            "  gear artifacts remote /mnt/disk/gear           a folder\n"
+            "  gear artifacts remote s3://bucket/gear         Amazon S3 (pip install dvc-s3)\n"
+            "  gear artifacts remote gs://bucket/gear         Google Cloud (pip install dvc-gs)\n"
+            "  gear artifacts remote ssh://me@host/gear       a server (pip install dvc-ssh)"
+        ),
+    )
+    actions = ("save", "push", "pull", "restore", "check", "status", "remote")
+    command.add_argument("action", choices=actions)
+    command.add_argument("paths", nargs="*", help="such as results/demo/joint/gear-l; or the URL")
+    command.add_argument("--inputs", action="store_true", help="and all that they were made from")
+    command.add_argument("--states", action="store_true", help="and the training states")
+
+    def run(args):
+        from gear.commands import artifacts
+
+        return artifacts.main(args)
+
+    command.set_defaults(run=run)
+
+
 def _device(command):
     command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
 
 
-COMMANDS = (_compare, _plan, _reconstruct, _sample, _score, _evaluate, _import, _export)
+COMMANDS = (_compare, _plan, _reconstruct, _sample, _score, _evaluate, _import, _export, _artifacts)
 
 
 def main(arguments=None):

@@ -1,4 +1,4 @@
-"""What the paper study asks a cluster for, job by job: a snapshot, so that a change of it is seen."""
+"""What the paper study asks a cluster for: a snapshot, so that a change of it is seen."""
 
 import re
 from collections import Counter

@@ -147,7 +147,7 @@ def test_the_page_says_what_it_judges_by_and_is_equal_bytes_twice(page, demo):
 def test_claims_on_tables_that_a_study_does_not_make_are_counted():
     spec = claims_spec(Study("smoke"))
     asked = {claim.get("table") for claim in spec["claims"]}
-    assert asked == {"overview", "system", "components", "quantizer", "control"}
+    assert asked == {"overview", "system", "components", "quantizer", "similarity", "control"}
     assert spec["left_out"] == len(Study("smoke").claims["claims"]) - len(spec["claims"]) > 0
     assert len(json.dumps(claims_spec(Study("demo")), ensure_ascii=False).encode()) < 100_000
 

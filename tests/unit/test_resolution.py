@@ -101,6 +101,6 @@ def test_samples_are_scored_at_the_features_size(tmp_path, sets):
     named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))
     save_arrays(tmp_path / "reference.npz", named)
     protocol = {"name": "demo", "neighbours": 3, "prdc_images": 20, "images": 20}
-    scores = Scorer(protocol, tmp_path)(sets[32].images)["demo"]
-    small = Scorer(protocol, tmp_path)(resized(sets[32].images, 16))["demo"]
+    scores = Scorer(protocol, tmp_path)([sets[32].images])["demo"]
+    small = Scorer(protocol, tmp_path)([resized(sets[32].images, 16)])["demo"]
     assert scores == small and np.isfinite(list(scores.values())).all()

@@ -206,7 +206,8 @@ def world(tmp_path_factory, tiny, make):
     teacher = make.teacher(settings)
     shape = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
-    checkpoint.write_json(root / "teacher/run.json", {"shape": shape})
+    record = {"shape": shape, "spec": {"objective": "masked_patch"}}
+    checkpoint.write_json(root / "teacher/run.json", record)
     for name, data in (("good", RandomImages(settings)), ("bad", Spoiled(settings))):
         Segment(make.trainer("joint", settings), data, root / name / "1k", 0, 1).run(name)
     frozen = ARTrainer(settings, load_frozen(root / "good/1k"), teacher)

@@ -1,0 +1,50 @@
+# A study of four jobs that train nothing, with the shapes of a real one: data, a training with a
+# large and a small output, samples, a table.
+R = "results/mini"
+SETTING = config.get("setting", "1")
+
+
+rule table:
+    input:
+        f"{R}/metrics/joint/a/400k/plain.json",
+    output:
+        f"{R}/tables/main.csv",
+    shell:
+        "cat {input} > {output}"
+
+
+rule prepare_data:
+    output:
+        "data/{name}/manifest.json",
+    shell:
+        "mkdir -p data/{wildcards.name}/train; echo image > data/{wildcards.name}/train/1.png; "
+        "echo 1 > {output}"
+
+
+rule train:
+    input:
+        "data/mini/manifest.json",
+    output:
+        weights=f"{R}/joint/a/400k/weights.safetensors",
+        record=f"{R}/joint/a/400k/run.json",
+    log:
+        f"{R}/joint/a/log/400k.txt",
+    benchmark:
+        f"{R}/joint/a/400k/benchmark.tsv"
+    params:
+        cfg={"setting": SETTING},
+    shell:
+        "(head -c 1500000 /dev/zero; echo {params.cfg[setting]}) > {output.weights}; "
+        'echo \'{{"steps": 3}}\' > {output.record}; '
+        f"mkdir -p {R}/joint/a/state; "
+        f"echo state {{params.cfg[setting]}} > {R}/joint/a/state/3.pt"
+
+
+rule evaluate:
+    input:
+        f"{R}/joint/a/400k/weights.safetensors",
+    output:
+        samples=f"{R}/samples/joint/a/400k/plain.npz",
+        scores=f"{R}/metrics/joint/a/400k/plain.json",
+    shell:
+        "tail -c 2 {input} > {output.samples}; tail -c 2 {input} > {output.scores}"

@@ -1,0 +1,179 @@
+"""What a clone knows of results that were saved elsewhere, on a study of four quick jobs."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from gear.artifacts import records
+from gear.artifacts.units import LARGE
+
+R = "results/mini"
+WEIGHTS = f"{R}/joint/a/400k/weights.safetensors"
+NOTHING = "Nothing to be done"
+
+
+def planned(text):
+    """The rules of a dry run."""
+    return {line.split()[1][:-1] for line in text.splitlines() if line.startswith("rule ")}
+
+
+def test_small_files_are_gits_and_large_ones_dvcs(mini_saved):
+    tracked = mini_saved.git("ls-files", "results", "data", "data.dvc").split()
+    assert sorted(tracked) == [
+        "data.dvc",
+        f"{R}/joint/a/400k.dvc",
+        f"{R}/joint/a/400k.prov.json",
+        f"{R}/joint/a/400k/benchmark.tsv",
+        f"{R}/joint/a/400k/run.json",
+        f"{R}/joint/a/state.dvc",
+        f"{R}/metrics/joint/a/400k.prov.json",
+        f"{R}/metrics/joint/a/400k/plain.json",
+        f"{R}/samples/joint/a/400k.dvc",
+        f"{R}/samples/joint/a/400k.prov.json",
+        f"{R}/tables.prov.json",
+        f"{R}/tables/main.csv",
+    ]
+    assert mini_saved.git("status", "--porcelain") == ""
+    for end in LARGE:
+        assert mini_saved.git("check-ignore", f"{R}/joint/a/400k/x{end}")
+
+
+def test_after_a_pull_there_is_nothing_to_be_done(clone):
+    assert "0 of them are not pulled" in clone.artifacts("pull", "data", R)
+    assert NOTHING in clone.mini("table", "-n")
+    assert NOTHING in clone.mini(WEIGHTS, f"{R}/samples/joint/a/400k/plain.npz", "-n")
+    assert not (clone.folder / R / "joint/a/state").exists()
+    assert f"{R}: 4 saved, 0 modified, 0 not saved, 0 not pulled" in clone.artifacts("status", R)
+    assert planned(clone.mini("table", "-n", "--config", "setting=2")) == {
+        "train",
+        "evaluate",
+        "table",
+    }
+
+
+def test_without_a_remote_the_small_files_count_as_made(mini_saved, tmp_path):
+    fresh = mini_saved.clone(tmp_path / "clone")
+    assert "3 of them are not pulled" in fresh.artifacts("restore", R)
+    assert NOTHING in fresh.mini("table", "-n")
+    assert "train" in planned(fresh.mini("table", "-n", "--config", "setting=2"))
+    assert "2 not pulled" in fresh.artifacts("status", R)
+
+
+@pytest.mark.slow
+def test_one_table_pulls_what_it_was_made_from(clone):
+    assert "there are no large files" in clone.refused("pull", f"{R}/tables")
+    clone.artifacts("pull", f"{R}/tables/main.csv", "--inputs")
+    assert (clone.folder / WEIGHTS).exists()
+
+
+@pytest.mark.slow
+def test_states_come_where_they_are_asked_for(clone):
+    clone.artifacts("pull", f"{R}/joint", "--states")
+    assert (clone.folder / R / "joint/a/state/3.pt").read_text() == "state 1\n"
+    assert not (clone.folder / R / "samples").joinpath("joint/a/400k/plain.npz").exists()
+
+
+@pytest.mark.slow
+def test_a_changed_artifact_upstream_makes_the_rest_stale(clone, remote, tmp_path):
+    """Somebody else trains anew and saves that alone."""
+    clone.artifacts("pull", R, "data")
+    clone.mini(WEIGHTS, "--config", "setting=2")
+    assert "stale, so Snakemake will make them again: 2" in clone.artifacts("save", R)
+    clone.git("commit", "--quiet", "--message", "another training")
+    clone.artifacts("push", R)
+    for pulls in (True, False):  # with the new weights, and with their record alone
+        other = clone.clone(tmp_path / f"other-{pulls}", remote)
+        told = other.artifacts(*(("pull", R) if pulls else ("restore",)))
+        assert f"{R}/metrics/joint/a/400k/plain.json (from another {WEIGHTS})" in told
+        assert "stale: run Snakemake again, then save: 2" in other.artifacts("check", fails=True)
+        jobs = planned(other.mini("table", "-n", "--config", "setting=2"))
+        assert {"evaluate", "table"} <= jobs and ("train" in jobs) != pulls
+
+
+@pytest.mark.slow
+def test_what_was_made_anew_here_is_not_overwritten(clone):
+    clone.artifacts("pull", R, "data")
+    clone.mini("table", "--config", "setting=2")
+    made = (clone.folder / WEIGHTS).read_bytes()
+    assert "pull would overwrite it" in clone.refused("pull", R)
+    assert "changed or made anew here, left as they are: 5" in clone.artifacts("restore", R)
+    assert (clone.folder / WEIGHTS).read_bytes() == made
+    assert NOTHING in clone.mini("table", "-n", "--config", "setting=2")
+    clone.artifacts("save", R)
+    assert "checked 5 saved files" in clone.artifacts("check")
+
+
+def test_a_file_changed_by_hand_is_named(clone):
+    clone.artifacts("restore")
+    table = clone.folder / R / "tables/main.csv"
+    table.write_text("better numbers\n")
+    assert f"{R}/tables/main.csv" in clone.artifacts("check", fails=True)
+    assert "neither what was saved" in clone.refused("save", R)
+    assert table.read_text() == "better numbers\n"
+
+
+@pytest.mark.slow
+def test_a_second_save_and_restore_change_nothing(built):
+    built.artifacts("save", R)
+    built.git("commit", "--quiet", "--message", "results")
+    files = [path for path in (built.folder / R).rglob("*") if path.is_file()]
+    before = [path.stat().st_mtime_ns for path in files if path.suffix != ".dvc"]
+    assert "0 of them new or changed" in built.artifacts("save", R)
+    assert built.git("status", "--porcelain") == ""
+    assert NOTHING in built.mini("table", "-n")
+    assert before == [path.stat().st_mtime_ns for path in files if path.suffix != ".dvc"]
+
+
+@pytest.mark.slow
+def test_data_are_compared_without_a_remote(mini_saved, tmp_path):
+    fresh = mini_saved.clone(tmp_path / "clone")
+    fresh.mini("data/mini/manifest.json")
+    fresh.artifacts("check", "data")
+    (fresh.folder / "data/mini/train/1.png").write_text("another image\n")
+    assert "data/mini" in fresh.artifacts("check", "data", fails=True)
+
+
+@pytest.mark.slow
+def test_data_sets_are_saved_one_by_one(clone):
+    """The absent set keeps its entry."""
+    clone.artifacts("restore", R)
+    clone.mini("data/own/manifest.json")
+    clone.artifacts("save", "data/own")
+    kept = yaml.safe_load((clone.folder / "data.dvc").read_text())["outs"]
+    assert sorted(entry["path"] for entry in kept) == ["data/mini", "data/own"]
+    assert all(entry["md5"].endswith(".dir") for entry in kept)
+
+
+@pytest.mark.parametrize("length", (3, 185, 300, 900))
+def test_records_lie_where_snakemake_looks(length, tmp_path, monkeypatch):
+    from snakemake.persistence.file import FilePersistence
+
+    monkeypatch.chdir(tmp_path)
+    path = "r/" + "ä" * (length // 2) + "x" * (length % 2)
+    limit = SimpleNamespace(_fetch_max_len=lambda folder: os.pathconf(folder, "PC_NAME_MAX"))
+    expected = FilePersistence._record_path(limit, str(tmp_path), path)
+    job = {"rule": "a", "code": "b", "params": [], "software": "c", "seconds": 1.0}
+    records.write(path, job | {"inputs": {}}, "0" * 64)
+    assert list(records.outputs()) == [path]
+    written = tmp_path / ".snakemake/metadata" / os.path.relpath(expected, tmp_path)
+    assert json.loads(written.read_text())["rule"] == "a"
+
+
+@pytest.mark.slow
+def test_two_commits_can_be_compared(mini_saved, tmp_path):
+    clone = mini_saved.clone(tmp_path / "clone")
+    scores = clone.folder / "results/demo/metrics/joint/a/400k/plain.json"
+    for value in (1.5, 1.25):
+        scores.parent.mkdir(parents=True, exist_ok=True)
+        scores.write_text(json.dumps({"demo": {"gfid": value}}))
+        (scores.parents[1] / "400k.prov.json").write_text('{"jobs": [{"seconds": 3}]}')
+        clone.git("add", "results")
+        clone.git("commit", "--quiet", "--message", f"{value}")
+    status, text = clone.run("dvc", "metrics", "diff", "HEAD~1", "HEAD", "--json")
+    assert status == 0, text
+    found = json.loads(text)
+    gained = {"demo.gfid": {"old": 1.5, "new": 1.25, "diff": -0.25}}
+    assert found == {"results/demo/metrics/joint/a/400k/plain.json": gained}
