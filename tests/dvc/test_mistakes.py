@@ -142,7 +142,7 @@ def test_a_push_that_is_killed(mini_saved, tmp_path):
     while push.poll() is None and not list(target.rglob("*")):
         time.sleep(0.001)
     os.killpg(push.pid, signal.SIGKILL)
-    push.wait()
+    assert push.wait() == -signal.SIGKILL, "it was done before its kill came"
     made.artifacts("push", R)
     fresh = made.clone(tmp_path / "fresh", target)
     fresh.artifacts("pull", R)
