@@ -184,6 +184,7 @@ class Segment:
         previous = [signal.signal(number, self._interrupt) for number in signals]
         try:
             with self._lock() if self.writes else nullcontext():
+                distributed.highest(0)  # no process reads a state before the lock is held
                 self.trainer.tune()
                 self.resume()
                 if self.status != "diverged":
@@ -248,7 +249,8 @@ class Segment:
         self.saved = time.monotonic()
         if stops:
             if self.writes:
-                say(f"stopped at step {self.step}; the state is saved")
+                saved = "not saved, it is not finite" if bad else "saved"
+                say(f"stopped at step {self.step}; the state is {saved}")
             distributed.barrier()
             distributed.stop()
             raise SystemExit(143)

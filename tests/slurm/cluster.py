@@ -39,6 +39,7 @@ SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 MinJobAge=300
 JobRequeue=1
+FirstJobId={first}
 KillWait=30
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -73,7 +74,9 @@ def configure(folder, nodes):
     ]
     for name in ("state", *(f"n{n}.spool" for n in range(1, nodes + 1))):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    text = SLURM.format(host=host, folder=folder, nodes="\n".join(lines))
+    # no number of a sandbox before, whose last steps may still report to this port
+    first = 1 + int(time.time()) % 60_000
+    text = SLURM.format(host=host, folder=folder, nodes="\n".join(lines), first=first)
     (folder / "slurm.conf").write_text(text)
     # any character device passes for a GPU
     (folder / "gres.conf").write_text(f"NodeName=n[1-{nodes}] Name=gpu File=/dev/tty[1-{GPUS}]\n")
@@ -109,8 +112,10 @@ def start(folder, nodes=3, patience=30):
 
 
 def stop(folder):
-    """End the daemons by their pid files, and take the links away."""
+    """Cancel all jobs, end the daemons by their pid files, and take the links away."""
     folder = Path(folder).resolve()
+    if CONFIG.is_symlink() and CONFIG.readlink().parent == folder:
+        _cancel_all()
     pids = []
     for file in folder.glob("*.pid"):
         pids.append(int(file.read_text()))
@@ -125,6 +130,15 @@ def stop(folder):
         link = CONFIG.with_name(name)
         if link.is_symlink() and link.readlink().parent == folder:
             link.unlink()
+
+
+def _cancel_all(patience=40):
+    subprocess.run(["scancel", "-u", "root"])
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout.strip():
+            return
+        time.sleep(0.2)
 
 
 def main():
