@@ -7,7 +7,7 @@ import inceptions
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, copy_of
+from house import ROOT, copy_of
 from PIL import Image
 
 from gear.metrics import inception
