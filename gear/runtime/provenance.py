@@ -35,7 +35,7 @@ def _git(*arguments):
 
 
 def environment():
-    """Commit, library versions, device and host."""
+    """Commit (dirty: of code that differs from it), library versions, device and host."""
     import torch
 
     versions = {}
@@ -46,7 +46,7 @@ def environment():
             versions[name] = "not installed"
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(_git("diff", "--name-only", "HEAD", "--", ".", ":(exclude)results")),
         "python": platform.python_version(),
         "versions": versions,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
