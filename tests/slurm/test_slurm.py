@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cluster
 import pytest
@@ -105,20 +106,25 @@ class Run:
         self.folder = house.folder / "results/faults/tokenizer" / name
 
     def trains(self):
-        """Whether a trainer has saved a state and goes on."""
-        return (self.folder / "latest.pt").exists()
+        """Whether a trainer is at work that has saved a state, or goes on from one."""
+        if not (self.folder / "latest.pt").exists():
+            return False
+        command = Path(f"/proc/{self.pid}/cmdline")
+        return command.exists() and b"gear.tokenizer.train" in command.read_bytes()
 
     @property
     def pid(self):
-        return int(re.match(r"process (\d+) on ", (self.folder / "lock").read_text())[1])
+        """Of the trainer that holds the run's lock, or held it last; 0 while one takes it."""
+        found = re.match(r"process (\d+) on ", (self.folder / "lock").read_text())
+        return int(found[1]) if found else 0
 
     def job(self):
-        """(number, node) of the job that trains it."""
+        """(number, node) of the job that trains it; None where another fault has just ended it."""
         for line in slurm("squeue", "-h", "-t", "R", "-o", "%i %N %k").splitlines():
             number, node, comment = line.split(" ", 2)
             if self.name in comment:
                 return number, node
-        raise AssertionError(f"{self.name} is in no running job")
+        return None
 
     def said(self):
         """What all attempts printed."""
@@ -130,9 +136,8 @@ class Run:
         ]
 
 
-def strike(run, fault):
-    """Do to a running training what its name says."""
-    number, node = run.job()
+def strike(run, fault, number, node):
+    """Do to a running training, and to its job and node, what its name says."""
     if fault == "crash":
         os.kill(run.pid, signal.SIGKILL)
     elif fault == "scancel":
@@ -176,9 +181,12 @@ def test_every_fault_ends_with_the_bytes_of_an_undisturbed_run(house):
     while waiting:
         assert snakemake.poll() is None, (house.folder / "snakemake.log").read_text()[-3000:]
         for fault in [f for f in waiting if runs[f].trains()]:
-            strike(runs[fault], fault)
-            waiting.remove(fault)
-        time.sleep(0.05)
+            job = runs[fault].job()
+            if job:
+                strike(runs[fault], fault, *job)
+                waiting.remove(fault)
+        release_held()
+        time.sleep(0.3)
 
     def ended():
         release_held()
