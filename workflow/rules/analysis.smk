@@ -7,8 +7,7 @@ if ANALYSED:
 
     rule analyse:
         input:
-            weights_to_score,
-            lambda w: teacher(run_and_step(w)[0]),
+            weights_to_compare,
             data=DATA,
         output:
             f"{R}/analysis/{{checkpoint}}.json",

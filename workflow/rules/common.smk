@@ -69,6 +69,11 @@ def weights_to_score(w):
     return found if STUDY.runs[run].stage == "tokenizer" else [*found, teacher(run)]
 
 
+def weights_to_compare(w):
+    """The same with the teacher's in any case, each once."""
+    return list(dict.fromkeys([*weights_to_score(w), teacher(run_and_step(w)[0])]))
+
+
 def evaluation(samplers):
     def cfg(w):
         job = jobs.evaluation(STUDY, run_and_step(w)[0], samplers)
