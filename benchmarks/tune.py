@@ -12,12 +12,10 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
+from throughput import Teacher, clock
 
 from gear import config
 from gear.data.memory import Batch
@@ -34,27 +32,6 @@ WAYS = {
     "bf16, channels_last, recompute": {"channels_last": True, "recompute": True},
 }
 COMPILED = {"bf16, channels_last, compile": {"channels_last": True, "compile": True}}
-
-
-class Teacher(nn.Module):
-    """(B, 3, 256, 256) -> (B, 256, 768)."""
-
-    width = 768
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("matrix", torch.randn(3, self.width))
-
-    def forward(self, x):
-        return F.avg_pool2d(x, 16).flatten(2).transpose(1, 2) @ self.matrix
-
-
-def clock():
-    """Seconds, of the GPU's work too."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
 
 
 def peak():

@@ -27,13 +27,31 @@ def _plan(commands):
     command = commands.add_parser("plan", help="what a study will train, and what it will cost")
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="where finished milestones lie")
-    command.add_argument("--tflops", type=float, help="sustained TFLOP/s of a GPU: adds GPU-days")
+    command.add_argument("--target", default="all", help="a table or figure; default: all")
+    command.add_argument("--device", help="hours and queue on a device of config/devices.yaml")
+    command.add_argument("--tflops", type=float, help="the same at so many sustained TFLOP/s")
+    command.add_argument("--wait", type=float, default=0, help="minutes in the queue at each start")
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
     def run(args):
         from gear.plan import report
 
-        report.plan(args.study, args.results, args.tflops, args.json)
+        chosen = (args.target, args.device, args.tflops, args.wait)
+        report.plan(args.study, args.results, *chosen, as_json=args.json)
+
+    command.set_defaults(run=run)
+
+
+def _doctor(commands):
+    command = commands.add_parser("doctor", help="what a study needs that is not here yet")
+    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--results", default="results", help="where finished milestones lie")
+    command.add_argument("--target", default="all", help="a table or figure; default: all")
+
+    def run(args):
+        from gear.commands import doctor
+
+        return doctor.main(args.study, args.results, args.target)
 
     command.set_defaults(run=run)
 
@@ -184,7 +202,18 @@ def _device(command):
     command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
 
 
-COMMANDS = (_compare, _plan, _reconstruct, _sample, _score, _evaluate, _import, _export, _artifacts)
+COMMANDS = (
+    _compare,
+    _plan,
+    _doctor,
+    _reconstruct,
+    _sample,
+    _score,
+    _evaluate,
+    _import,
+    _export,
+    _artifacts,
+)
 
 
 def main(arguments=None):

@@ -23,6 +23,8 @@ import traceback
 class Warm:
     """The warm process as its parent sees it. It ends with its parent, however that ends."""
 
+    process = None
+
     def start(self):
         """Start it; jobs find it by the variable GEAR_WARM, and do without while it imports.
 
@@ -34,10 +36,11 @@ class Warm:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one)
 
     def stop(self):
-        """End it, which may still be importing; no job needs it any more."""
-        self.process.kill()
-        self.process.wait()
-        self.folder.cleanup()
+        """End it, which may still be importing, if it was started: no job needs it any more."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.folder.cleanup()
 
 
 def connect(path):

@@ -2,36 +2,13 @@
 
 import json
 import math
-from pathlib import Path
 
-from gear.jobs import analyses
+from gear.plan.budget import Budget, described, throughput
 from gear.plan.costs import TRAINED, cost
+from gear.plan.targets import is_made, wanted
 from gear.registry import STAGES, Study
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
-SECONDS = 86400  # of a day
-
-
-def asked(study):
-    """{run: its last milestone} that the study's tables and figures ask for, directly or because
-    another run starts from its tokenizer; in the order of the registry."""
-    found = {}
-
-    def ask(name, step):
-        order = list(study.runs[name].steps)
-        found[name] = max(found.get(name, step), step, key=order.index)
-        source = study.runs[name].tokenizer
-        if source:
-            ask(*source.split("@"))
-
-    for name, step in study.evaluations():
-        ask(name, step)
-    for checkpoint in analyses(study):
-        ask(*checkpoint.split("/")[1:])
-    for figure in study.figures.values():
-        for name, step in study.checkpoints_of(figure):
-            ask(name, step)
-    return {name: found[name] for name in study.runs if name in found}
 
 
 def entry(run, last, study):
@@ -52,7 +29,7 @@ def entry(run, last, study):
         "steps": steps,
         "images": images,
         "milestones": milestones,
-        "finished": [m for m in milestones if Path(study.path(run.name, m), "run.json").is_file()],
+        "finished": [m for m in milestones if is_made(study, run.name, m)],
         **found,
         "flops": images * found["flops_per_image"],
     }
@@ -65,25 +42,26 @@ def sums(entries):
     }
 
 
-def gather(study, tflops=None):
-    """All of the plan, as it is printed by --json."""
-    last = asked(study)
-    entries = [entry(study.runs[name], step, study) for name, step in last.items()]
-    stages = {s: sums([e for e in entries if e["stage"] == s]) for s in STAGES}
-    total = sums(entries)
-    if tflops is not None:
-        for found in (*stages.values(), total):
-            found["gpu_days"] = found["flops"] / (tflops * 1e12 * SECONDS)
-    return {
+def gather(study, target="all", device=None, wait=0.0):
+    """All of the plan of a target, as it is printed by --json.
+
+    device: {'label', 'rates', ...} as of gear.plan.budget.throughput, or None; wait: minutes."""
+    found = wanted(study, target)
+    entries = [entry(study.runs[name], step, study) for name, step in found.runs.items()]
+    plan = {
         "study": study.name,
         "title": study.spec["title"],
+        "target": target,
         "counted": "training alone, 2 FLOPs for each multiply-add",
-        "tflops": tflops,
         "runs": entries,
-        "not_asked_for": [name for name in study.runs if name not in last],
-        "stages": stages,
-        "total": total,
+        "not_asked_for": [name for name in study.runs if name not in found.runs],
+        "stages": {s: sums([e for e in entries if e["stage"] == s]) for s in STAGES},
+        "total": sums(entries),
     }
+    if device:
+        plan["device"] = device
+        plan["budget"] = Budget(study, entries, found, device["rates"]).summary(wait)
+    return plan
 
 
 def si(value):
@@ -145,16 +123,15 @@ def composed(entries):
 
 
 def _total(name, found):
-    said = (
+    return (
         f"{name}: {found['runs']} runs, {found['steps']:,} steps, {si(found['images'])} images, "
         f"{si(found['flops'])}FLOPs"
     )
-    return said + (f", {found['gpu_days']:,.1f} GPU-days" if "gpu_days" in found else "")
 
 
 def text(found):
     """The plan for people."""
-    yield f"study {found['study']}: {found['title']}"
+    yield f"target {found['target']} of study {found['study']}: {found['title']}"
     yield f"FLOPs: {found['counted']}; a part is made of so many forward passes of its networks"
     yield "(backward costs one more to the inputs and one more to the weights)"
     if any(e["finished"] for e in found["runs"]):
@@ -167,17 +144,28 @@ def text(found):
         yield from composed(entries)
         yield _total(stage, total)
     yield ""
-    if found["not_asked_for"]:
+    if found["not_asked_for"] and found["target"] == "all":
         yield "in the registry, but in no table or figure of this study, and not counted:"
         yield "  " + ", ".join(found["not_asked_for"])
     yield _total("all", found["total"])
-    if found["tflops"]:
-        yield f"GPU-days at {found['tflops']:g} TFLOP/s sustained"
+    if "budget" in found:
+        yield from described(found["budget"], found["device"]["label"])
 
 
-def plan(name, results="results", tflops=None, as_json=False):
-    """Print the plan of a study. ValueError: no such study, tflops not above 0."""
-    if tflops is not None and not 0 < tflops < math.inf:
-        raise ValueError(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
-    found = gather(Study(name, results), tflops)
+def plan(name, results="results", target="all", device=None, tflops=None, wait=0.0, as_json=False):
+    """Print the plan of a study's target. ValueError: no such study, target or device; a number
+    that is none; both a device and TFLOP/s."""
+    for option, value, least in (("tflops", tflops, 1e-9), ("wait", wait, 0)):
+        if value is not None and not least <= value < math.inf:
+            unit = "the TFLOP/s that a GPU sustains" if option == "tflops" else "minutes"
+            raise ValueError(f"--{option} is {value}; write {unit}, from {least:g} up.")
+    if device and tflops:
+        raise ValueError("--device has its own TFLOP/s; leave out --tflops.")
+    study = Study(name, results)
+    if tflops:
+        label = f"a device that sustains {tflops:g} TFLOP/s (assumed, not measured)"
+        device = {"label": label, "rates": dict.fromkeys(STAGES, tflops)}
+    elif device:
+        device = throughput(device, study)
+    found = gather(study, target, device, wait)
     print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(text(found)))

@@ -1,4 +1,4 @@
-"""A real SLURM on this host: trainings through the queue, every fault on a running one, two nodes.
+"""A real SLURM on this host: a whole study in the queue, every fault on a training, two nodes.
 
 All runs of the study `faults` have the same settings, so that each must end with the bytes of the
 one that nothing happened to.
@@ -83,8 +83,8 @@ def house(tmp_path_factory):
     return house
 
 
-def command(*targets):
-    return ["snakemake", *targets, "--profile", "slurm", "--config", "study=faults"]
+def command(*targets, study="faults"):
+    return ["snakemake", *targets, "--profile", "slurm", "--config", f"study={study}"]
 
 
 def begin(house, *targets):
@@ -172,6 +172,38 @@ def release_held():
         number, reason = line.split(" ", 1)
         if reason == "launch failed requeued held":
             slurm("scontrol", "release", number)
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"default-resources": {"slurm_partition": "bach"}}, "Did you mean 'batch'?"),
+        ({"default-resources": {"slurm_account": "lab"}}, "counts no accounts"),
+        ({"default-resources": {"mem_mb": 64000}}, "64000 MB of a node's memory, but partition"),
+        ({"slurm-status-command": "sacct"}, "this cluster keeps no accounting"),
+    ],
+)
+def test_what_could_never_run_is_said_before_it_is_queued(house, changes, sentence):
+    profile = house.folder / "workflow/profiles/slurm/config.yaml"
+    text = profile.read_text()
+    profile.write_text(yaml.safe_dump(yaml.safe_load(text) | changes))
+    status, said = house.run(*command("faults"))
+    profile.write_text(text)
+    assert status != 0 and sentence in said.strip().splitlines()[-1], said
+    assert slurm("squeue", "-h") == ""
+
+
+def test_the_smoke_study_in_the_queue_has_the_bytes_of_a_local_one(house):
+    status, said = house.snakemake("all_tables", results="local")
+    assert status == 0, said[-3000:]
+    status, said = house.run(*command("all_tables", study="smoke"))
+    assert status == 0, said[-3000:]
+    local, queued = (house.folder / results / "smoke" for results in ("local", "results"))
+    names = [p.relative_to(local) for p in local.rglob("*.csv")]
+    names += [p.relative_to(local) for p in local.rglob("weights.safetensors")]
+    assert any(name.parts[0] == "tables" for name in names)
+    for name in names:
+        assert (queued / name).read_bytes() == (local / name).read_bytes(), name
 
 
 def test_every_fault_ends_with_the_bytes_of_an_undisturbed_run(house):

@@ -26,6 +26,14 @@ def test_a_wrong_command_says_what_to_say(house, arguments, sentence):
     assert status != 0 and sentence in last_line(text), text
 
 
+def test_no_slurm_is_said_before_any_job(house):
+    """Here is none, or one whose daemons are not running."""
+    chosen = ("--config", "study=smoke", "results=queued")
+    status, text = house.run("snakemake", "quick", "--profile", "slurm", *chosen)
+    assert status != 0 and "--workflow-profile workflow/profiles/local." in last_line(text), text
+    assert "SLURM" in last_line(text) and not (house.folder / "queued").exists()
+
+
 @pytest.mark.parametrize(
     "file, old, new, sentence",
     [

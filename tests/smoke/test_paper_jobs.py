@@ -1,8 +1,12 @@
-"""What the paper study asks a cluster for: a snapshot, so that a change of it is seen."""
+"""What the paper study asks a cluster for: a snapshot, so that a change of it is seen. And what
+`gear plan` says that a study keeps."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 SNAPSHOT = Path(__file__).with_name("paper_jobs.txt")
 ASKED = ("nodes", "gpu", "cpus_per_task", "mem_mb", "runtime")
@@ -25,3 +29,16 @@ def test_the_paper_studys_jobs_are_these(house):
     status, text = house.run("snakemake", "--profile", "slurm", "-n", "all_tables")
     assert status == 0, text[-3000:]
     assert listed(text) == SNAPSHOT.read_text()
+
+
+def test_the_plan_knows_what_weights_and_samples_take(house):
+    options = ("--results", "nothing", "--tflops", "1", "--json")
+    status, text = house.run("gear", "plan", "--study", "smoke", *options)
+    assert status == 0, text
+    planned = json.loads(text)["budget"]["bytes"]
+    root = house.folder / "results/smoke"
+    stages = [root / stage for stage in ("tokenizer", "joint", "ar")]
+    weights = [path for stage in stages for path in stage.rglob("weights.safetensors")]
+    samples = [p for p in (root / "samples").rglob("*.npz") if "pictures" not in p.name]
+    for kind, paths in (("weights", weights), ("samples", samples)):  # small files with headers
+        assert sum(p.stat().st_size for p in paths) == pytest.approx(planned[kind], rel=0.2), kind

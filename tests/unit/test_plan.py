@@ -1,6 +1,7 @@
 """gear plan: the published sizes and FLOPs, and steps that were really counted."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gear import cli
-from gear.plan import costs, pieces, report, teachers
+from gear.plan import budget, costs, pieces, report, teachers
+from gear.plan.targets import wanted
 from gear.registry import Study
 
 approx = pytest.approx
@@ -182,8 +184,8 @@ def test_equal_networks_are_counted_once(paper):
 
 
 def test_the_demo_plans_exactly_what_is_published():
-    last = report.asked(Study("demo"))
     study = Study("demo")
+    last = wanted(study).runs
     planned = {
         f"{study.runs[name].stage}/{name}/{step}"
         for name, end in last.items()
@@ -206,7 +208,7 @@ def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited):
     )
     edited("studies/smoke.yaml", "figures: [samples, codebook, ", "figures: [codebook] # ")
     folder = edited("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
-    assert report.asked(Study("smoke", folder=folder)) == dict.fromkeys(
+    assert wanted(Study("smoke", folder=folder)).runs == dict.fromkeys(
         ("vq", "lfq", "gear-l", "gear-l-ste", "gear-l-control"), "400k"
     )
 
@@ -221,28 +223,96 @@ def test_finished_milestones_are_marked(tmp_path):
     assert any("1500k*" in line for line in report.text(plan))
 
 
+# one target, in hours, disk and queue
+
+
+def test_a_target_needs_its_rows_and_their_tokenizers(paper):
+    found = wanted(paper, "temperature")
+    taus = [f"gear-l-tau{tau}" for tau in ("0.005", "0.01", "0.05", "0.5")]
+    assert set(found.runs) == {"vq", "gear-l", *taus}
+    assert set(found.runs.values()) == {"400k"}
+    assert found.drawings == [(run, "400k", "plain") for run in sorted(("gear-l", *taus))]
+    assert set(found.evaluations) == {(run, "400k") for run in ("gear-l", *taus)}
+    assert wanted(paper, "depth_similarity").analyses and not found.analyses
+
+
+RATES = {"tokenizer": 200.0, "joint": 300.0, "ar": 400.0, "draw": 20.0}
+
+
+def budget_of(study, target):
+    found = wanted(study, target)
+    entries = [report.entry(study.runs[name], step, study) for name, step in found.runs.items()]
+    return budget.Budget(study, entries, found, RATES), {e["run"]: e for e in entries}
+
+
+def test_hours_are_flops_over_throughput(paper):
+    made, entries = budget_of(paper, "temperature")
+    left = made.segments()
+    for name, rate in (("vq", 200e12), ("gear-l", 300e12)):
+        hours = sum(h for (run, _), h in left.items() if run == name)
+        assert hours == approx(entries[name]["flops"] / rate / 3600)
+    assert left["gear-l", "400k"] == approx(3 * left["gear-l", "100k"])
+    drawn = made.drawings()["gear-l", "400k", "plain"]
+    assert drawn == approx(50_000 * 172.9e9 / 20e12 / 3600, rel=0.02)
+    guided, _ = budget_of(paper, "guidance")
+    assert guided.drawings()["gear-l", "400k", "cfg"] == approx(2 * drawn)
+
+
+def test_the_longest_chain_is_what_waits_for_each_other(paper):
+    made, _ = budget_of(paper, "temperature")
+    left, found, later = made.segments(), made.queue(), made.queue(wait=60)
+    draw = made.drawings()["gear-l", "400k", "plain"]
+    train = left["vq", "400k"] + left["gear-l", "100k"] + left["gear-l", "400k"]
+    assert found["hours"] == approx(train / 8 + draw)  # eight GPUs a training, one a drawing
+    assert len(found["chain"]) == 4 and found["chain"][0] == "vq@400k"
+    # 1 + 2 x 5 trainings; 5 drawings and scores; 5 validations
+    assert found["jobs"] == 26
+    walls = [left["vq", "400k"], left["gear-l", "100k"], left["gear-l", "400k"]]
+    starts = [-(-60 * wall / 8 // 1435) for wall in walls]
+    assert later["hours"] == approx(found["hours"] + sum(starts) + 1)
+
+
+def test_what_is_finished_costs_no_hours(tmp_path):
+    folder = tmp_path / "smoke/joint/gear-l/400k"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    whole, _ = budget_of(Study("smoke", str(tmp_path / "none")), "components")
+    rest, _ = budget_of(Study("smoke", str(tmp_path)), "components")
+    assert rest.segments()["gear-l", "400k"] == 0 < whole.segments()["gear-l", "400k"]
+    assert rest.queue()["jobs"] == whole.queue()["jobs"] - 1
+
+
 # the command
 
 
-def test_json_and_days(capsys):
+def test_json(capsys):
     cli.main(["plan", "--study", "smoke", "--json", "--tflops", "0.5"])
     found = json.loads(capsys.readouterr().out)
     assert found["study"] == "smoke" and found["total"]["runs"] == len(found["runs"])
     for key in ("steps", "images", "flops"):
         stages = [found["stages"][s][key] for s in ("tokenizer", "joint", "ar")]
         assert found["total"][key] == sum(stages) == sum(e[key] for e in found["runs"])
-    assert found["total"]["gpu_days"] == approx(found["total"]["flops"] / 0.5e12 / 86400)
+    assert found["budget"]["training"]["hours"] == approx(found["total"]["flops"] / 0.5e12 / 3600)
     vq = next(e for e in found["runs"] if e["run"] == "vq")
     assert vq["made_of"]["discriminator"] == "6 x discriminator"
     assert vq["parts"]["tokenizer"] == 3 * vq["forward"]["tokenizer"]
 
 
+def test_hours_and_the_queue_are_said(capsys, tmp_path):
+    options = ["--target", "components", "--device", "cpu-core", "--results", str(tmp_path)]
+    cli.main(["plan", "--study", "demo", *options])
+    text = capsys.readouterr().out
+    assert "target components of study demo" in text
+    assert re.search(r"training +\d+\.\d\d h  \d+ jobs", text)
+    assert "longest chain: vq@400k > gear-l" in text and "disk of all of it: weights" in text
+
+
 def test_the_readable_form_ends_with_the_total(capsys):
     cli.main(["plan", "--study", "smoke"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("study smoke: ")
+    assert lines[0].startswith("target all of study smoke: ")
     assert sum(line.startswith("gear-l-frozen ") for line in lines) == 2  # sizes, FLOPs
-    assert lines[-1].startswith("all: ") and "GPU-days" not in lines[-1]
+    assert lines[-1].startswith("all: ")
     assert "  gan = 2 x discriminator" in lines
 
 
@@ -251,6 +321,14 @@ def test_the_readable_form_ends_with_the_total(capsys):
     [
         (["--study", "papr"], "gear: there is no study 'papr'. Did you mean 'paper'?"),
         (["--study", "smoke", "--tflops", "0"], "gear: --tflops is 0.0; write the TFLOP/s"),
+        (["--study", "smoke", "--wait", "-1"], "gear: --wait is -1.0; write minutes"),
+        (["--study", "paper", "--target", "temprature"], "gear: study 'paper' has no target"),
+        (["--study", "demo", "--device", "cpu-cor"], "gear: no device 'cpu-cor' was measured."),
+        (["--study", "smoke", "--device", "cpu-core"], "gear: device 'cpu-core' was not measured"),
+        (
+            ["--study", "demo", "--device", "cpu-core", "--tflops", "1"],
+            "gear: --device has its own TFLOP/s; leave out --tflops.",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(options, message):

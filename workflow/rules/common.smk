@@ -1,7 +1,7 @@
 # What all rules share: the study's paths, the wildcards, and the warm process of a local study.
 import os
 
-from gear import jobs
+from gear import jobs, slurm
 from gear.runtime.provenance import code_hash
 from gear.start import Warm
 
@@ -94,14 +94,20 @@ def refuse(w):
 
 
 # A small study's jobs are shorter than the import of torch: one process imports it for all of them.
-if STUDY.spec["together"]:
-    WARM = Warm()
+# On a cluster each job has its own, and what can never run there is said before the first is queued.
+WARM = Warm()
 
-    onstart:
+
+onstart:
+    if workflow.executor_plugin.name == "slurm":
+        slurm.require(workflow)
+    elif STUDY.spec["together"]:
         WARM.start()
 
-    onsuccess:
-        WARM.stop()
 
-    onerror:
-        WARM.stop()
+onsuccess:
+    WARM.stop()
+
+
+onerror:
+    WARM.stop()

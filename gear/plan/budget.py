@@ -1,0 +1,194 @@
+"""What is left of a target in hours, disk and queue, at a device's measured throughput.
+
+Hours are those of training and of drawing, at the FLOP/s of one device for each stage, and as if
+several devices lost nothing. Validation, scores and analyses are counted as jobs alone.
+"""
+
+import math
+from pathlib import Path
+
+from gear.config import did_you_mean
+from gear.configfiles import CONFIG, check_schema, read_yaml
+from gear.jobs import needs
+from gear.plan.costs import networks_of
+from gear.plan.targets import is_made
+
+AVERAGED = {"tokenizer": ("tokenizer",), "joint": ("tokenizer", "ar"), "ar": ("ar",)}
+FLOAT = 4  # bytes
+SAVING = 5  # minutes at the end of a job's time, in which it saves
+MINUTES = 60  # of a job whose study says nothing: the profile's default
+
+
+def throughput(name, study):
+    """{'label', 'measured', 'rates': {stage or 'draw': TFLOP/s}} of one of config/devices.yaml.
+
+    ValueError: it is not there, or was not measured in this study."""
+    devices = read_yaml(CONFIG / "devices.yaml")
+    check_schema("devices", devices, "devices.yaml")
+    cure = (
+        f"run python benchmarks/throughput.py --study {study.name} on it and put its lines into "
+        "config/devices.yaml, or give --tflops."
+    )
+    if name not in devices:
+        raise ValueError(
+            f"no device '{name}' was measured. {did_you_mean(name, devices)} Or {cure}"
+        )
+    rates = devices[name]["tflops"]
+    if study.name not in rates:
+        raise ValueError(f"device '{name}' was not measured in study '{study.name}'; {cure}")
+    return devices[name] | {"rates": rates[study.name]}
+
+
+class Budget:
+    """What is left to do of one target.
+
+    study: registry.Study; entries: gear.plan.report.entry of each run; wanted: targets.Wanted;
+    rates: {stage or 'draw': TFLOP/s of one device}, of which 'draw' may be absent."""
+
+    def __init__(self, study, entries, wanted, rates):
+        self.study, self.wanted, self.rates = study, wanted, rates
+        self.entries = {entry["run"]: entry for entry in entries}
+
+    def disk(self):
+        """Bytes of all that the target keeps, by kind; a run in training has two states more."""
+        found = {"weights": 0, "training states": 0, "samples": 0}
+        for entry in self.entries.values():
+            parameters = entry["parameters"]
+            averaged = sum(parameters[part] for part in AVERAGED[entry["stage"]])
+            count = len(entry["milestones"])
+            found["weights"] += FLOAT * count * (parameters["trained"] + averaged)
+            found["training states"] += FLOAT * count * (3 * parameters["trained"] + averaged)
+        for run, _, sampler in self.wanted.drawings:
+            images = self.study.sampler(sampler)["images"]
+            found["samples"] += images * (FLOAT * self._tokens(run) + 12)  # a label and a seed
+        return found
+
+    def _tokens(self, run):
+        settings = self.study.runs[run].settings
+        return (settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)) ** 2
+
+    def segments(self):
+        """{(run, step): device-hours} of the training that is left, in the registry's order."""
+        found = {}
+        for name, entry in self.entries.items():
+            before = 0
+            for step, steps in entry["milestones"].items():
+                flops = (steps - before) * entry["batch"] * entry["flops_per_image"]
+                hours = flops / (self.rates[entry["stage"]] * 1e12 * 3600)
+                found[name, step] = 0.0 if is_made(self.study, name, step) else hours
+                before = steps
+        return found
+
+    def drawings(self):
+        """{(run, step, sampler): device-hours, or None where the rate is unknown}, what is left."""
+        found = {}
+        for run, step, sampler in self.wanted.drawings:
+            folder = self.study.path(run, step, "metrics")
+            if Path(folder, f"{sampler}.json").is_file():
+                continue
+            spec = self.study.sampler(sampler)
+            ar = networks_of(self.study.runs[run], self.study)["ar"].flops["ar"]
+            flops = spec["images"] * ar * (2 if spec.get("guidance", 1) != 1 else 1)
+            rate = self.rates.get("draw")
+            found[run, step, sampler] = flops / (rate * 1e12 * 3600) if rate else None
+        return found
+
+    def shape(self, rule):
+        """(devices of a job, minutes that it may take)."""
+        need = needs(self.study, rule)
+        each = need["processes"] or need["gpus_per_node"]
+        return need["nodes"] * each, need.get("runtime", MINUTES)
+
+    def starts(self, rule, hours):
+        """(hours that a piece of work takes in the queue, times that it is started)."""
+        devices, minutes = self.shape(rule)
+        wall = hours / devices
+        return wall, math.ceil(60 * wall / max(minutes - SAVING, 1))
+
+    def others(self):
+        """Jobs that are counted and not timed: validations, scores and analyses that are left.
+
+        In a study whose `together` is true, drawing is a part of them."""
+        wanted, path = self.wanted, self.study.path
+        validated = {
+            w
+            for w in wanted.evaluations
+            if not Path(path(*w, "metrics"), "validation.json").is_file()
+        }
+        analysed = [
+            w for w in wanted.analyses if not Path(f"{path(*w, 'analysis')}.json").is_file()
+        ]
+        drawn = self.drawings()
+        if self.study.spec["together"]:
+            return len(validated | {(run, step) for run, step, _ in drawn}) + len(analysed)
+        return len(validated) + len(drawn) + len(analysed)  # each drawing has its score
+
+    def queue(self, wait=0.0):
+        """Jobs, how often they start, and the longest chain of those that wait for each other.
+
+        wait: minutes that each start spends in the queue."""
+        segments, drawn, ends, starts = self.segments(), self.drawings(), {}, 0
+        for (name, step), hours in segments.items():
+            run = self.study.runs[name]
+            before = run.previous(step)
+            source = (name, before) if before else tuple((run.tokenizer or "").split("@"))
+            end, chain = ends.get(source, (0.0, ()))
+            if hours:
+                wall, times = self.starts(f"train_{run.stage}", hours)
+                starts += times
+                end, chain = end + wall + times * wait / 60, (*chain, f"{name}@{step}")
+            ends[name, step] = end, chain
+        rule = "evaluate" if self.study.spec["together"] else "draw"
+        for (name, step, sampler), hours in drawn.items():
+            end, chain = ends[name, step]
+            wall, times = self.starts(rule, hours or 0.0)
+            times = max(1, times)
+            starts += 0 if self.study.spec["together"] else times
+            what = f"samples {sampler} of {name}@{step}"
+            ends[name, step, sampler] = end + wall + times * wait / 60, (*chain, what)
+        hours, chain = max(ends.values(), default=(0.0, ()))
+        jobs = sum(map(bool, segments.values())) + self.others()
+        jobs += 0 if self.study.spec["together"] else len(drawn)
+        return {
+            "jobs": jobs,
+            "starts": starts + self.others(),
+            "hours": hours,
+            "wait": wait,
+            "chain": list(chain),
+        }
+
+    def summary(self, wait=0.0):
+        """All of it, as it is printed by --json; hours None where no rate is known."""
+        segments, drawn = self.segments(), self.drawings()
+        timed = None not in drawn.values()
+        return {
+            "training": {
+                "jobs": sum(map(bool, segments.values())),
+                "hours": sum(segments.values()),
+            },
+            "drawing": {"samples": len(drawn), "hours": sum(drawn.values()) if timed else None},
+            "not_timed": self.others(),
+            "bytes": self.disk(),
+            "queue": self.queue(wait),
+        }
+
+
+def described(found, label):
+    """A summary for people; label: what one device is."""
+    training, drawing, queue = (found[k] for k in ("training", "drawing", "queue"))
+    yield f"left to do, in hours of {label}, several of which lose nothing to each other:"
+    yield f"  training   {training['hours']:12,.2f} h  {training['jobs']} jobs"
+    hours = drawing["hours"]
+    said = "  not measured" if hours is None else f"{hours:12,.2f} h"
+    yield f"  drawing    {said}  {drawing['samples']} sets of samples"
+    yield f"  validation, scores, analyses: {found['not_timed']} jobs, not timed"
+    kept = ", ".join(f"{kind} {size / 1e9:,.2f} GB" for kind, size in found["bytes"].items())
+    yield f"disk of all of it: {kept}"
+    days = f" ({queue['hours'] / 24:,.1f} days)" if queue["hours"] > 48 else ""
+    yield (
+        f"queue: {queue['jobs']} jobs, started {queue['starts']} times with the time limits of the "
+        f"study; the last ends after {queue['hours']:,.2f} h{days}, of which each start waits "
+        f"{queue['wait']:g} minutes"
+    )
+    if queue["chain"]:
+        yield f"  longest chain: {' > '.join(queue['chain'])}"

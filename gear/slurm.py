@@ -1,0 +1,198 @@
+"""What a SLURM cluster has, and which jobs it would queue and never run: said before the first one.
+
+Only the standard library, because Snakemake asks too.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass, field
+
+from gear.config import did_you_mean
+
+PROFILE = "workflow/profiles/slurm/config.yaml"
+ASK = 60  # seconds that a busy controller has for an answer
+CHECKS = 3  # of its waits before the first look must MinJobAge outlast, or Snakemake uses sacct
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Equal nodes of one partition, and how long a job may run there."""
+
+    count: int
+    cpus: int
+    mem_mb: int
+    gpus: int
+    runtime: float  # minutes, may be infinite
+
+    def lack(self, need):
+        """{name: (asked, had)} of what a job of `need` wants and each of these nodes lacks."""
+        names = ("gpus", "cpus", "mem_mb", "runtime")
+        pairs = {name: (getattr(need, name), getattr(self, name)) for name in names}
+        return {name: (asked, had) for name, (asked, had) in pairs.items() if asked > had}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the jobs of one rule ask for, in numbers of one node; runtime in minutes."""
+
+    rule: str
+    partition: str | None = None
+    account: str | None = None
+    nodes: int = 1
+    cpus: int = 1
+    mem_mb: int = 0
+    gpus: int = 0
+    runtime: int = 0
+
+    @classmethod
+    def of(cls, rule, resources):
+        """From a job's resources, as the rules and the profile name them."""
+        found = {
+            "partition": resources.get("slurm_partition"),
+            "account": resources.get("slurm_account"),
+            "cpus": resources.get("cpus_per_task"),
+            "gpus": resources.get("gpus_per_node") or resources.get("gpu"),
+        }
+        found |= {name: resources.get(name) for name in ("nodes", "mem_mb", "runtime")}
+        return cls(rule, **{name: value for name, value in found.items() if value is not None})
+
+
+WORDS = {  # a unit, and where the number is written
+    "nodes": ("nodes", "nodes"),
+    "gpus": ("GPUs of a node", "gpus"),
+    "cpus": ("CPUs of a node", "cpus"),
+    "mem_mb": ("MB of a node's memory", "mem_gb"),
+    "runtime": ("minutes", "minutes"),
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    partitions: dict = field(default_factory=dict)  # name -> [Nodes]
+    default: str | None = None
+    accounting: bool = False
+    min_job_age: int = 300  # seconds for which squeue knows a job that has ended
+
+    def problems(self, needs, status_command="squeue", wait=40):
+        """Sentences with their cures, one for each thing that keeps a job of `needs` from running
+        or its end from being seen. wait: the profile's slurm-init-seconds-before-status-checks."""
+        if not self.accounting and status_command == "sacct":
+            yield (
+                "this cluster keeps no accounting, so that sacct never says that a job has ended; "
+                f"set slurm-status-command: squeue in {PROFILE}."
+            )
+        if status_command == "squeue" and self.min_job_age < CHECKS * wait:
+            cure = "sacct" if self.accounting else f"a wait of {self.min_job_age // CHECKS} s"
+            yield (
+                f"squeue forgets a job {self.min_job_age} s after its end (MinJobAge), too soon "
+                f"for slurm-init-seconds-before-status-checks: {wait}; set {cure} in {PROFILE}."
+            )
+        said = set()
+        for need in needs:
+            sentence = self._problem(need)
+            if sentence and sentence not in said:
+                said.add(sentence)
+                yield sentence
+
+    def _problem(self, need):
+        """What keeps the jobs of one rule from running, or None."""
+        if need.account and not self.accounting:
+            return (
+                f"{need.rule} asks for account '{need.account}', but this cluster counts no "
+                f"accounts; take slurm_account out of {PROFILE}."
+            )
+        name = need.partition or self.default
+        if name is None:
+            return (
+                "this cluster has no default partition; name one as slurm_partition in "
+                f"{PROFILE} ({', '.join(self.partitions)})."
+            )
+        if name not in self.partitions:
+            return (
+                f"{need.rule} asks for partition '{name}', which this cluster does not have. "
+                f"{did_you_mean(name, self.partitions)} It is named in {PROFILE}."
+            )
+        lacks = [(nodes.lack(need), nodes.count) for nodes in self.partitions[name]]
+        fitting = sum(count for lack, count in lacks if not lack)
+        if fitting >= need.nodes:
+            return None
+        least = {"nodes": (need.nodes, fitting)} if fitting else min((k for k, _ in lacks), key=len)
+        what, (asked, had) = next(iter(least.items()))
+        unit, key = WORDS[what]
+        return (
+            f"{need.rule} asks for {asked} {unit}, but partition '{name}' has {had:g}; lower "
+            f"`{key}` under jobs.{need.rule} in the study's file, or name another partition in "
+            f"{PROFILE}."
+        )
+
+
+def _minutes(text):
+    """Of SLURM's [days-]hours:minutes:seconds or minutes:seconds."""
+    if text == "infinite":
+        return float("inf")
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, minutes = parts[-3] if len(parts) > 2 else 0, parts[-2] if len(parts) > 1 else parts[0]
+    return 1440 * int(days or 0) + 60 * hours + minutes
+
+
+def _gpus(text):
+    """Of a node's generic resources, such as gpu:a100:4(S:0-1),shard:8."""
+    return sum(int(n) for n in re.findall(r"(?:^|,)gpu(?::[^:,(]+)?:(\d+)", text))
+
+
+def parse(partitions, settings):
+    """The Cluster of what sinfo and scontrol print (see `ask`)."""
+    found, default = {}, None
+    for line in partitions.splitlines():
+        name, limit, count, cpus, memory, gres = line.split("|")
+        if name.endswith("*"):
+            name = default = name[:-1]
+        shape = [int(text.rstrip("+")) for text in (count, cpus, memory)]
+        found.setdefault(name, []).append(Nodes(*shape, _gpus(gres), _minutes(limit)))
+    known = dict(re.findall(r"^(\w+)\s*= (\S*)", settings, re.MULTILINE))
+    return Cluster(
+        found,
+        default,
+        known.get("AccountingStorageType", "accounting_storage/none") != "accounting_storage/none",
+        int(known.get("MinJobAge", 300)),
+    )
+
+
+def _answer(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK)
+    except FileNotFoundError:
+        raise ValueError(
+            f"there is no SLURM here ({command[0]} is not on the PATH); start on a login node of "
+            "your cluster, or without one: --workflow-profile workflow/profiles/local."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"SLURM did not answer within {ASK} s; try again later.") from None
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ValueError(
+            f"SLURM does not answer ({said}); start on a login node of your cluster, or without "
+            "one: --workflow-profile workflow/profiles/local."
+        )
+    return done.stdout
+
+
+def ask():
+    """The Cluster of this machine. ValueError: there is none, or it does not answer."""
+    partitions = _answer("sinfo", "-h", "-e", "-o", "%P|%l|%D|%c|%m|%G")
+    return parse(partitions, _answer("scontrol", "show", "config"))
+
+
+def require(workflow):
+    """End with one sentence where SLURM would never run a job that this Snakemake is to queue."""
+    settings = workflow.executor_settings
+    jobs = (job for job in workflow.dag.needrun_jobs() if not job.is_local)
+    needs = dict.fromkeys(Need.of(job.rule.name, job.resources) for job in jobs)
+    try:
+        cluster = ask()
+        wait = settings.init_seconds_before_status_checks
+        for sentence in cluster.problems(needs, settings.status_command, wait):
+            raise ValueError(sentence)
+    except ValueError as error:
+        raise SystemExit(f"gear: {error}") from None

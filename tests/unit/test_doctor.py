@@ -1,0 +1,117 @@
+"""gear doctor: what is missing, and how to get it."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+from test_slurm_fit import CONFIG, SINFO, program
+
+from gear import cli, slurm
+from gear.commands import doctor
+from gear.registry import Study
+
+FILES = (
+    "weights/vq_ds16_c2i.pt",
+    "weights/dinov2_vitb14_pretrain.pth",
+    "weights/pt_inception-2015-12-05-6726825d.pth",
+    "weights/VIRTUAL_imagenet256_labeled.npz",
+)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder with the profile in it, and a PATH without SLURM."""
+    profile = tmp_path / slurm.PROFILE
+    profile.parent.mkdir(parents=True)
+    shutil.copy(slurm.PROFILE, profile)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def said(capsys, *arguments):
+    """(exit status, {subject: lines}) of gear doctor."""
+    status = cli.main(["doctor", *arguments])
+    lines = capsys.readouterr().out.splitlines()
+    found = {}
+    for line in lines[1:-1]:
+        state, subject, text = line.split(maxsplit=2)
+        found.setdefault(subject, []).append((state, text))
+    return status, found, lines[-1]
+
+
+def test_the_demo_needs_nothing(here, capsys):
+    status, found, last = said(capsys, "--study", "demo")
+    assert (status, last) == (0, "nothing is missing")
+    assert found["data"] == [("ok", "data/digits is made by the rule prepare_data")]
+    assert found["SLURM"][0][0] == "note" and found["remote"][0][0] == "note"
+
+
+def test_each_missing_thing_has_its_cure(here, capsys):
+    status, found, last = said(capsys, "--study", "paper", "--target", "temperature")
+    assert status == 1
+    missing = [text for lines in found.values() for state, text in lines if state == "missing"]
+    assert last == f"{len(missing)} missing"
+    for path in FILES:
+        assert any(text.startswith(f"{path} ") and "publish" in text for text in missing) or any(
+            text.startswith(f"{path} ") and "put the file there" in text for text in missing
+        ), path
+    assert sum("0 class folders of 1000; put ImageNet" in text for text in missing) == 2
+    assert any("no file of VGG16 is named" in text for text in missing)
+    assert any("there is no SLURM here" in text for text in missing)
+
+
+def test_a_target_asks_for_its_own_teachers_alone(here, capsys):
+    _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
+    assert any("V-JEPA 2.1-B is in no library" in text for _, text in found["weights"])
+    _, found, _ = said(capsys, "--study", "paper", "--target", "reconstruction")
+    assert not any("V-JEPA" in text or "DINOv3" in text for _, text in found["weights"])
+
+
+def test_what_is_there_is_ok(here, capsys):
+    for name in FILES:
+        path = here / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    for split in ("train", "val"):
+        for number in range(1000):
+            (here / "data/imagenet" / split / f"n{number:08}").mkdir(parents=True)
+    _, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
+    assert [state for state, _ in found["data"]] == ["ok", "ok"]
+    assert {state for state, text in found["weights"] if "VGG16" not in text} == {"ok"}
+    assert found["reference"][0][0] == "ok"
+
+
+def test_a_full_disk_is_said(here, capsys, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2e9, 1e9, 1e9))
+    status, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
+    ((state, text),) = found["disk"]
+    assert state == "missing" and text.startswith("1.0 GB are free at ")
+    assert "free some, or put results/ on another file system" in text
+
+
+def test_a_cluster_that_cannot_run_the_jobs_is_said(here):
+    study = Study("paper")
+    program(here / "bin", "sinfo", f"printf '%s' '{SINFO}'")
+    program(here / "bin", "scontrol", f"printf '%s' '{CONFIG}'")
+    found = doctor.cluster(study)
+    assert {f.state for f in found} == {"missing"}
+    assert any("train_ar asks for 8 GPUs of a node, but partition 'batch'" in f.said for f in found)
+    program(here / "bin", "sinfo", "echo 'big*|infinite|9|64|512000|gpu:8'")
+    (found,) = doctor.cluster(study)
+    assert found.state == "ok" and "no accounting, squeue is asked" in found.said
+    profile = here / slurm.PROFILE
+    text = profile.read_text()
+    profile.write_text(text + "set-resources:\n  draw: {slurm_partition: bigg}\n")
+    (found,) = doctor.cluster(study)
+    assert "draw asks for partition 'bigg'" in found.said and "Did you mean 'big'" in found.said
+    profile.write_text(text.replace("status-command: squeue", "status-command: sacct"))
+    (found,) = doctor.cluster(study)
+    assert "keeps no accounting" in found.said
+
+
+def test_mistakes_are_one_sentence(here):
+    with pytest.raises(SystemExit, match="gear: study 'paper' has no target 'tempreture'"):
+        cli.main(["doctor", "--study", "paper", "--target", "tempreture"])

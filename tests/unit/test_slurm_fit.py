@@ -1,0 +1,117 @@
+"""What SLURM would never run is said before it is queued (gear/slurm.py)."""
+
+import math
+import stat
+
+import pytest
+
+from gear import slurm
+from gear.slurm import Cluster, Need, Nodes
+
+SINFO = """\
+batch*|infinite|3|4|8000|gpu:2
+gpu|1-00:00:00|4|64|256000+|gpu:a100:8(S:0-1),shard:16
+gpu|1-00:00:00|2|32|128000|gpu:4
+debug|30:00|1|8|16000|(null)
+"""
+CONFIG = """\
+Configuration data as of 2026-11-24T10:00:00
+AccountingStorageType   = accounting_storage/none
+MinJobAge               = 300 sec
+"""
+
+
+@pytest.fixture
+def cluster():
+    return slurm.parse(SINFO, CONFIG)
+
+
+def problems(cluster, *needs, **options):
+    return list(cluster.problems(needs, **options))
+
+
+def test_partitions_are_read(cluster):
+    assert cluster.default == "batch" and not cluster.accounting and cluster.min_job_age == 300
+    assert cluster.partitions["batch"] == [Nodes(3, 4, 8000, 2, math.inf)]
+    assert cluster.partitions["gpu"][0] == Nodes(4, 64, 256000, 8, 1440)
+    assert cluster.partitions["debug"] == [Nodes(1, 8, 16000, 0, 30)]
+    counted = CONFIG.replace("storage/none", "storage/slurmdbd")
+    assert slurm.parse(SINFO, counted).accounting
+
+
+@pytest.mark.parametrize(
+    "text, minutes",
+    [("infinite", math.inf), ("30:00", 30), ("4:00:00", 240), ("2-12:00:00", 3600), ("7", 7)],
+)
+def test_time_limits_are_read(text, minutes):
+    assert slurm.parse(f"p|{text}|1|1|1|(null)", "").partitions["p"][0].runtime == minutes
+
+
+def test_what_fits_has_no_problem(cluster):
+    fits = Need("train_ar", "gpu", nodes=4, cpus=64, mem_mb=256000, gpus=8, runtime=1440)
+    smaller = Need("draw", "gpu", nodes=6, cpus=32, mem_mb=128000, gpus=4, runtime=60)
+    assert problems(cluster, fits, smaller, Need("make_table")) == []
+
+
+@pytest.mark.parametrize(
+    "need, sentence",
+    [
+        (Need("draw", "gpuu"), "partition 'gpuu', which this cluster does not have. Did you mean"),
+        (
+            Need("draw", gpus=3),
+            "draw asks for 3 GPUs of a node, but partition 'batch' has 2; lower",
+        ),
+        (Need("draw", "gpu", cpus=80), "80 CPUs of a node, but partition 'gpu' has"),
+        (Need("draw", "gpu", mem_mb=512000), "512000 MB of a node's memory, but"),
+        (Need("draw", "debug", runtime=60), "60 minutes, but partition 'debug' has 30"),
+        (Need("draw", "gpu", nodes=7), "7 nodes, but partition 'gpu' has 6; lower `nodes`"),
+        (Need("draw", "gpu", nodes=5, gpus=8), "5 nodes, but partition 'gpu' has 4"),
+        (
+            Need("draw", account="lab"),
+            "asks for account 'lab', but this cluster counts no accounts",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(cluster, need, sentence):
+    (said,) = problems(cluster, need, need)
+    assert sentence in said
+
+
+def test_a_cluster_without_a_default_partition_says_so():
+    cluster = Cluster({"gpu": [Nodes(1, 1, 1, 0, 60)]})
+    (said,) = problems(cluster, Need("draw"))
+    assert "no default partition" in said and "(gpu)" in said
+
+
+def test_the_end_of_a_job_must_be_seen(cluster):
+    (said,) = problems(cluster, status_command="sacct")
+    assert "keeps no accounting" in said and "set slurm-status-command: squeue" in said
+    (said,) = problems(Cluster(min_job_age=60), wait=40)
+    assert "squeue forgets a job 60 s after its end" in said and "a wait of 20 s" in said
+    (said,) = problems(Cluster(min_job_age=60, accounting=True), wait=40)
+    assert "set sacct" in said
+
+
+def test_a_jobs_resources_are_read():
+    given = {"slurm_partition": "gpu", "nodes": 2, "gpus_per_node": 8, "cpus_per_task": 64}
+    given |= {"mem_mb": 1000, "runtime": 60, "mpi": "srun", "processes": 0}
+    assert Need.of("train_ar", given) == Need("train_ar", "gpu", None, 2, 64, 1000, 8, 60)
+    assert Need.of("draw", {"gpu": 1, "gpus_per_node": 0}).gpus == 1
+
+
+def program(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_no_slurm_and_a_silent_one_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="there is no SLURM here .sinfo is not on the PATH"):
+        slurm.ask()
+    program(tmp_path, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
+    with pytest.raises(ValueError, match="SLURM does not answer .slurm_load_partitions"):
+        slurm.ask()
+    program(tmp_path, "sinfo", f"echo '{SINFO.splitlines()[0]}'")
+    program(tmp_path, "scontrol", f"echo '{CONFIG.splitlines()[2]}'")
+    assert slurm.ask().default == "batch"
