@@ -29,7 +29,7 @@ def _plan(commands):
     command.add_argument("--results", default="results", help="where finished milestones lie")
     command.add_argument("--target", default="all", help="a table or figure; default: all")
     command.add_argument("--device", help="hours and queue on a device of config/devices.yaml")
-    command.add_argument("--tflops", type=float, help="the same at so many sustained TFLOP/s")
+    command.add_argument("--tflops", type=float, help="training hours at so many TFLOP/s")
     command.add_argument("--wait", type=float, default=0, help="minutes in the queue at each start")
     command.add_argument("--json", action="store_true", help="print one JSON object")
 

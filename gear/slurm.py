@@ -3,6 +3,7 @@
 Only the standard library, because Snakemake asks too.
 """
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from gear.config import did_you_mean
 
 PROFILE = "workflow/profiles/slurm/config.yaml"
 ASK = 60  # seconds that a busy controller has for an answer
-CHECKS = 3  # of its waits before the first look must MinJobAge outlast, or Snakemake uses sacct
+CHECKS = 3  # Snakemake asks sacct, whatever it is told, where MinJobAge is below so many waits
+LOCAL = "or without a cluster: --workflow-profile workflow/profiles/local."
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,13 @@ class Need:
             "partition": resources.get("slurm_partition"),
             "account": resources.get("slurm_account"),
             "cpus": resources.get("cpus_per_task"),
-            "gpus": resources.get("gpus_per_node") or resources.get("gpu"),
+            "gpus": resources.get("gpu") or resources.get("gpus_per_node"),
         }
         found |= {name: resources.get(name) for name in ("nodes", "mem_mb", "runtime")}
-        return cls(rule, **{name: value for name, value in found.items() if value is not None})
+        names = ("partition", "account")
+        found = {k: str(v) if k in names else v for k, v in found.items() if v is not None}
+        # a profile's "12h" is a number by the time that Snakemake starts
+        return cls(rule, **{k: v for k, v in found.items() if k in names or isinstance(v, int)})
 
 
 WORDS = {  # a unit, and where the number is written
@@ -81,11 +86,12 @@ class Cluster:
                 "this cluster keeps no accounting, so that sacct never says that a job has ended; "
                 f"set slurm-status-command: squeue in {PROFILE}."
             )
-        if status_command == "squeue" and self.min_job_age < CHECKS * wait:
-            cure = "sacct" if self.accounting else f"a wait of {self.min_job_age // CHECKS} s"
+        if not self.accounting and status_command == "squeue" and self.min_job_age < CHECKS * wait:
             yield (
-                f"squeue forgets a job {self.min_job_age} s after its end (MinJobAge), too soon "
-                f"for slurm-init-seconds-before-status-checks: {wait}; set {cure} in {PROFILE}."
+                f"this cluster's MinJobAge of {self.min_job_age} s is too short for a wait of "
+                f"{wait} s, so that Snakemake would ask sacct, and there is no accounting; set "
+                "slurm-init-seconds-before-status-checks to a third of it or less in "
+                f"{PROFILE}, or have MinJobAge raised."
             )
         said = set()
         for need in needs:
@@ -107,22 +113,29 @@ class Cluster:
                 "this cluster has no default partition; name one as slurm_partition in "
                 f"{PROFILE} ({', '.join(self.partitions)})."
             )
-        if name not in self.partitions:
-            return (
-                f"{need.rule} asks for partition '{name}', which this cluster does not have. "
-                f"{did_you_mean(name, self.partitions)} It is named in {PROFILE}."
-            )
+        for part in name.split(","):
+            if part not in self.partitions:
+                return (
+                    f"{need.rule} asks for partition '{part}', which this cluster does not have. "
+                    f"{did_you_mean(part, self.partitions)} It is named in {PROFILE}."
+                )
+        said = [self._lack(need, part) for part in name.split(",")]
+        return None if None in said else said[0]
+
+    def _lack(self, need, name):
+        """What the nodes of one partition have too little of, or None."""
         lacks = [(nodes.lack(need), nodes.count) for nodes in self.partitions[name]]
         fitting = sum(count for lack, count in lacks if not lack)
         if fitting >= need.nodes:
             return None
-        least = {"nodes": (need.nodes, fitting)} if fitting else min((k for k, _ in lacks), key=len)
-        what, (asked, had) = next(iter(least.items()))
+        closest = min(lacks, key=lambda k: (len(k[0]), *(-had for _, had in k[0].values())))[0]
+        closest = {"nodes": (need.nodes, fitting)} if fitting else closest
+        what, (asked, had) = next(iter(closest.items()))
         unit, key = WORDS[what]
         return (
-            f"{need.rule} asks for {asked} {unit}, but partition '{name}' has {had:g}; lower "
-            f"`{key}` under jobs.{need.rule} in the study's file, or name another partition in "
-            f"{PROFILE}."
+            f"{need.rule} asks for {asked} {unit}, but partition '{name}' has {had:.0f}; lower it "
+            f"where it is set (`{key}` under jobs.{need.rule} in the study's file, or {PROFILE}), "
+            "or name another partition."
         )
 
 
@@ -146,6 +159,8 @@ def parse(partitions, settings):
     found, default = {}, None
     for line in partitions.splitlines():
         name, limit, count, cpus, memory, gres = line.split("|")
+        if "n/a" in (limit, cpus, memory):  # a partition without nodes
+            continue
         if name.endswith("*"):
             name = default = name[:-1]
         shape = [int(text.rstrip("+")) for text in (count, cpus, memory)]
@@ -154,7 +169,7 @@ def parse(partitions, settings):
     return Cluster(
         found,
         default,
-        known.get("AccountingStorageType", "accounting_storage/none") != "accounting_storage/none",
+        known.get("AccountingStorageType", "").endswith("slurmdbd"),
         int(known.get("MinJobAge", 300)),
     )
 
@@ -165,22 +180,21 @@ def _answer(*command):
     except FileNotFoundError:
         raise ValueError(
             f"there is no SLURM here ({command[0]} is not on the PATH); start on a login node of "
-            "your cluster, or without one: --workflow-profile workflow/profiles/local."
+            f"your cluster, {LOCAL}"
         ) from None
     except subprocess.TimeoutExpired:
-        raise ValueError(f"SLURM did not answer within {ASK} s; try again later.") from None
+        raise ValueError(f"SLURM did not answer within {ASK} s; try later, {LOCAL}") from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ValueError(
-            f"SLURM does not answer ({said}); start on a login node of your cluster, or without "
-            "one: --workflow-profile workflow/profiles/local."
+            f"SLURM does not answer ({said}); start on a login node of your cluster, {LOCAL}"
         )
     return done.stdout
 
 
 def ask():
     """The Cluster of this machine. ValueError: there is none, or it does not answer."""
-    partitions = _answer("sinfo", "-h", "-e", "-o", "%P|%l|%D|%c|%m|%G")
+    partitions = _answer("sinfo", "-a", "-h", "-e", "--noconvert", "-o", "%P|%l|%D|%c|%m|%G")
     return parse(partitions, _answer("scontrol", "show", "config"))
 
 
@@ -189,6 +203,8 @@ def require(workflow):
     settings = workflow.executor_settings
     jobs = (job for job in workflow.dag.needrun_jobs() if not job.is_local)
     needs = dict.fromkeys(Need.of(job.rule.name, job.resources) for job in jobs)
+    if settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS"):
+        needs = [need for need in needs if need.partition]  # the plugin chooses the others'
     try:
         cluster = ask()
         wait = settings.init_seconds_before_status_checks

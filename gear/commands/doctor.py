@@ -71,14 +71,18 @@ def data(study):
 def weights(study, found):
     """Files that the target's runs start from, align to and are scored with."""
     runs = [study.runs[name] for name in found.runs]
-    starts = {r.settings.tokenizer.quantizer: r for r in runs if r.stage == "tokenizer"}
+    left = [study.runs[n] for n, step in found.runs.items() if not is_made(study, n, step)]
+    starts = {
+        r.settings.tokenizer.quantizer for r in runs if r.stage == "tokenizer" and r.from_public
+    }
     for quantizer, spec in study.spec.get("public", {}).items():
-        if quantizer in starts and starts[quantizer].from_public:
+        if quantizer in starts and not _imported(study, f"public/{quantizer}"):
             cure = f"{PUBLISHED.get(spec['layout'], 'get it')}; or change public.{quantizer}.file"
             yield _file("weights", spec["file"], f"tokenizer {quantizer}", cure)
     for name in dict.fromkeys(r.settings.align.teacher for r in runs if r.stage != "tokenizer"):
-        yield _teacher(study.spec["teachers"][name], name)
-    losses = {r.settings.loss.vgg16 for r in runs if r.stage != "ar" and r.settings.loss.lpips}
+        if not _imported(study, f"teacher/{name}"):
+            yield _teacher(study.spec["teachers"][name], name)
+    losses = {r.settings.loss.vgg16 for r in left if r.stage != "ar" and r.settings.loss.lpips}
     for path in sorted(losses):
         if path:
             yield _file("weights", path, "VGG16 of LPIPS", PUBLISHED["vgg16"])
@@ -87,9 +91,15 @@ def weights(study, found):
             said = f"no file of VGG16 is named, which LPIPS needs; {PUBLISHED['vgg16']}: {cure}."
             yield Finding(MISSING, "weights", said)
     features = study.spec["features"]
-    if features["kind"] == "inception" and (found.drawings or found.evaluations):
+    scored = found.drawings or found.evaluations
+    if features["kind"] == "inception" and scored and not _imported(study, "features"):
         yield _file("weights", features["weights"], "Inception", PUBLISHED["inception"])
         yield _file("reference", features["reference"], "reference", PUBLISHED["reference"])
+
+
+def _imported(study, folder):
+    """Whether a job has already taken up what is published."""
+    return Path(study.root, folder, "weights.safetensors").is_file()
 
 
 def _teacher(spec, name):
@@ -111,9 +121,8 @@ def _teacher(spec, name):
 
 def disk(study, found):
     """Room for what the target keeps, beside what is made already."""
-    left = {run: step for run, step in found.runs.items() if not is_made(study, run, step)}
-    entries = [entry(study.runs[run], step, study) for run, step in left.items()]
-    needed = sum(Budget(study, entries, found, {}).disk().values())
+    entries = [entry(study.runs[run], step, study) for run, step in found.runs.items()]
+    needed = sum(Budget(study, entries, found, {}).disk(left=True).values())
     folder = Path(study.root)
     while not folder.exists():
         folder = folder.parent
@@ -144,26 +153,29 @@ def remote():
 def cluster(study):
     """Whether the cluster can run the study's jobs and say when they end."""
     profile = yaml.safe_load(Path(slurm.PROFILE).read_text(encoding="utf-8"))
-    needs = [_need(study, rule, profile) for rule in study.spec.get("jobs", {})]
+    rules = ["import_features", *study.spec.get("jobs", {})]
+    needs = [_need(study, rule, profile) for rule in rules]
+    state = MISSING if "jobs" in study.spec else NOTE  # a study that does without a cluster
     try:
         found = slurm.ask()
     except ValueError as error:
-        needed = "jobs" in study.spec
-        return [Finding(MISSING if needed else NOTE, "SLURM", str(error))]
-    wait = profile["slurm-init-seconds-before-status-checks"]
-    problems = list(found.problems(needs, profile["slurm-status-command"], wait))
+        return [Finding(state, "SLURM", str(error))]
+    wait = profile.get("slurm-init-seconds-before-status-checks", 40)
+    status_command = profile.get("slurm-status-command", "sacct")
+    problems = list(found.problems(needs, status_command, wait))
     if problems:
-        return [Finding(MISSING, "SLURM", said) for said in problems]
+        return [Finding(state, "SLURM", said) for said in problems]
     default = found.default or "none"
-    said = f"{len(found.partitions)} partitions, default {default}; each job finds its node"
-    accounts = "accounting by slurmdbd" if found.accounting else "no accounting, squeue is asked"
-    return [Finding(OK, "SLURM", f"{said}; {accounts}")]
+    said = f"{len(found.partitions)} partitions, default {default}; each rule's jobs find nodes"
+    accounts = "accounting by slurmdbd" if found.accounting else "no accounting"
+    return [Finding(OK, "SLURM", f"{said}; {accounts}, {status_command} is asked")]
 
 
 def _need(study, rule, profile):
     """What the profile and the study ask for the jobs of a rule."""
-    resources = profile.get("default-resources", {}) | jobs.needs(study, rule)
-    return slurm.Need.of(rule, resources | profile.get("set-resources", {}).get(rule, {}))
+    resources = (profile.get("default-resources") or {}) | jobs.needs(study, rule)
+    own = (profile.get("set-resources") or {}).get(rule) or {}
+    return slurm.Need.of(rule, resources | own)
 
 
 def device():

@@ -1,7 +1,7 @@
 """What is left of a target in hours, disk and queue, at a device's measured throughput.
 
 Hours are those of training and of drawing, at the FLOP/s of one device for each stage, and as if
-several devices lost nothing. Validation, scores and analyses are counted as jobs alone.
+several devices lost nothing. Validation, scores, pictures and analyses are counted as jobs alone.
 """
 
 import math
@@ -49,16 +49,17 @@ class Budget:
         self.study, self.wanted, self.rates = study, wanted, rates
         self.entries = {entry["run"]: entry for entry in entries}
 
-    def disk(self):
-        """Bytes of all that the target keeps, by kind; a run in training has two states more."""
+    def disk(self, left=False):
+        """Bytes of all that the target keeps, by kind, or of what is still to come of it; a run in
+        training has two states more."""
         found = {"weights": 0, "training states": 0, "samples": 0}
         for entry in self.entries.values():
             parameters = entry["parameters"]
             averaged = sum(parameters[part] for part in AVERAGED[entry["stage"]])
-            count = len(entry["milestones"])
+            count = len(entry["milestones"]) - left * len(entry["finished"])
             found["weights"] += FLOAT * count * (parameters["trained"] + averaged)
             found["training states"] += FLOAT * count * (3 * parameters["trained"] + averaged)
-        for run, _, sampler in self.wanted.drawings:
+        for run, _, sampler in self.drawings() if left else self.wanted.drawings:
             images = self.study.sampler(sampler)["images"]
             found["samples"] += images * (FLOAT * self._tokens(run) + 12)  # a label and a seed
         return found
@@ -83,8 +84,7 @@ class Budget:
         """{(run, step, sampler): device-hours, or None where the rate is unknown}, what is left."""
         found = {}
         for run, step, sampler in self.wanted.drawings:
-            folder = self.study.path(run, step, "metrics")
-            if Path(folder, f"{sampler}.json").is_file():
+            if self._lies("samples", run, step, f"{sampler}.npz"):
                 continue
             spec = self.study.sampler(sampler)
             ar = networks_of(self.study.runs[run], self.study)["ar"].flops["ar"]
@@ -93,40 +93,43 @@ class Budget:
             found[run, step, sampler] = flops / (rate * 1e12 * 3600) if rate else None
         return found
 
-    def shape(self, rule):
-        """(devices of a job, minutes that it may take)."""
-        need = needs(self.study, rule)
-        each = need["processes"] or need["gpus_per_node"]
-        return need["nodes"] * each, need.get("runtime", MINUTES)
+    def _lies(self, noun, run, step, file):
+        """Whether a file of a checkpoint is there."""
+        return Path(self.study.path(run, step, noun), file).is_file()
+
+    def others(self):
+        """Jobs that are counted and not timed: validations, scores, pictures and analyses left.
+
+        In a study whose `together` is true, one job draws and scores all of a checkpoint."""
+        wanted = self.wanted
+        scores = [w for w in wanted.scores if not self._lies("metrics", *w[:2], f"{w[2]}.json")]
+        checkpoints = {
+            w for w in wanted.evaluations if not self._lies("metrics", *w, "validation.json")
+        }
+        pictures = [
+            w for w in wanted.pictures if not self._lies("samples", *w[:2], f"{w[2]}.pictures.npz")
+        ]
+        analysed = [
+            w
+            for w in wanted.analyses
+            if not Path(f"{self.study.path(*w, 'analysis')}.json").is_file()
+        ]
+        if self.study.spec["together"]:
+            checkpoints |= {w[:2] for w in (*scores, *self.drawings())}
+            scores = []
+        return len(checkpoints) + len(scores) + len(pictures) + len(analysed)
 
     def starts(self, rule, hours):
         """(hours that a piece of work takes in the queue, times that it is started)."""
-        devices, minutes = self.shape(rule)
-        wall = hours / devices
+        need = needs(self.study, rule)
+        devices = need["nodes"] * max(1, need["processes"] or need["gpus_per_node"])
+        wall, minutes = hours / devices, need.get("runtime", MINUTES)
         return wall, math.ceil(60 * wall / max(minutes - SAVING, 1))
-
-    def others(self):
-        """Jobs that are counted and not timed: validations, scores and analyses that are left.
-
-        In a study whose `together` is true, drawing is a part of them."""
-        wanted, path = self.wanted, self.study.path
-        validated = {
-            w
-            for w in wanted.evaluations
-            if not Path(path(*w, "metrics"), "validation.json").is_file()
-        }
-        analysed = [
-            w for w in wanted.analyses if not Path(f"{path(*w, 'analysis')}.json").is_file()
-        ]
-        drawn = self.drawings()
-        if self.study.spec["together"]:
-            return len(validated | {(run, step) for run, step, _ in drawn}) + len(analysed)
-        return len(validated) + len(drawn) + len(analysed)  # each drawing has its score
 
     def queue(self, wait=0.0):
         """Jobs, how often they start, and the longest chain of those that wait for each other.
 
-        wait: minutes that each start spends in the queue."""
+        wait: minutes that each start spends in the queue. Without what prepares and imports."""
         segments, drawn, ends, starts = self.segments(), self.drawings(), {}, 0
         for (name, step), hours in segments.items():
             run = self.study.runs[name]
@@ -138,17 +141,20 @@ class Budget:
                 starts += times
                 end, chain = end + wall + times * wait / 60, (*chain, f"{name}@{step}")
             ends[name, step] = end, chain
-        rule = "evaluate" if self.study.spec["together"] else "draw"
+        together = self.study.spec["together"]
+        drawing = {}
         for (name, step, sampler), hours in drawn.items():
+            key = (name, step, "" if together else sampler)
+            drawing[key] = drawing.get(key, 0.0) + (hours or 0.0)
+        for (name, step, sampler), hours in drawing.items():
             end, chain = ends[name, step]
-            wall, times = self.starts(rule, hours or 0.0)
+            wall, times = self.starts("evaluate" if together else "draw", hours)
             times = max(1, times)
-            starts += 0 if self.study.spec["together"] else times
-            what = f"samples {sampler} of {name}@{step}"
+            starts += 0 if together else times
+            what = f"samples {sampler} of {name}@{step}".replace("  ", " ")
             ends[name, step, sampler] = end + wall + times * wait / 60, (*chain, what)
         hours, chain = max(ends.values(), default=(0.0, ()))
-        jobs = sum(map(bool, segments.values())) + self.others()
-        jobs += 0 if self.study.spec["together"] else len(drawn)
+        jobs = sum(map(bool, segments.values())) + self.others() + (0 if together else len(drawn))
         return {
             "jobs": jobs,
             "starts": starts + self.others(),
@@ -181,14 +187,17 @@ def described(found, label):
     hours = drawing["hours"]
     said = "  not measured" if hours is None else f"{hours:12,.2f} h"
     yield f"  drawing    {said}  {drawing['samples']} sets of samples"
-    yield f"  validation, scores, analyses: {found['not_timed']} jobs, not timed"
+    yield f"  validation, scores, pictures, analyses: {found['not_timed']} jobs, not timed"
     kept = ", ".join(f"{kind} {size / 1e9:,.2f} GB" for kind, size in found["bytes"].items())
     yield f"disk of all of it: {kept}"
     days = f" ({queue['hours'] / 24:,.1f} days)" if queue["hours"] > 48 else ""
     yield (
-        f"queue: {queue['jobs']} jobs, started {queue['starts']} times with the time limits of the "
-        f"study; the last ends after {queue['hours']:,.2f} h{days}, of which each start waits "
-        f"{queue['wait']:g} minutes"
+        f"queue: {queue['jobs']} jobs, besides those that prepare and import, started "
+        f"{queue['starts']} times with the study's time limits"
+    )
+    yield (
+        f"  the longest chain takes {queue['hours']:,.2f} h{days}, with {queue['wait']:g} minutes "
+        f"of waiting at each start{'' if hours is not None else ' and without drawing'}"
     )
     if queue["chain"]:
-        yield f"  longest chain: {' > '.join(queue['chain'])}"
+        yield f"  {' > '.join(queue['chain'])}"

@@ -155,10 +155,10 @@ def text(found):
 def plan(name, results="results", target="all", device=None, tflops=None, wait=0.0, as_json=False):
     """Print the plan of a study's target. ValueError: no such study, target or device; a number
     that is none; both a device and TFLOP/s."""
-    for option, value, least in (("tflops", tflops, 1e-9), ("wait", wait, 0)):
-        if value is not None and not least <= value < math.inf:
-            unit = "the TFLOP/s that a GPU sustains" if option == "tflops" else "minutes"
-            raise ValueError(f"--{option} is {value}; write {unit}, from {least:g} up.")
+    if tflops is not None and not 0 < tflops < math.inf:
+        raise ValueError(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
+    if not 0 <= wait < math.inf:
+        raise ValueError(f"--wait is {wait}; write minutes, 0 or more.")
     if device and tflops:
         raise ValueError("--device has its own TFLOP/s; leave out --tflops.")
     study = Study(name, results)

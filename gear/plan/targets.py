@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from gear.config import did_you_mean
+from gear.report.claimspec import claims_spec
 from gear.report.spec import figure_spec, inputs, table_spec
 
 
@@ -15,33 +16,35 @@ class Wanted:
     runs: dict = field(default_factory=dict)
     evaluations: list = field(default_factory=list)  # validation and pictures of a checkpoint
     drawings: list = field(default_factory=list)
+    scores: list = field(default_factory=list)  # of drawings
+    pictures: list = field(default_factory=list)  # of drawings
     analyses: list = field(default_factory=list)
 
 
 def shown(study, target):
-    """(tables, figures) that a target stands for. ValueError: the study has no such target."""
+    """The specs of what a target stands for. ValueError: the study has no such target."""
+    made = {name: (table_spec, name) for name in study.tables}
+    made |= {name: (figure_spec, name) for name in study.figures}
     groups = {
-        "all": (study.tables, study.figures),
-        "all_tables": (study.tables, ()),
-        "all_figures": ((), study.figures),
-        "quick": (("overview",), ("samples",)),
+        "all": (*study.tables, "claims", *study.figures),
+        "all_tables": (*study.tables, "claims"),
+        "all_figures": tuple(study.figures),
+        "quick": ("overview", "samples"),
     }
-    if target in groups:
-        return groups[target]
-    if target in study.tables:
-        return (target,), ()
-    if target in study.figures:
-        return (), (target,)
-    cure = did_you_mean(target, [*groups, *study.tables, *study.figures])
-    raise ValueError(f"study '{study.name}' has no target '{target}'. {cure}")
+    if target not in (*groups, *made, "claims"):
+        cure = did_you_mean(target, [*groups, *made, "claims"])
+        raise ValueError(f"study '{study.name}' has no target '{target}'. {cure}")
+    for name in groups.get(target, (target,)):
+        if name == "claims":
+            yield claims_spec(study)
+        else:
+            make, name = made[name]
+            yield make(study, name)
 
 
 def files(study, target):
     """What the jobs of a target's tables and figures read, relative to the study's root."""
-    tables, figures = shown(study, target)
-    specs = [table_spec(study, name) for name in tables]
-    specs += [figure_spec(study, name) for name in figures]
-    return sorted({path for spec in specs for path in inputs(spec)})
+    return sorted({path for spec in shown(study, target) for path in inputs(spec)})
 
 
 def wanted(study, target="all"):
@@ -57,13 +60,15 @@ def wanted(study, target="all"):
             sampler = path.name.removesuffix(path.suffix).removesuffix(".pictures")
             if sampler in study.spec["samplers"]:
                 found.drawings.append((run, step, sampler))
+                kind = found.scores if noun == "metrics" else found.pictures
+                kind.append((run, step, sampler))
             else:
                 found.evaluations.append((run, step))
         else:
             run, step = path.parts[1:3]
         _train(study, found.runs, run, step)
     found.evaluations, found.drawings = (
-        sorted(set(x)) for x in (found.evaluations, found.drawings)
+        sorted(set(each)) for each in (found.evaluations, found.drawings)
     )
     found.runs = {name: found.runs[name] for name in study.runs if name in found.runs}
     return found

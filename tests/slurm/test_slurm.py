@@ -187,8 +187,10 @@ def test_what_could_never_run_is_said_before_it_is_queued(house, changes, senten
     profile = house.folder / "workflow/profiles/slurm/config.yaml"
     text = profile.read_text()
     profile.write_text(yaml.safe_dump(yaml.safe_load(text) | changes))
-    status, said = house.run(*command("faults"))
-    profile.write_text(text)
+    try:
+        status, said = house.run(*command("faults"))
+    finally:
+        profile.write_text(text)
     assert status != 0 and sentence in said.strip().splitlines()[-1], said
     assert slurm("squeue", "-h") == ""
 

@@ -1,6 +1,7 @@
 """A user's mistake ends in one sentence with the cure, and nothing that was finished is lost."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -26,12 +27,16 @@ def test_a_wrong_command_says_what_to_say(house, arguments, sentence):
     assert status != 0 and sentence in last_line(text), text
 
 
-def test_no_slurm_is_said_before_any_job(house):
-    """Here is none, or one whose daemons are not running."""
+def test_a_slurm_that_does_not_answer_is_said_before_any_job(house, tmp_path, monkeypatch):
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho 'sinfo: error: Unable to contact the controller' >&2; exit 1")
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     chosen = ("--config", "study=smoke", "results=queued")
     status, text = house.run("snakemake", "quick", "--profile", "slurm", *chosen)
     assert status != 0 and "--workflow-profile workflow/profiles/local." in last_line(text), text
-    assert "SLURM" in last_line(text) and not (house.folder / "queued").exists()
+    assert "SLURM does not answer (sinfo: error: Unable" in last_line(text), text
+    assert not (house.folder / "queued").exists()
 
 
 @pytest.mark.parametrize(

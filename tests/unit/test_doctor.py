@@ -83,6 +83,16 @@ def test_what_is_there_is_ok(here, capsys):
     assert found["reference"][0][0] == "ok"
 
 
+def test_what_was_imported_is_not_asked_for(here, capsys):
+    for folder in ("public/vq", "teacher/dinov2", "features"):
+        path = here / "results/paper" / folder / "weights.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    _, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
+    assert "reference" not in found
+    assert all("VGG16" in text for _, text in found["weights"])
+
+
 def test_a_full_disk_is_said(here, capsys, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2e9, 1e9, 1e9))

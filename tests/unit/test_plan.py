@@ -272,6 +272,15 @@ def test_the_longest_chain_is_what_waits_for_each_other(paper):
     assert later["hours"] == approx(found["hours"] + sum(starts) + 1)
 
 
+def test_every_job_of_the_snapshot_is_counted(paper):
+    """tests/smoke/paper_jobs.txt is what Snakemake plans for all_tables of the paper's study."""
+    text = (Path(__file__).parents[1] / "smoke/paper_jobs.txt").read_text()
+    rules = "train_tokenizer train_joint train_ar draw score evaluate analyse".split()
+    listed = [line.split()[:2] for line in text.splitlines()]
+    made, _ = budget_of(paper, "all_tables")
+    assert made.queue()["jobs"] == sum(int(n) for n, rule in listed if rule in rules)
+
+
 def test_what_is_finished_costs_no_hours(tmp_path):
     folder = tmp_path / "smoke/joint/gear-l/400k"
     folder.mkdir(parents=True)
@@ -304,7 +313,7 @@ def test_hours_and_the_queue_are_said(capsys, tmp_path):
     text = capsys.readouterr().out
     assert "target components of study demo" in text
     assert re.search(r"training +\d+\.\d\d h  \d+ jobs", text)
-    assert "longest chain: vq@400k > gear-l" in text and "disk of all of it: weights" in text
+    assert "  vq@400k > gear-l" in text and "disk of all of it: weights" in text
 
 
 def test_the_readable_form_ends_with_the_total(capsys):
