@@ -171,6 +171,21 @@ def _export(commands):
     command.set_defaults(run=run)
 
 
+ACTIONS = {  # of `gear artifacts`: what it does, and its options
+    "save": ("take what Snakemake made into DVC and git", "states"),
+    "push": ("copy large files to the remote", "inputs", "states"),
+    "pull": ("get large files from the remote, then restore", "inputs", "states"),
+    "restore": ("give Snakemake its records of what is in git",),
+    "check": ("what is stale, changed, missing or damaged",),
+    "status": ("what is saved, modified or not pulled",),
+    "remote": ("show the remote, or set it to a URL",),
+}
+ARTIFACT_OPTIONS = {
+    "inputs": "and all that they were made from",
+    "states": "and the training states",
+}
+
+
 def _artifacts(commands):
     command = commands.add_parser(
         "artifacts",
@@ -184,11 +199,13 @@ def _artifacts(commands):
             "  gear artifacts remote ssh://me@host/gear       a server (pip install dvc-ssh)"
         ),
     )
-    actions = ("save", "push", "pull", "restore", "check", "status", "remote")
-    command.add_argument("action", choices=actions)
-    command.add_argument("paths", nargs="*", help="such as results/demo/joint/gear-l; or the URL")
-    command.add_argument("--inputs", action="store_true", help="and all that they were made from")
-    command.add_argument("--states", action="store_true", help="and the training states")
+    actions = command.add_subparsers(dest="action", required=True)
+    for name, (said, *options) in ACTIONS.items():
+        action = actions.add_parser(name, help=said)
+        what = "URL" if name == "remote" else "such as results/demo/joint/gear-l"
+        action.add_argument("paths", nargs="*", help=what)
+        for option in options:
+            action.add_argument(f"--{option}", action="store_true", help=ARTIFACT_OPTIONS[option])
 
     def run(args):
         from gear.commands import artifacts

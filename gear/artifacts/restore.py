@@ -10,7 +10,7 @@ import os
 from graphlib import TopologicalSorter
 
 from gear.artifacts import records
-from gear.artifacts.units import Contents, Saved
+from gear.artifacts.units import DATA, Contents, Saved, unit_of
 
 LONG_AGO = 946_684_800 * 10**9  # 2000-01-01, in nanoseconds
 SHOWN = 10
@@ -44,6 +44,12 @@ def restore(prefixes):
     absent = [path for path in saved.job_of if not contents.here(path)]
     other = sorted(set(saved.job_of) - as_saved)
     print(f"restored the records of {len(as_saved)} files; {len(absent)} of them are not pulled")
+    sets = sorted(p for p in absent if unit_of(p) == DATA)
+    if sets:
+        print(
+            f"the data are not here: make them (snakemake {' '.join(sets)} ...) or pull them (gear "
+            "artifacts pull data) before you change a setting, or all will be planned anew"
+        )
     show("stale, so Snakemake will make them again", stale)
     show("changed or made anew here, left as they are", other)
     return stale, other

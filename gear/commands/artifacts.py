@@ -4,19 +4,13 @@ from gear.artifacts import check, save, store, transfer
 from gear.artifacts.restore import restore
 from gear.artifacts.units import cleaned
 
-OPTIONS = {"save": ("states",), "push": ("inputs", "states"), "pull": ("inputs", "states")}
-
 
 def main(args):
-    """Run one action; returns its exit status. ValueError where the arguments do not fit it."""
-    given = {name: getattr(args, name) for name in ("inputs", "states")}
-    options = {name: given[name] for name in OPTIONS.get(args.action, ())}
-    for name, value in given.items():
-        if value and name not in options:
-            raise ValueError(f"gear artifacts {args.action} has no --{name}; leave it out.")
+    """Run one action; returns its exit status. ValueError where the paths do not fit it."""
+    options = {name: vars(args)[name] for name in ("inputs", "states") if name in args}
     if args.action == "remote":
         return _remote(args.paths)
-    if not args.paths and args.action in OPTIONS:
+    if not args.paths and options:
         raise ValueError(f"say what to {args.action}, such as results/demo")
     prefixes = cleaned(args.paths or ["results"])
     if args.action == "restore":

@@ -65,7 +65,7 @@ def test_without_a_remote_the_small_files_count_as_made(mini_saved, tmp_path):
 @pytest.mark.slow
 def test_one_table_pulls_what_it_was_made_from(clone):
     assert "there are no large files" in clone.refused("pull", f"{R}/tables")
-    clone.artifacts("pull", f"{R}/tables/main.csv", "--inputs")
+    clone.artifacts("pull", "--inputs", f"{R}/tables/main.csv")
     assert (clone.folder / WEIGHTS).exists()
 
 

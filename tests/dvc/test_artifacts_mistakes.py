@@ -63,7 +63,7 @@ def test_records_of_another_snakemake(built):
         (("save", "results/none"), "Snakemake made nothing under results/none"),
         (("push", "results/mimi"), "nothing was saved under 'results/mimi'. Did you mean"),
         (("pull", "../elsewhere"), "is no folder of results"),
-        (("check", R, "--states"), "has no --states"),
+        (("check", R, "--states"), "unrecognized arguments: --states"),
         (("remote", "s3://bucket/gear"), "pip install dvc-s3"),
         (("pull", R), "no remote is set; name one first: gear artifacts remote URL"),
     ],
