@@ -29,7 +29,7 @@ def _plan(commands):
     command.add_argument("--results", default="results", help="where finished milestones lie")
     command.add_argument("--target", default="all", help="a table or figure; default: all")
     command.add_argument("--device", help="hours and queue on a device of config/devices.yaml")
-    command.add_argument("--tflops", type=float, help="training hours at so many TFLOP/s")
+    command.add_argument("--tflops", type=float, help="training hours at so many TFLOP/s a GPU")
     command.add_argument("--wait", type=float, default=0, help="minutes in the queue at each start")
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -176,7 +176,7 @@ ACTIONS = {  # of `gear artifacts`: what it does, and its options
     "push": ("copy large files to the remote", "inputs", "states"),
     "pull": ("get large files from the remote, then restore", "inputs", "states"),
     "restore": ("give Snakemake its records of what is in git",),
-    "check": ("what is stale, changed, missing or damaged",),
+    "check": ("what is stale by its inputs' content, changed, missing or damaged",),
     "status": ("what is saved, modified or not pulled",),
     "remote": ("show the remote, or set it to a URL",),
 }

@@ -44,11 +44,10 @@ def restore(prefixes):
     absent = [path for path in saved.job_of if not contents.here(path)]
     other = sorted(set(saved.job_of) - as_saved)
     print(f"restored the records of {len(as_saved)} files; {len(absent)} of them are not pulled")
-    sets = sorted(p for p in absent if unit_of(p) == DATA)
-    if sets:
+    if absent:
         print(
-            f"the data are not here: make them (snakemake {' '.join(sets)} ...) or pull them (gear "
-            "artifacts pull data) before you change a setting, or all will be planned anew"
+            "a changed setting plans what is absent and all that was made from it; first pull "
+            + " ".join(dict.fromkeys([*prefixes, *(DATA for p in absent if unit_of(p) == DATA)]))
         )
     show("stale, so Snakemake will make them again", stale)
     show("changed or made anew here, left as they are", other)

@@ -17,7 +17,8 @@ REMOTE = "storage"
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
 CURES = {  # what dvc says: what to do
     "no space left": "free some space and run the same command again",
-    "neither locally": "make or pull them, save, then push again",
+    "neither locally": "pull them from where they are, or make them, then save",
+    "unsupported url": "name a folder, s3://bucket/path, gs://bucket/path or ssh://me@host/path",
     "acquire lock": "wait for the other dvc to end and run the same command again",
     "permission denied|read-only|not a directory|access denied|forbidden": "check that you may "
     "read and write there, or name another remote: gear artifacts remote URL",
@@ -45,6 +46,7 @@ def dvc(*arguments):
     if status or "Missing cache files" in error:  # of which `dvc push` only warns
         said = re.search(r"(?:ERROR|WARNING): (.*?)(?: - <http|$)", error, re.MULTILINE)
         reason = (said.group(1) if said else error.strip()[-300:]).rstrip(". ")
+        reason = reason.removesuffix("Missing cache files:").rstrip(". ")
         cure = next((c for words, c in CURES.items() if re.search(words, error, re.I)), None)
         cure = cure or "nothing was lost; run the same command again"
         raise ValueError(f"dvc {arguments[0]} failed: {reason}; {cure}.")
@@ -71,6 +73,8 @@ def commit(kept):
 
     Paths that are absent keep their entry. A .dvc file is as it was where dvc fails."""
     kept = {file: paths for file, paths in kept.items() if any(map(os.path.exists, paths))}
+    if not kept:  # dvc would take it for everything
+        return
     before = {file: outs(file) for file in kept}
     absent = {f: [before[f][p] for p in ps if not os.path.exists(p)] for f, ps in kept.items()}
     try:
@@ -89,9 +93,13 @@ def commit(kept):
 
 
 def set_remote(url):
-    """Where push and pull go, in .dvc/config.local, which git ignores."""
-    scheme = url.split("://")[0] if "://" in url else ""
-    if scheme in PLUGINS and importlib.util.find_spec(PLUGINS[scheme]) is None:
+    """Where push and pull go, in .dvc/config.local, which git ignores; a folder is made.
+
+    ValueError: no URL, one without its plug-in, a folder in here or one that cannot be made."""
+    scheme, slashes, _ = url.partition("://")
+    if not slashes:
+        _make_folder(url)
+    elif scheme in PLUGINS and importlib.util.find_spec(PLUGINS[scheme]) is None:
         plugin = PLUGINS[scheme].replace("_", "-")
         raise ValueError(
             f"dvc needs its plug-in for {scheme}:// remotes; install it first: "
@@ -100,6 +108,22 @@ def set_remote(url):
     dvc("remote", "add", "--local", "--default", "--force", REMOTE, url)
     # a damaged object is then refused, not handed out
     dvc("remote", "modify", "--local", REMOTE, "verify", "true")
+
+
+def _make_folder(path):
+    """The folder of a remote. ValueError: no name, in the repository, a URL with one slash."""
+    inside = Path(path).resolve().is_relative_to(Path.cwd())
+    if not path.strip() or inside or re.match(r"\w+:/", path):
+        raise ValueError(
+            f"'{path}' is no folder for a remote; name one outside this repository, or "
+            "s3://bucket/path, gs://bucket/path, ssh://me@host/path."
+        )
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"the folder {path} cannot be made ({error.strerror}); name another."
+        ) from None
 
 
 def remote():

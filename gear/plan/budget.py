@@ -5,13 +5,12 @@ several devices lost nothing. Validation, scores, pictures and analyses are coun
 """
 
 import math
-from pathlib import Path
 
 from gear.config import did_you_mean
 from gear.configfiles import CONFIG, check_schema, read_yaml
 from gear.jobs import needs
 from gear.plan.costs import networks_of
-from gear.plan.targets import is_made
+from gear.plan.targets import is_made, lies
 
 AVERAGED = {"tokenizer": ("tokenizer",), "joint": ("tokenizer", "ar"), "ar": ("ar",)}
 FLOAT = 4  # bytes
@@ -94,8 +93,8 @@ class Budget:
         return found
 
     def _lies(self, noun, run, step, file):
-        """Whether a file of a checkpoint is there."""
-        return Path(self.study.path(run, step, noun), file).is_file()
+        """Whether a file of a checkpoint is there, or was saved."""
+        return lies(f"{self.study.path(run, step, noun)}/{file}")
 
     def others(self):
         """Jobs that are counted and not timed: validations, scores, pictures and analyses left.
@@ -110,9 +109,7 @@ class Budget:
             w for w in wanted.pictures if not self._lies("samples", *w[:2], f"{w[2]}.pictures.npz")
         ]
         analysed = [
-            w
-            for w in wanted.analyses
-            if not Path(f"{self.study.path(*w, 'analysis')}.json").is_file()
+            w for w in wanted.analyses if not lies(f"{self.study.path(*w, 'analysis')}.json")
         ]
         if self.study.spec["together"]:
             checkpoints |= {w[:2] for w in (*scores, *self.drawings())}
@@ -182,7 +179,7 @@ class Budget:
 def described(found, label):
     """A summary for people; label: what one device is."""
     training, drawing, queue = (found[k] for k in ("training", "drawing", "queue"))
-    yield f"left to do, in hours of {label}, several of which lose nothing to each other:"
+    yield f"not made or saved yet (changed settings are seen by snakemake -n), in hours of {label}:"
     yield f"  training   {training['hours']:12,.2f} h  {training['jobs']} jobs"
     hours = drawing["hours"]
     said = "  not measured" if hours is None else f"{hours:12,.2f} h"
@@ -193,7 +190,8 @@ def described(found, label):
     days = f" ({queue['hours'] / 24:,.1f} days)" if queue["hours"] > 48 else ""
     yield (
         f"queue: {queue['jobs']} jobs, besides those that prepare and import, started "
-        f"{queue['starts']} times with the study's time limits"
+        f"{queue['starts']} times with the study's time limits and devices, which lose nothing to "
+        "each other"
     )
     yield (
         f"  the longest chain takes {queue['hours']:,.2f} h{days}, with {queue['wait']:g} minutes "

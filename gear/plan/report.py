@@ -125,7 +125,7 @@ def composed(entries):
 def _total(name, found):
     return (
         f"{name}: {found['runs']} runs, {found['steps']:,} steps, {si(found['images'])} images, "
-        f"{si(found['flops'])}FLOPs"
+        f"{si(found['flops'])}{'' if found['flops'] >= 1000 else ' '}FLOPs"
     )
 
 
@@ -161,9 +161,11 @@ def plan(name, results="results", target="all", device=None, tflops=None, wait=0
         raise ValueError(f"--wait is {wait}; write minutes, 0 or more.")
     if device and tflops:
         raise ValueError("--device has its own TFLOP/s; leave out --tflops.")
+    if wait and not (device or tflops):
+        raise ValueError("--wait is a part of the queue; add --device or --tflops.")
     study = Study(name, results)
     if tflops:
-        label = f"a device that sustains {tflops:g} TFLOP/s (assumed, not measured)"
+        label = f"one device that sustains {tflops:g} TFLOP/s (assumed, not measured)"
         device = {"label": label, "rates": dict.fromkeys(STAGES, tflops)}
     elif device:
         device = throughput(device, study)

@@ -83,5 +83,13 @@ def _train(study, runs, name, step):
 
 
 def is_made(study, run, step):
-    """Whether a milestone is finished."""
+    """Whether a milestone is finished, or was saved (in whatever settings)."""
     return Path(study.path(run, step), "run.json").is_file()
+
+
+def lies(path):
+    """Whether a file is there, or was saved: its folder's provenance record names it."""
+    record = Path(f"{Path(path).parent}.prov.json")
+    return Path(path).is_file() or (
+        record.is_file() and f'"{path}"' in record.read_text(encoding="utf-8")
+    )

@@ -65,6 +65,11 @@ def test_records_of_another_snakemake(built):
         (("pull", "../elsewhere"), "is no folder of results"),
         (("check", R, "--states"), "unrecognized arguments: --states"),
         (("remote", "s3://bucket/gear"), "pip install dvc-s3"),
+        (("remote", ""), "'' is no folder for a remote"),
+        (("remote", "results/remote"), "name one outside this repository"),
+        (("remote", "s3:/bucket/gear"), "no folder for a remote"),
+        (("remote", "/proc/nothing"), "the folder /proc/nothing cannot be made"),
+        (("remote", "ftp://host/gear"), "name a folder, s3://bucket/path"),
         (("pull", R), "no remote is set; name one first: gear artifacts remote URL"),
     ],
 )

@@ -59,7 +59,7 @@ def test_each_missing_thing_has_its_cure(here, capsys):
         ), path
     assert sum("0 class folders of 1000; put ImageNet" in text for text in missing) == 2
     assert any("no file of VGG16 is named" in text for text in missing)
-    assert any("there is no SLURM here" in text for text in missing)
+    assert found["SLURM"][0][0] == "note" and "there is no SLURM here" in found["SLURM"][0][1]
 
 
 def test_a_target_asks_for_its_own_teachers_alone(here, capsys):

@@ -331,6 +331,7 @@ def test_the_readable_form_ends_with_the_total(capsys):
         (["--study", "papr"], "gear: there is no study 'papr'. Did you mean 'paper'?"),
         (["--study", "smoke", "--tflops", "0"], "gear: --tflops is 0.0; write the TFLOP/s"),
         (["--study", "smoke", "--wait", "-1"], "gear: --wait is -1.0; write minutes"),
+        (["--study", "smoke", "--wait", "5"], "gear: --wait is a part of the queue; add --device"),
         (["--study", "paper", "--target", "temprature"], "gear: study 'paper' has no target"),
         (["--study", "demo", "--device", "cpu-cor"], "gear: no device 'cpu-cor' was measured."),
         (["--study", "smoke", "--device", "cpu-core"], "gear: device 'cpu-core' was not measured"),
