@@ -128,6 +128,15 @@ def test_a_second_save_and_restore_change_nothing(built):
 
 
 @pytest.mark.slow
+def test_a_restored_clone_can_save(mini_saved, tmp_path):
+    """What is absent there stays as it was saved."""
+    clone = mini_saved.clone(tmp_path / "clone")
+    clone.artifacts("restore", R)
+    assert "0 of them new or changed" in clone.artifacts("save", R)
+    assert clone.git("status", "--porcelain") == ""
+
+
+@pytest.mark.slow
 def test_data_are_compared_without_a_remote(mini_saved, tmp_path):
     fresh = mini_saved.clone(tmp_path / "clone")
     fresh.mini("data/mini/manifest.json")
