@@ -71,7 +71,7 @@ def pull(prefixes, inputs=False, states=False):
     absent = [p for file in files for p in store.outs(file) if not os.path.exists(p)]
     restore(prefixes)
     show("damaged in the remote or the cache, do not use", wrong)
-    show("not in the cache nor, undamaged, in the remote: push them from where they are", absent)
+    show("neither in the cache nor, undamaged, in the remote; push from where they are", absent)
     if failure and not absent:
         raise failure
     return int(bool(wrong or absent))

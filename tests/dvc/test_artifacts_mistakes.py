@@ -1,6 +1,7 @@
 """Mistakes and accidents: one sentence with the cure, and nothing that was finished is lost."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,8 +84,9 @@ def test_a_wrong_command(mini_saved, tmp_path_factory, command, sentence):
 def test_a_remote_that_cannot_be_written(mini_saved, tmp_path):
     clone = mini_saved.clone(tmp_path / "clone", mini_saved.folder.parent / "remote")
     clone.artifacts("pull", R)
-    (tmp_path / "file").write_text("no folder\n")
-    clone.artifacts("remote", str(tmp_path / "file/remote"))
+    clone.artifacts("remote", str(tmp_path / "disk/remote"))
+    shutil.rmtree(tmp_path / "disk")
+    (tmp_path / "disk").write_text("no folder\n")
     assert "check that you may read and write there" in clone.refused("push", R)
 
 
