@@ -118,7 +118,7 @@ def main():
     for stage, run in RUNS.items():
         batch = args.batch or study.runs[run].settings.optim.batch
         rates[stage], trainer = train(study, stage, batch, args.steps)
-    rates["draw"] = drawing(study, trainer, max(batch, 8))  # where memory is, more go at once
+    rates["draw"] = drawing(study, trainer, max(batch, 8))  # drawing one by one is no measure
     gpu = torch.cuda.is_available()
     name = torch.cuda.get_device_name() if gpu else "one CPU core"
     shown = ", ".join(f"{key}: {rate:.3g}" for key, rate in rates.items())

@@ -23,11 +23,15 @@ def _compare(commands):
     command.set_defaults(run=run)
 
 
-def _plan(commands):
-    command = commands.add_parser("plan", help="what a study will train, and what it will cost")
+def _target(command):
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="where finished milestones lie")
     command.add_argument("--target", default="all", help="a table or figure; default: all")
+
+
+def _plan(commands):
+    command = commands.add_parser("plan", help="what a study will train, and what it will cost")
+    _target(command)
     command.add_argument("--device", help="hours and queue on a device of config/devices.yaml")
     command.add_argument("--tflops", type=float, help="training hours at so many TFLOP/s a GPU")
     command.add_argument("--wait", type=float, default=0, help="minutes in the queue at each start")
@@ -44,9 +48,7 @@ def _plan(commands):
 
 def _doctor(commands):
     command = commands.add_parser("doctor", help="what a study needs that is not here yet")
-    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
-    command.add_argument("--results", default="results", help="where finished milestones lie")
-    command.add_argument("--target", default="all", help="a table or figure; default: all")
+    _target(command)
 
     def run(args):
         from gear.commands import doctor

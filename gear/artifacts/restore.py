@@ -45,9 +45,10 @@ def restore(prefixes):
     other = sorted(set(saved.job_of) - as_saved)
     print(f"restored the records of {len(as_saved)} files; {len(absent)} of them are not pulled")
     if absent:
+        studies = {DATA if unit_of(p) == DATA else "/".join(p.split("/")[:2]) for p in absent}
         print(
-            "a changed setting plans what is absent and all that was made from it; first pull "
-            + " ".join(dict.fromkeys([*prefixes, *(DATA for p in absent if unit_of(p) == DATA)]))
+            "where a changed setting needs what is absent, that and all that was made from it is "
+            f"planned anew; pull it first: gear artifacts pull {' '.join(sorted(studies))}"
         )
     show("stale, so Snakemake will make them again", stale)
     show("changed or made anew here, left as they are", other)

@@ -1,8 +1,10 @@
 """What a table or a figure needs, read off the files that its job reads."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from gear.artifacts.units import provenance, unit_of
 from gear.config import did_you_mean
 from gear.report.claimspec import claims_spec
 from gear.report.spec import figure_spec, inputs, table_spec
@@ -89,7 +91,8 @@ def is_made(study, run, step):
 
 def lies(path):
     """Whether a file is there, or was saved: its folder's provenance record names it."""
-    record = Path(f"{Path(path).parent}.prov.json")
-    return Path(path).is_file() or (
-        record.is_file() and f'"{path}"' in record.read_text(encoding="utf-8")
-    )
+    if Path(path).is_file():
+        return True
+    record = provenance(unit_of(path))
+    content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return any(path in job["outputs"] for job in content.get("jobs", ()))

@@ -291,6 +291,14 @@ def test_what_is_finished_costs_no_hours(tmp_path):
     assert rest.queue()["jobs"] == whole.queue()["jobs"] - 1
 
 
+def test_what_was_saved_is_not_left(tmp_path):
+    """The records of results/demo are in git, its weights and samples are not."""
+    saved, _ = budget_of(Study("demo"), "all")
+    nothing, _ = budget_of(Study("demo", str(tmp_path)), "all")
+    assert saved.queue()["jobs"] == 0 < nothing.queue()["jobs"]
+    assert saved.disk(left=True) == dict.fromkeys(saved.disk(), 0)
+
+
 # the command
 
 
