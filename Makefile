@@ -51,8 +51,9 @@ $(READY): envs/requirements.lock pyproject.toml
 	  echo "make: $(or $(PYTHON),python3.11 or python3) is not a Python 3.11, 3.12 or 3.13 with its" \
 	    "venv module; install one (Debian, Ubuntu: apt install python3.11-venv) and name it:" \
 	    "make env PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@# uv takes a minute off; without it pip does the same.
-	{ $(BIN)/python -m pip install --quiet '$(UV)' && $(BIN)/uv pip install \
+	@# uv takes a minute off; without it pip does the same. Companies and universities have
+	@# certificates of their own, which uv reads with --system-certs alone.
+	{ $(BIN)/python -m pip install --quiet '$(UV)' && $(BIN)/uv pip install --system-certs \
 	    --python $(BIN)/python --require-hashes -r envs/requirements.lock; } \
 	  || $(BIN)/python -m pip install --require-hashes -r envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -5,6 +5,7 @@ Only the standard library, because Snakemake asks too.
 
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from gear.config import did_you_mean
 PROFILE = "workflow/profiles/slurm/config.yaml"
 ASK = 60  # seconds that a busy controller has for an answer
 CHECKS = 3  # Snakemake asks sacct, whatever it is told, where MinJobAge is below so many waits
+PROGRAMS = ("sinfo", "scontrol", "sbatch", "squeue", "scancel")  # what a login node needs
 LOCAL = "or without a cluster: --workflow-profile workflow/profiles/local."
 
 
@@ -177,11 +179,6 @@ def parse(partitions, settings):
 def _answer(*command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK)
-    except FileNotFoundError:
-        raise ValueError(
-            f"there is no SLURM here ({command[0]} is not on the PATH); start on a login node of "
-            f"your cluster, {LOCAL}"
-        ) from None
     except subprocess.TimeoutExpired:
         raise ValueError(f"SLURM did not answer within {ASK} s; try later, {LOCAL}") from None
     if done.returncode:
@@ -193,7 +190,19 @@ def _answer(*command):
 
 
 def ask():
-    """The Cluster of this machine. ValueError: there is none, or it does not answer."""
+    """The Cluster of this machine. ValueError: there is none, a part of it, or no answer."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if len(missing) == len(PROGRAMS):
+        raise ValueError(
+            "there is no SLURM here (sinfo is not on the PATH); start on a login node of your "
+            f"cluster, {LOCAL}"
+        )
+    if missing:
+        raise ValueError(
+            f"SLURM is not complete here: {', '.join(missing)} not found on the PATH; install "
+            "SLURM's client programs (Debian, Ubuntu: apt install slurm-client) or start on a "
+            f"login node of your cluster, {LOCAL}"
+        )
     partitions = _answer("sinfo", "-a", "-h", "-e", "--noconvert", "-o", "%P|%l|%D|%c|%m|%G")
     return parse(partitions, _answer("scontrol", "show", "config"))
 

@@ -3,12 +3,34 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+
+from gear import slurm
+
+# all that Debian's slurm-client holds; a PATH without these is a machine without SLURM
+SLURM = set(slurm.PROGRAMS) | {"sacct", "sacctmgr", "salloc", "sattach", "sbcast", "sdiag"}
+SLURM |= {"sprio", "sreport", "srun", "sshare", "sstat", "strigger", "sview", "scrontab"}
 
 
 def last_line(text):
     return [line for line in text.splitlines() if line.strip()][-1]
+
+
+@pytest.fixture
+def path_without_slurm(tmp_path, monkeypatch):
+    """An empty folder in front of a PATH that has every program of this machine but SLURM's."""
+    own, others = tmp_path / "own", tmp_path / "others"
+    own.mkdir()
+    others.mkdir()
+    for folder in os.get_exec_path():
+        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
+            link = others / program.name
+            if program.name not in SLURM and not link.is_symlink():
+                link.symlink_to(program)
+    monkeypatch.setenv("PATH", f"{own}:{others}")
+    return own
 
 
 @pytest.mark.parametrize(
@@ -27,16 +49,38 @@ def test_a_wrong_command_says_what_to_say(house, arguments, sentence):
     assert status != 0 and sentence in last_line(text), text
 
 
-def test_a_slurm_that_does_not_answer_is_said_before_any_job(house, tmp_path, monkeypatch):
-    sinfo = tmp_path / "sinfo"
-    sinfo.write_text("#!/bin/sh\necho 'sinfo: error: Unable to contact the controller' >&2; exit 1")
-    sinfo.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+@pytest.mark.parametrize(
+    "programs, sentence",
+    [
+        ((), "there is no SLURM here (sinfo is not on the PATH)"),
+        (("sinfo",), "Neither 'sacct' nor 'squeue' commands are available"),
+        (("squeue",), "SLURM is not complete here: sinfo, scontrol, sbatch, scancel not found"),
+        (("sinfo", "squeue"), "SLURM is not complete here: scontrol, sbatch, scancel not found"),
+        (slurm.PROGRAMS, "SLURM does not answer (error: Unable to contact the controller)"),
+    ],
+)
+def test_a_missing_partial_or_silent_slurm_is_said_before_any_job(
+    house, path_without_slurm, programs, sentence
+):
+    for name in programs:
+        program = path_without_slurm / name
+        program.write_text("#!/bin/sh\necho 'error: Unable to contact the controller' >&2; exit 1")
+        program.chmod(0o755)
     chosen = ("--config", "study=smoke", "results=queued")
     status, text = house.run("snakemake", "quick", "--profile", "slurm", *chosen)
-    assert status != 0 and "--workflow-profile workflow/profiles/local." in last_line(text), text
-    assert "SLURM does not answer (sinfo: error: Unable" in last_line(text), text
+    assert status != 0 and "Traceback" not in text, text
+    assert last_line(text).startswith("gear: ") and sentence in last_line(text), text
+    assert "without a cluster" in last_line(text)
     assert not (house.folder / "queued").exists()
+
+
+def test_sinfo_alone_is_one_sentence_without_a_cluster_too(house, path_without_slurm):
+    """Snakemake imports its SLURM plug-in for a local run, too."""
+    program = path_without_slurm / "sinfo"
+    program.write_text("#!/bin/sh\nexit 1")
+    program.chmod(0o755)
+    status, text = house.snakemake("-n", "components")
+    assert status != 0 and "Traceback" not in text and "take sinfo off the PATH" in last_line(text)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def test_a_full_disk_is_said(here, capsys, monkeypatch):
 
 def test_a_cluster_that_cannot_run_the_jobs_is_said(here):
     study = Study("paper")
+    for name in slurm.PROGRAMS:
+        program(here / "bin", name, "exit 1")
     program(here / "bin", "sinfo", f"printf '%s' '{SINFO}'")
     program(here / "bin", "scontrol", f"printf '%s' '{CONFIG}'")
     found = doctor.cluster(study)

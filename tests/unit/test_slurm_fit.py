@@ -112,11 +112,16 @@ def program(folder, name, script):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_no_slurm_and_a_silent_one_are_one_sentence(tmp_path, monkeypatch):
+def test_no_slurm_a_part_of_it_and_a_silent_one_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="there is no SLURM here .sinfo is not on the PATH"):
         slurm.ask()
     program(tmp_path, "sinfo", "echo 'slurm_load_partitions: Unable to contact' >&2; exit 1")
+    program(tmp_path, "squeue", "exit 1")
+    with pytest.raises(ValueError, match="not complete here: scontrol, sbatch, scancel not found"):
+        slurm.ask()
+    for name in ("scontrol", "sbatch", "scancel"):
+        program(tmp_path, name, "exit 1")
     with pytest.raises(ValueError, match="SLURM does not answer .slurm_load_partitions"):
         slurm.ask()
     program(tmp_path, "sinfo", f"echo '{SINFO.splitlines()[0]}'")

@@ -1,0 +1,23 @@
+"""The `snakemake` command of our environment: Snakemake itself, behind one check.
+
+Snakemake imports all its plug-ins at each start, also for a run without a cluster. Its SLURM
+plug-in cannot be imported where `sinfo` is on the PATH but neither `squeue` nor `sacct` is, and
+Snakemake then ends with a traceback. pyproject.toml installs this module as `snakemake`, so that
+such a machine gets one sentence.
+"""
+
+import sys
+
+from snakemake_interface_common.exceptions import WorkflowError
+
+
+def main():
+    try:
+        from snakemake.cli import main as snakemake
+    except WorkflowError as error:
+        sys.exit(
+            f"gear: Snakemake cannot start: {error} Install the rest of SLURM's client programs "
+            "(Debian, Ubuntu: apt install slurm-client), or take sinfo off the PATH to run "
+            "without a cluster."
+        )
+    sys.exit(snakemake())
