@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gear import config
+from gear.alignment.teachers import resolutions
 from gear.configfiles import CONFIG, check_schema, read_yaml, studies
 from gear.report.vocabulary import ANALYSED, blocks
 
@@ -75,7 +76,9 @@ class Study:
                 for name, step in self.checkpoints_of(entry):
                     run = self.checkpoint(name, step, where)
                     if run.stage != "tokenizer":
-                        self._of_study("teachers", run.settings.align.teacher, where)
+                        spec = self._of_study("teachers", run.settings.align.teacher, where)
+                        pixels, place = run.settings.data.resolution, f"{where}, {name}"
+                        resolutions.check(spec.get("network"), pixels, spec["label"], place)
                 for sampler in self.samplers_of(entry):
                     self.sampler(sampler, where)
 

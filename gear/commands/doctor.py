@@ -107,16 +107,20 @@ def _teacher(spec, name):
 
     if spec["kind"] == "standin":
         return Finding(OK, "weights", f"teacher {name} is a stand-in that the study trains")
-    if not network(spec["network"]).LAYOUTS:
-        cure = f"leave out the rows that align to it, or name another encoder as teachers.{name}"
-        return Finding(MISSING, "weights", f"{spec['label']} is in no library, so {cure}.")
-    hub = spec.get("hub")
-    if hub and hub.get("revision") and not Path(spec["weights"]).exists():
+    hub, path = spec.get("hub"), Path(spec["weights"])
+    if hub and hub.get("revision") and not path.exists():
         said = f"{spec['weights']} ({spec['label']}) is not there and will be downloaded"
         return Finding(NOTE, "weights", f"{said} from {hub['repo']} at {hub['revision']}")
-    repo = f" ({hub['repo']} on the Hugging Face hub has it)" if hub else ""
-    cure = f"put the file there{repo}, or change teachers.{name}.weights"
-    return _file("weights", spec["weights"], spec["label"], cure)
+    if "bytes" in spec and path.is_file() and path.stat().st_size != spec["bytes"]:
+        said = f"{path} ({spec['label']}) has {path.stat().st_size:,} bytes, not {spec['bytes']:,}"
+        cure = f"download it again, or change teachers.{name}.bytes"
+        return Finding(MISSING, "weights", f"{said}; {cure}.")
+    layouts = " or ".join(layout.name for layout in network(spec["network"]).LAYOUTS)
+    known = [f"{hub['repo']} on the Hugging Face hub has it" if hub else layouts]
+    known += [f"{spec['bytes']:,} bytes"] if "bytes" in spec else []
+    known += [f"sha256 {spec['sha256']}"] if "sha256" in spec else []
+    cure = f"put the file there ({', '.join(known)}), or change teachers.{name}.weights"
+    return _file("weights", path, spec["label"], cure)
 
 
 def disk(study, found):

@@ -102,5 +102,4 @@ def cost(run, study):
             for part, made in parts.items()
         },
         "forward": {piece: counted[piece] for piece in counted if piece in used},
-        "notes": [v.note for v in networks.values() if v.note],
     }

@@ -26,7 +26,6 @@ class Piece:
     parameters: int
     flops: dict  # {what of it: FLOPs of one image}
     width: int = 0  # F, of a teacher
-    note: str = ""  # what the numbers do not say
 
 
 @contextmanager

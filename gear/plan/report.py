@@ -109,7 +109,7 @@ def costs(entries):
 
 
 def composed(entries):
-    """What each part is made of; where runs differ, which of them. Then the notes."""
+    """What each part is made of; where runs differ, which of them."""
     kinds = {}
     for found in entries:
         for part, made in found["made_of"].items():
@@ -118,8 +118,6 @@ def composed(entries):
         for made, (first, *more) in ways.items():
             runs = f" ({first}{f' and {len(more)} more' if more else ''})" if len(ways) > 1 else ""
             yield f"  {part} = {made}{runs}"
-    notes = {note: found["run"] for found in reversed(entries) for note in found["notes"]}
-    yield from (f"  {run}: {note}" for note, run in notes.items())
 
 
 def _total(name, found):

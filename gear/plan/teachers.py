@@ -20,27 +20,12 @@ def _standin(objective, channels, resolution, classes, patch, dim, layers):
 @cache
 def _pretrained(name, resolution):
     kind = network(name)
-    if not kind.LAYOUTS:
-        return _plain(kind, resolution)
     size = resolution if resolution in kind.SIZES else kind.SIZES[0]
     with torch.device("meta"):
         teacher = kind({"img_size": size, **kind.SHAPE}, resolution).eval()
         teacher.fit()
         flops = forward_flops(lambda: teacher(image(3, resolution)))
     return Piece(parameters(teacher), {"teacher": flops}, width=teacher.width)
-
-
-def _plain(kind, resolution):
-    """A teacher that no library has is counted as a plain vision transformer of its size."""
-    from timm.models.vision_transformer import VisionTransformer
-
-    with torch.device("meta"):
-        teacher = VisionTransformer(
-            resolution, kind.PATCH, num_classes=0, global_pool="", class_token=False, **kind.SHAPE
-        )
-        flops = forward_flops(lambda: teacher.forward_features(image(3, resolution)))
-    note = f"{kind.SAYS} is in no library; counted as a plain vision transformer of its size"
-    return Piece(parameters(teacher), {"teacher": flops}, kind.SHAPE["embed_dim"], note)
 
 
 def teacher(spec, data, patch):

@@ -64,9 +64,29 @@ def test_each_missing_thing_has_its_cure(here, capsys):
 
 def test_a_target_asks_for_its_own_teachers_alone(here, capsys):
     _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
-    assert any("V-JEPA 2.1-B is in no library" in text for _, text in found["weights"])
+    (said_,) = [text for _, text in found["weights"] if "V-JEPA" in text]
+    assert said_ == (
+        "weights/vjepa2_1_vitb_dist_vitG_384.pt (V-JEPA 2.1-B) is not there; put the file there "
+        "(facebookresearch/vjepa2's vjepa2_1_vitb_dist_vitG_384.pt, 1,664,223,428 bytes, sha256 "
+        "848a77c33cc9e6649ed2119c9bea1e2c569bcdab9539ff3e7c02ccc2959ddf4d), or change "
+        "teachers.vjepa2.weights."
+    )
     _, found, _ = said(capsys, "--study", "paper", "--target", "reconstruction")
     assert not any("V-JEPA" in text or "DINOv3" in text for _, text in found["weights"])
+
+
+def test_a_teachers_file_of_another_size_is_said(here, capsys):
+    """An interrupted download: the size alone tells, the file is not read."""
+    path = here / "weights/vjepa2_1_vitb_dist_vitG_384.pt"
+    path.parent.mkdir()
+    path.write_bytes(b"PK")
+    status, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
+    ((state, text),) = [line for line in found["weights"] if "V-JEPA" in line[1]]
+    assert state == "missing" and "has 2 bytes, not 1,664,223,428; download it again" in text
+    with path.open("r+b") as file:
+        file.truncate(1_664_223_428)  # sparse: no such bytes are written
+    status, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
+    assert [state for state, text in found["weights"] if "V-JEPA" in text] == ["ok"]
 
 
 def test_what_is_there_is_ok(here, capsys):

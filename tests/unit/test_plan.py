@@ -112,9 +112,16 @@ def test_more_pixels_take_more(by_run):
     assert 4 < high["forward"]["ar"] / low["forward"]["ar"] < 5  # attention grows with the square
 
 
-def test_a_teacher_without_a_network_is_said_to_be_one(by_run):
-    (note,) = by_run["gear-l-vjepa2"]["notes"]
-    assert "counted as a plain vision transformer" in note and by_run["gear-l"]["notes"] == []
+@pytest.mark.parametrize("run", ["gear-l-vjepa2", "llamagen-repa-l-vjepa2"])
+def test_the_runs_with_v_jepa_are_costed(plan, by_run, run):
+    """Both rows of Table 10: its parameters as published, its products counted by hand."""
+    found, tokens, width = by_run[run], 256, 768
+    assert found["parameters"]["frozen"]["teacher"] == 86_833_152
+    linear, attention = 12 * tokens * width**2, 2 * tokens**2 * width
+    patches = tokens * 3 * 16**2 * width
+    assert found["forward"]["teacher"] == 2 * (12 * (linear + attention) + patches)
+    assert (found["steps"], found["published"]) == (100_000, True)
+    assert found["flops"] == 256 * 100_000 * found["flops_per_image"]
 
 
 # the composition of a step, against real steps

@@ -19,6 +19,7 @@ from vits import (
     siglip2_timm,
     siglip2_transformers,
     spec,
+    vjepa2,
     write,
     zscore,
 )
@@ -84,6 +85,8 @@ def test_a_resolution_without_a_fitting_grid_is_refused(imported):
         imported("siglip2", state, 384)
     with pytest.raises(ValueError, match="serves data.resolution 256 alone, not 384"):
         imported("clip_l", random_state(clip_l()), 384)
+    with pytest.raises(ValueError, match="serves data.resolution 256, 512 and 1024 alone, not 384"):
+        imported("vjepa2", random_state(vjepa2()), 384)
     with pytest.raises(ValueError, match="data.resolution 250 is no multiple of 16"):
         imported("dinov2", random_state(dinov2()), 250)
 
@@ -162,7 +165,7 @@ def test_half_precision_files_become_float32(imported):
     assert {p.dtype for p in teacher.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("network", ["dinov2", "dinov3", "siglip2", "clip_l"])
+@pytest.mark.parametrize("network", load.NETWORKS)
 def test_the_public_sizes(network):
     """ViT-B and ViT-L, weight by weight, from their published width and depth."""
     teacher = load.network(network)
@@ -171,11 +174,13 @@ def test_the_public_sizes(network):
         encoder = teacher.build(teacher.SIZES[0], **teacher.SHAPE)
     block = 12 * dim**2 + 13 * dim  # with all biases and both norms
     blocks = {"dinov2": block + 2 * dim, "dinov3": block + dim, "siglip2": block, "clip_l": block}
+    blocks |= {"vjepa2": block}
     rest = {  # patches and their bias, positions, CLS and registers, norm
         "dinov2": dim * (1 + 1370 + 1 + 2),
         "dinov3": dim * (1 + 5 + 2),
         "siglip2": dim * (1 + 256 + 2),
         "clip_l": dim * (257 + 1 + 2),
+        "vjepa2": dim * (1 + 2 + 8 + 1 + 3 * 2 * side**2),  # and the patches of videos
     }
     count = sum(p.numel() for p in encoder.parameters())
     assert count == depth * blocks[network] + 3 * side**2 * dim + rest[network]

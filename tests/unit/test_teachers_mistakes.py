@@ -7,7 +7,7 @@ import pytest
 import torch
 from vits import DIM, FILES, MLP, SHAPE, clip_l, dinov2, random_state, spec, write
 
-from gear.alignment.teachers import load, pretrained
+from gear.alignment.teachers import load, pretrained, resolutions
 from gear.registry import CONFIG, Study
 from gear.runtime import provenance
 
@@ -98,8 +98,26 @@ def test_a_missing_file_says_which_would_do(tmp_path):
     assert "is a folder" in refused(tmp_path / "folder")
 
 
-def test_vjepa2_is_refused_before_any_file_is_asked_for(tmp_path):
-    assert "V-JEPA 2.1 ViT-B cannot be loaded" in refused(tmp_path / "none.pt", "vjepa2")
+@pytest.mark.parametrize("name", ["dinov2_facebook.pth", "dinov3_facebook.pth", "vjepa2.pt"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_named(tmp_path, name, number):
+    """One number of one tensor, in a file that is right otherwise."""
+    network, shapes = FILES[name]
+    state = random_state(shapes)
+    key = next(k for k in state if k.endswith("fc2.weight"))
+    state[key][3, 5] = number
+    said = refused(write(tmp_path / name, state), network)
+    assert f"{name}: '{key}' has numbers that are not finite" in said
+
+
+def test_another_size_is_refused_before_the_file_is_read(tmp_path):
+    """What is torn has another size; its hash, which takes longer, is not asked for."""
+    path = write(tmp_path / "public.pth", random_state(dinov2()))
+    size = path.stat().st_size
+    said = refused(path, bytes=size + 1, sha256="0" * 64)
+    assert f"has {size:,} bytes, the study says {size + 1:,}" in said and "sha256" not in said
+    pretrained.import_weights(spec(path, bytes=size), tmp_path / "teacher", SHAPE)
+    assert (tmp_path / "teacher/weights.safetensors").exists()
 
 
 def test_an_unknown_network_is_named():
@@ -158,6 +176,7 @@ def test_the_schema_knows_the_networks(paper):
     text = (CONFIG.parent / "workflow/schemas/study.schema.json").read_text()
     teachers = json.loads(text)["properties"]["teachers"]["additionalProperties"]
     assert teachers["properties"]["network"]["enum"] == list(load.NETWORKS)
+    assert set(resolutions.SERVED) < set(load.NETWORKS)
     for name, entry in paper.spec["teachers"].items():
         assert load.network(entry["network"]).SAYS and name == entry["network"]
 
@@ -177,3 +196,23 @@ def test_a_wrong_teacher_stops_before_any_job(edited, old, new, sentence):
     with pytest.raises(ValueError) as caught:
         Study("paper", folder=folder)
     assert sentence in str(caught.value) and "teachers.dinov2" in str(caught.value)
+
+
+RES384 = "gear-l-res384:     {from: gear-l, until: 100k, scale: 1.5"
+
+
+def test_a_resolution_that_a_teacher_does_not_serve_stops_before_any_job(edited):
+    """The registry pairs V-JEPA with 384 pixels in one run, at once in both studies: the demo's
+    stand-in serves all. SigLIP2's resolution is that of its weights, which nobody has read yet."""
+    folder = edited("runs.yaml", RES384, f"{RES384}, align.teacher: vjepa2")
+    with pytest.raises(ValueError) as caught:
+        Study("paper", folder=folder)
+    assert str(caught.value) == (
+        "tables.yaml, resolution, gear-l-res384: the teacher V-JEPA 2.1-B serves data.resolution "
+        "256, 512 and 1024 alone, not 384; align to dinov2 or dinov3."
+    )
+    assert Study("demo", folder=folder).runs["gear-l-res384"].settings.align.teacher == "vjepa2"
+    edited_again = folder / "runs.yaml"
+    text = edited_again.read_text(encoding="utf-8")
+    edited_again.write_text(text.replace("scale: 1.5, align", "scale: 2, align"), encoding="utf-8")
+    assert Study("paper", folder=folder).runs["gear-l-res384"].settings.data.resolution == 512

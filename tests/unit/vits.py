@@ -98,6 +98,19 @@ def clip_l():
     return shapes | rest
 
 
+def vjepa2(dim=DIM, depth=DEPTH, prefix="module.backbone."):
+    """All tensors of the encoder, those that an image does not touch among them."""
+    shapes = {"img_mod_embed": (1, 1, dim), "video_mod_embed": (1, 1, dim)}
+    for name, frames in (("patch_embed", 2), ("patch_embed_img", 1)):
+        shapes |= {f"{name}.proj.weight": (dim, 3, frames, 16, 16), f"{name}.proj.bias": (dim,)}
+    for b in (f"blocks.{i}" for i in range(depth)):
+        shapes |= linear(f"{b}.attn.qkv", 3 * dim, dim) | linear(f"{b}.attn.proj", dim, dim)
+        shapes |= linear(f"{b}.mlp.fc1", 4 * dim, dim) | linear(f"{b}.mlp.fc2", dim, 4 * dim)
+        shapes |= {f"{b}.norm{n}.{kind}": (dim,) for n in (1, 2) for kind in ("weight", "bias")}
+    shapes |= {f"norms_block.{n}.{kind}": (dim,) for n in range(4) for kind in ("weight", "bias")}
+    return {prefix + k: v for k, v in shapes.items()}
+
+
 def random_state(shapes):
     """Numbers of the size that trained weights have, so that every layer matters."""
     state = {k: torch.randn(s) / math.sqrt(math.prod(s[1:]) or 1) for k, s in shapes.items()}
@@ -120,10 +133,14 @@ FILES = {  # file name -> (network, shapes)
     "siglip2_open_clip.safetensors": ("siglip2", siglip2_open_clip()),
     "siglip2_timm.safetensors": ("siglip2", siglip2_timm()),
     "clip_l.pt": ("clip_l", clip_l()),
+    "vjepa2.pt": ("vjepa2", vjepa2()),
 }
 
 
 def write(path, state):
+    """The public file of a state; V-JEPA's is one entry of it."""
+    if any(str(key).startswith("module.backbone.") for key in state):
+        state = {"ema_encoder": state}
     save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
     return path
 
@@ -298,9 +315,32 @@ def plain_clip_l(state, x, resolution):
     return zscore(x[:, 1:])
 
 
+def plain_vjepa2(state, x, resolution):
+    """Of each pair of adjacent channels, as complex numbers: axis by axis, frame, row, column."""
+    state = {k.removeprefix("module.backbone."): v for k, v in state.items()}
+    side, pairs = resolution // 16, DIM // HEADS // 3 // 2
+    at = torch.arange(side) * 15 / (side - 1)
+    frame, rows, columns = torch.zeros(side**2), at.repeat_interleave(side), at.repeat(side)
+    omega = torch.tensor([10000 ** (-f / pairs) for f in range(pairs)])
+    angles = torch.cat([p[:, None] * omega for p in (frame, rows, columns)], 1)
+    turns = torch.polar(torch.ones_like(angles), angles)
+
+    def turn(x):
+        pairs_of = torch.view_as_complex(x[..., : 2 * turns.shape[1]].unflatten(-1, (-1, 2)))
+        turned = torch.view_as_real(pairs_of * turns).flatten(-2)
+        return torch.cat([turned, x[..., turned.shape[-1] :]], -1)
+
+    weight, bias = (state[f"patch_embed_img.proj.{kind}"] for kind in ("weight", "bias"))
+    x = patch_tokens(pixels(x, IMAGENET), weight[:, :, 0], bias) + state["img_mod_embed"]
+    for i in range(DEPTH):
+        x = dino_block(x, state, f"blocks.{i}", 1e-6, turn, scale=None)
+    return zscore(layer_norm(x, state, "norms_block.3", 1e-6))
+
+
 PLAIN = {
     "dinov2": plain_dinov2,
     "dinov3": plain_dinov3,
     "siglip2": plain_siglip2,
     "clip_l": plain_clip_l,
+    "vjepa2": plain_vjepa2,
 }

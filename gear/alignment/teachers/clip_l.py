@@ -4,6 +4,7 @@
 - features are the last block's output before `ln_post`, CLS dropped, 1024 wide
 """
 
+from gear.alignment.teachers import resolutions
 from gear.alignment.teachers.base import PretrainedTeacher
 from gear.alignment.teachers.layout import Layout, prefixed
 
@@ -29,11 +30,7 @@ class CLIPL(PretrainedTeacher):
 
     @classmethod
     def check_resolution(cls, shape, resolution):
-        if resolution != 256:
-            raise ValueError(
-                f"the teacher {cls.SAYS} serves data.resolution 256 alone, not {resolution}; align "
-                "to dinov2 or dinov3."
-            )
+        resolutions.check("clip_l", resolution, cls.SAYS)
 
     @staticmethod
     def build(img_size, embed_dim, depth, num_heads):

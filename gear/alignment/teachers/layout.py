@@ -1,7 +1,8 @@
 """How the public files of a teacher name its weights, and their strict reading.
 
 A layout gives the file's keys for each of the encoder's; several are one tensor, cut along the
-first axis. What a file has beyond them must be of what the layout calls unused.
+first axis. What a file has beyond them must be of what the layout calls unused. Where the weights
+are one entry of the file, that entry is read and the others, a training's, are left.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from gear.weights.layouts import Taken
 @dataclass(frozen=True)
 class Layout:
     name: str  # where such files come from
-    sign: str  # a key that the teacher's other layouts do not have
+    sign: str  # a key of the file that the teacher's other layouts do not have
     names: Callable  # the encoder's key -> the file's keys
     unused: tuple[str, ...] = ()  # beginnings of keys that a teacher does without
     prepare: Callable | None = None  # (tensors, shape) -> tensors, where names are not all
+    entry: str | None = None  # of the file, which holds the weights; None: they are the file
 
 
 def same(key):
@@ -51,6 +53,13 @@ def find(content, teacher, where):
 
 
 def _encoder_tensors(content, layout, shape, where):
+    if layout.entry:
+        content = content[layout.entry]
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{where}: '{layout.entry}' is no dictionary of tensors but a "
+                f"{type(content).__name__}; wanted: {layout.name}."
+            )
     kept = {}
     for key, value in content.items():
         if str(key).startswith(layout.unused):
@@ -64,6 +73,16 @@ def _encoder_tensors(content, layout, shape, where):
     return layout.prepare(kept, shape) if layout.prepare else kept
 
 
+def _check_finite(tensors, where):
+    """ValueError names the first tensor with a number that is not finite."""
+    for key, value in tensors.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"{where}: '{key}' has numbers that are not finite; the file is damaged, so "
+                "download it again."
+            )
+
+
 def _img_size(tensors, layout, teacher):
     """Of several public input sizes the one whose positions the file has, else the first."""
     positions = tensors.get(layout.names("pos_embed")[0], torch.empty(0))
@@ -75,7 +94,7 @@ def read(content, teacher, shape, where):
     """(layout, shape with its img_size, {the encoder's key: float32 tensor}) of a file's content.
 
     shape: what `teacher.build` needs besides img_size. ValueError names the first key that is
-    missing, surplus or of another shape."""
+    missing, surplus, of another shape or not finite."""
     layout = find(content, teacher, where)
     tensors = _encoder_tensors(content, layout, shape, where)
     shape = {"img_size": _img_size(tensors, layout, teacher), **shape}
@@ -84,4 +103,5 @@ def read(content, teacher, shape, where):
     mapping = {key: layout.names(key) for key in shapes}
     taken = Taken("teacher", layout.name, tensors, ("teacher",))
     convert.check(taken, mapping, shapes, where)
+    _check_finite(tensors, where)
     return layout, shape, convert.to_ours(taken, mapping)

@@ -38,7 +38,7 @@ def fetch(hub, path, label):
 
 
 def find(spec):
-    """The weights file that a study's teacher names, its hash checked, as (path, sha256)."""
+    """The weights file that a study's teacher names, size and hash checked, as (path, sha256)."""
     path = Path(spec["weights"])
     if not path.exists():
         if "hub" not in spec:
@@ -53,6 +53,7 @@ def find(spec):
             f"{path} is a TorchScript program, which is not run; save its state_dict() as "
             ".safetensors, or take the file that open_clip publishes."
         )
+    _check_size(path, spec)
     found = provenance.sha256(path) if path.is_file() else None
     wanted = spec.get("sha256")
     if wanted and found and found != wanted:
@@ -63,14 +64,22 @@ def find(spec):
     return path, found
 
 
+def _check_size(path, spec):
+    """ValueError where a file has not the bytes that the study says; it is not read for that."""
+    wanted = spec.get("bytes")
+    if wanted and path.is_file() and path.stat().st_size != wanted:
+        raise ValueError(
+            f"{path} has {path.stat().st_size:,} bytes, the study says {wanted:,}; download it "
+            f"again, or correct teachers.*.bytes of {spec['label']}."
+        )
+
+
 def import_weights(spec, output, shape=None):
     """Read the weights that `spec`, a teacher of a study, names, and write them for `load_teacher`.
 
     shape: of a smaller network than the public one, in tests."""
     teacher = network(spec["network"])
     shape = shape or teacher.SHAPE
-    if not teacher.LAYOUTS:
-        teacher.build(teacher.SIZES[0])  # says why there is none, before any file is asked for
     path, sha256 = find(spec)
     content = source.read(path)
     style, shape, state = layout.read(content, teacher, shape, path)
