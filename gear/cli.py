@@ -177,7 +177,7 @@ ACTIONS = {  # of `gear artifacts`: what it does, and its options
     "save": ("take what Snakemake made into DVC and git", "states"),
     "push": ("copy large files to the remote", "inputs", "states"),
     "pull": ("get large files from the remote, then restore", "inputs", "states"),
-    "restore": ("give Snakemake its records of what is in git",),
+    "restore": ("give Snakemake its records of what is in git", "accept-code"),
     "check": ("what is stale by its inputs' content, changed, missing or damaged",),
     "status": ("what is saved, modified or not pulled",),
     "remote": ("show the remote, or set it to a URL",),
@@ -185,6 +185,7 @@ ACTIONS = {  # of `gear artifacts`: what it does, and its options
 ARTIFACT_OPTIONS = {
     "inputs": "and all that they were made from",
     "states": "and the training states",
+    "accept-code": "results count as made although code has changed; their records then say so",
 }
 
 

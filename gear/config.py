@@ -12,6 +12,11 @@ import types
 import typing
 from dataclasses import dataclass, field
 
+# The number of the defaults below. A job receives what differs from them, so that a changed default
+# would plan nothing and leave results of the old one: raise this number with any change of a
+# default (tests/unit/test_defaults.py fails where it is forgotten). A new setting needs no new one.
+DEFAULTS = 1
+
 
 @dataclass(frozen=True)
 class Data:

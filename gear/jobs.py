@@ -5,6 +5,37 @@ import json
 
 from gear import config
 from gear.report.vocabulary import blocks
+from gear.runtime.provenance import code_hash
+
+# The code that can change what a rule makes, beside the settings. A change of it plans the rule
+# anew, with what was made from its outputs; comments, docstrings and formatting are free. Trainings
+# have none: a training is repeated where its settings change, and its record names the commit.
+NETWORKS = (
+    *(f"gear/tokenizer/{name}.py" for name in ("autoencoder", "vqgan", "magvit2")),
+    *(f"gear/tokenizer/{name}.py" for name in ("quantized", "vq", "lfq", "ibq")),
+    "gear/ar/transformer.py",
+)
+IMAGES = tuple(f"gear/data/{name}.py" for name in ("transforms", "memory", "folder", "stream"))
+CODE = {
+    "samples": ("gear/sampling/generate.py", "gear/ar/transformer.py", "gear/runtime/rng.py"),
+    "scores": (
+        *("gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/codebook.py"),
+        *("gear/alignment/*.py", "gear/alignment/teachers/*.py", "gear/runtime/rng.py"),
+        *NETWORKS,
+        *IMAGES,
+    ),
+    "analyses": (
+        *("gear/analysis/*.py", "gear/alignment/*.py", "gear/alignment/teachers/*.py"),
+        *NETWORKS,
+        *IMAGES,
+    ),
+    "report": ("gear/report/*.py",),
+}
+
+
+def code(kind):
+    """{kind: hash} of the code of one kind of CODE: a rule's param, which names what it is of."""
+    return {kind: code_hash(CODE[kind])}
 
 
 class Line(str):
@@ -31,6 +62,13 @@ def difference(settings, *sections):
     """What differs from the defaults; of the named sections only, if any are."""
     found = json.loads(config.dumps(settings))
     return {k: v for k, v in found.items() if not sections or k.split(".")[0] in sections}
+
+
+def of_settings(settings, *sections, **more):
+    """The line of a job that has settings. It holds the number of the defaults that they differ
+    from, so that a changed default plans the job anew."""
+    differs = difference(settings, *sections)
+    return line({"settings": differs, "defaults": config.DEFAULTS, **more})
 
 
 def needs(study, rule):
@@ -68,7 +106,7 @@ def training(study, name, step):
     run = study.checkpoint(name, step)
     before = run.previous(step)
     start = run.steps[before] if before else 0
-    return line({"settings": difference(run.settings), "start": start, "stop": run.steps[step]})
+    return of_settings(run.settings, start=start, stop=run.steps[step])
 
 
 def public(study, quantizer):
@@ -76,7 +114,8 @@ def public(study, quantizer):
     settings = difference(study.network(quantizer))
     wanted = ("tokenizer.", "data.channels", "data.resolution", "loss.disc_")
     settings = {k: v for k, v in settings.items() if k.startswith(wanted)}
-    return line({"quantizer": quantizer, "settings": settings, **study.spec["public"][quantizer]})
+    content = {"quantizer": quantizer, "settings": settings, "defaults": config.DEFAULTS}
+    return line(content | study.spec["public"][quantizer])
 
 
 def teachers_by_kind(study):
@@ -93,8 +132,7 @@ def teacher(study, name):
     spec = study.spec["teachers"][name]
     if spec["kind"] == "pretrained":
         return line({"spec": spec})
-    settings = difference(_any(study), "data", "tokenizer", "runtime")
-    return line({"settings": settings, "spec": spec})
+    return of_settings(_any(study), "data", "tokenizer", "runtime", spec=spec)
 
 
 def features(study):
@@ -102,37 +140,32 @@ def features(study):
     spec = study.spec["features"]
     if spec["kind"] == "inception":
         return line({"spec": spec, "protocol": study.spec["protocols"]["generation"]["name"]})
-    settings = difference(_any(study), "data", "runtime")
-    return line({"settings": settings, "spec": spec})
+    return of_settings(_any(study), "data", "runtime", spec=spec)
 
 
 def drawing(study, name, sampler):
     """The samples of one sampler."""
-    settings = difference(study.runs[name].settings, "runtime")
-    return line({"settings": settings, "sampler": study.sampler(sampler)})
+    return of_settings(study.runs[name].settings, "runtime", sampler=study.sampler(sampler))
 
 
 def scoring(study, name):
     """The scores of one sampler's samples."""
-    settings = difference(study.runs[name].settings, "runtime")
-    return line({"settings": settings, "protocol": study.spec["protocols"]["generation"]})
+    protocol = study.spec["protocols"]["generation"]
+    return of_settings(study.runs[name].settings, "runtime", protocol=protocol)
 
 
 def picking(study, name):
     """The pictures of some of a sampler's images."""
-    settings = difference(study.runs[name].settings, "runtime")
-    return line({"settings": settings, "classes": study.data.classes})
+    return of_settings(study.runs[name].settings, "runtime", classes=study.data.classes)
 
 
 def evaluation(study, name, samplers=()):
     """Validation and pictures of a checkpoint, and the samples and scores of `samplers`."""
-    settings = difference(study.runs[name].settings, "data", "tokenizer", "joint", "runtime")
-    return line(
-        {
-            "settings": settings,
-            "samplers": {s: study.sampler(s) for s in samplers},
-            **study.spec["protocols"],
-        }
+    return of_settings(
+        study.runs[name].settings,
+        *("data", "tokenizer", "joint", "runtime"),
+        samplers={s: study.sampler(s) for s in samplers},
+        **study.spec["protocols"],
     )
 
 
@@ -170,8 +203,8 @@ def analyses(study):
 
 def analysis(study, name):
     """The comparison of a checkpoint's features with its teacher's."""
-    settings = difference(study.runs[name].settings, "data", "tokenizer", "runtime")
-    return line({"settings": settings, "analysis": study.spec["analysis"]})
+    settings, spec = study.runs[name].settings, study.spec["analysis"]
+    return of_settings(settings, "data", "tokenizer", "runtime", analysis=spec)
 
 
 def analysis_options(study, name, step):

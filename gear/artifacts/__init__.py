@@ -9,4 +9,5 @@ fresh clone gets back what Snakemake knew, so that it plans what is out of date 
     units.py     units, their provenance, the content of files
     store.py     calls of dvc and git
     save.py  restore.py  check.py   what the commands do
+    accepted.py  results that count as made although code has changed
 """

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from gear.artifacts import records, store
+from gear.artifacts import accepted, records, store
 from gear.artifacts.restore import show
 from gear.artifacts.transfer import dvc_files
 from gear.artifacts.units import DATA, Contents, Saved, large, under, unit_of
@@ -40,6 +40,7 @@ def check(prefixes):
     show("stale: run Snakemake again, then save", stale)
     show("missing in the cache: save or pull them again", faults["missing"])
     show("damaged in the cache: delete the object, then pull or save again", faults["damaged"])
+    show("accepted although code had changed, for your information", accepted.noted(saved, chosen))
     show("from older code, for your information", _older({unit_of(p) for p in chosen}))
     return int(bool(modified or stale or faults["missing"] or faults["damaged"]))
 

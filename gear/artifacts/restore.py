@@ -9,7 +9,7 @@ stale: its record says so, and Snakemake plans it."""
 import os
 from graphlib import TopologicalSorter
 
-from gear.artifacts import records
+from gear.artifacts import accepted, records
 from gear.artifacts.units import DATA, Contents, Saved, unit_of
 
 LONG_AGO = 946_684_800 * 10**9  # 2000-01-01, in nanoseconds
@@ -25,13 +25,16 @@ def show(title, lines):
             print(f"  and {len(lines) - SHOWN} more")
 
 
-def restore(prefixes):
+def restore(prefixes, accept_code=False):
     """Give Snakemake its records of the results folders (results/, say) that the prefixes lie in.
 
-    Returns (stale outputs with the reason, outputs that are not as they were saved)."""
+    accept_code: what is under the prefixes counts as made although code has changed since; the
+    provenance records then say so. Returns (stale outputs with the reason, outputs that are not as
+    they were saved)."""
     records.check_version()
     saved = Saved(prefixes)
     saved.chosen(prefixes)
+    taken = accepted.accept(saved, prefixes) if accept_code else []
     contents = Contents(saved)
     contents.read([*saved.job_of, *(path for job in saved.jobs for path in job["inputs"])])
     as_saved = {path for path in saved.job_of if _is_as_saved(path, saved, contents)}
@@ -50,6 +53,7 @@ def restore(prefixes):
             "where a changed setting needs what is absent, that and all that was made from it is "
             f"planned anew; pull it first: gear artifacts pull {' '.join(sorted(studies))}"
         )
+    show("accepted although the code of their rules has changed", taken)
     show("stale, so Snakemake will make them again", stale)
     show("changed or made anew here, left as they are", other)
     return stale, other

@@ -71,6 +71,7 @@ def _jobs(paths, contents):
                     "delete it, then pull it or make it again."
                 )
             job = {key: before[key] for key in ("inputs", "seconds", *records.job(record))}
+            job |= {key: before[key] for key in ("accepted",) if key in before}
             sha = before["outputs"][path]
         else:
             if sha is None:

@@ -1,8 +1,8 @@
 """Units of results, their provenance records, and the content of files.
 
 A provenance record is {"jobs": [{rule, code, params, software, seconds, inputs: {path: sha256},
-outputs: {path: sha256}}]}, with the outputs that lie in its unit; paths are relative to the
-repository, where every command runs."""
+outputs: {path: sha256}, accepted: see accepted.py}]}, with the outputs that lie in its unit; paths
+are relative to the repository, where every command runs."""
 
 import json
 import os

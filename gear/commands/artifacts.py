@@ -14,7 +14,7 @@ def main(args):
         raise ValueError(f"say what to {args.action}, such as results/demo")
     prefixes = cleaned(args.paths or ["results"])
     if args.action == "restore":
-        restore(prefixes)
+        restore(prefixes, args.accept_code)
         return 0
     module = {"save": save, "push": transfer, "pull": transfer}.get(args.action, check)
     return getattr(module, args.action)(prefixes, **options)

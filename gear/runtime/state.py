@@ -23,10 +23,14 @@ def identity(settings, inputs=()):
     states that were saved before it."""
     changed = config.difference(settings)
     mine = {name: value for name, value in changed.items() if name not in config.FREE}
+    if config.DEFAULTS != FIRST:  # states from before there was a number have none
+        mine["defaults"] = config.DEFAULTS
     return json.loads(json.dumps(mine | {"inputs": sorted(inputs)}))
 
 
+FIRST = 1  # number of the defaults that a state without a number was trained with
 DEFAULTS = json.loads(json.dumps(config.flatten(dataclasses.asdict(config.Settings()))))
+DEFAULTS["defaults"] = FIRST
 
 
 def require_same(stored, mine, path, cure):
@@ -37,6 +41,8 @@ def require_same(stored, mine, path, cure):
             said = f"with {name} {theirs!r}, this run has {ours!r}"
             if name == "inputs":
                 said = "on other inputs: the data, the tokenizer or the teacher has changed since"
+            if name == "defaults":
+                said = f"with number {theirs} of the defaults in gear/config.py, now it is {ours}"
             raise ValueError(f"{path} was trained {said}; {cure}.")
 
 

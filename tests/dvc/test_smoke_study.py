@@ -47,6 +47,43 @@ def test_pulled_all_is_there_and_a_changed_setting_concerns_its_chain(published,
     assert "train_tokenizer" not in jobs and "train_ar" not in jobs and "train_teacher" not in jobs
 
 
+def test_prose_is_free_and_changed_code_plans_what_it_touches(published, tmp_path):
+    """A comment, a docstring and a layout plan nothing; a constant plans scores, analyses or tables
+    and no training. What was accepted plans nothing either."""
+    clone = published.clone(tmp_path / "clone", published.folder.parent / "remote")
+    clone.artifacts("pull", R)
+    assert clone.snakemake(MANIFEST)[0] == 0
+
+    def edit(file, old, new):
+        replace_in(clone.folder / "gear" / file, old, new)
+
+    for path in (clone.folder / "gear").rglob("*.py"):
+        path.write_text(path.read_text() + "\n\n\n\n# a comment\n")
+    edit("metrics/frechet.py", '"""Fréchet distance', '"""The Fréchet distance')
+    assert nothing_to_do(clone, "all")
+
+    edit("report/style.py", 'MARKERS = ("o", "s"', 'MARKERS = ("s", "o"')
+    assert set(clone.planned("all")) >= {"make_table", "make_figure", "make_claims"}
+    assert not [rule for rule in clone.planned("all") if "train" in rule or "evaluate" in rule]
+    edit("report/style.py", 'MARKERS = ("s", "o"', 'MARKERS = ("o", "s"')
+    for file, old, new in (
+        ("metrics/frechet.py", "ROWS = 8192", "ROWS = 4096"),
+        ("tokenizer/vqgan.py", "eps=1e-6", "eps=1e-5"),
+    ):
+        edit(file, old, new)
+        rules = set(clone.planned("all"))
+        assert {"evaluate_plain", "make_table"} <= rules
+        assert ("analyse" in rules) == ("tokenizer" in file)
+        assert not [rule for rule in rules if "train" in rule], rules
+        edit(file, new, old)
+    assert nothing_to_do(clone, "all")
+
+    edit("metrics/frechet.py", "ROWS = 8192", "ROWS = 4096")
+    assert "evaluate_plain: " in clone.artifacts("restore", R, "--accept-code")
+    assert nothing_to_do(clone, "all")
+    assert "code of scores: made with" in clone.artifacts("check", R)
+
+
 def test_restored_the_small_files_count_as_made(published, tmp_path):
     clone = published.clone(tmp_path / "clone")
     assert not nothing_to_do(clone, "all")

@@ -187,7 +187,7 @@ def test_the_public_sizes(network):
 
 
 def test_each_kind_of_teacher_gets_what_it_needs(smoke, paper):
-    assert set(json.loads(jobs.teacher(smoke, "dinov2"))) == {"settings", "spec"}
+    assert set(json.loads(jobs.teacher(smoke, "dinov2"))) == {"settings", "defaults", "spec"}
     assert json.loads(jobs.teacher(paper, "dinov3")) == {"spec": paper.spec["teachers"]["dinov3"]}
     assert jobs.teachers_by_kind(smoke) == {"standin": ["dinov2"], "pretrained": []}
     assert jobs.teachers_by_kind(paper)["pretrained"] == ["dinov2", "dinov3", "siglip2", "vjepa2"]

@@ -24,7 +24,7 @@ if ANALYSED:
         params:
             cfg=lambda w: {
                 "json": jobs.analysis(STUDY, run_and_step(w)[0]),
-                "code": ANALYSIS,
+                "code": ANALYSES,
             },
             options=lambda w: jobs.analysis_options(STUDY, *run_and_step(w)),
         shell:

@@ -2,7 +2,6 @@
 import os
 
 from gear import jobs, slurm
-from gear.runtime.provenance import code_hash
 from gear.start import Warm
 
 DATA = STUDY.manifest()
@@ -16,11 +15,7 @@ LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
     "--cpus {resources.cpus_per_task} --gpus {resources.gpus_per_node} -- "
 )
-SCORING = code_hash(
-    "gear/metrics/*.py", "gear/sampling/*.py", "gear/analysis/codebook.py"
-)
-ANALYSIS = code_hash("gear/analysis/*.py")
-REPORT = code_hash("gear/report/*.py")
+SAMPLES, SCORES, ANALYSES, REPORT = map(jobs.code, jobs.CODE)
 
 
 wildcard_constraints:
@@ -77,7 +72,7 @@ def weights_to_compare(w):
 def evaluation(samplers):
     def cfg(w):
         job = jobs.evaluation(STUDY, run_and_step(w)[0], samplers)
-        return {"json": job, "code": SCORING}
+        return {"json": job, "code": SCORES}
 
     return cfg
 

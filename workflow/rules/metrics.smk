@@ -56,7 +56,7 @@ rule decode_samples:
     params:
         cfg=lambda w: {
             "json": jobs.picking(STUDY, run_and_step(w)[0]),
-            "code": SCORING,
+            "code": SCORES,
         },
         tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
     shell:
@@ -81,7 +81,10 @@ if not STUDY.spec["together"]:
         resources:
             **jobs.needs(STUDY, "draw"),
         params:
-            cfg=lambda w: {"json": jobs.drawing(STUDY, run_and_step(w)[0], w.sampler)},
+            cfg=lambda w: {
+                "json": jobs.drawing(STUDY, run_and_step(w)[0], w.sampler),
+                "code": SAMPLES,
+            },
             checkpoint=lambda w: STUDY.path(*run_and_step(w)),
         shell:
             "python -m gear.start gear.sampling.generate --job {params.cfg[json]:q} "
@@ -105,7 +108,7 @@ if not STUDY.spec["together"]:
         params:
             cfg=lambda w: {
                 "json": jobs.scoring(STUDY, run_and_step(w)[0]),
-                "code": SCORING,
+                "code": SCORES,
             },
             tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
         shell:
