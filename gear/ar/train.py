@@ -13,6 +13,7 @@ from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
 from gear.alignment.teachers.load import load_teacher
 from gear.ar.transformer import Transformer
+from gear.data.memory import to_device
 from gear.data.sets import training_set
 from gear.runtime import job, optim, rng
 from gear.runtime.loop import Segment, Trainer, setup
@@ -48,8 +49,8 @@ class ARUpdate:
     def dropped_labels(self, batch):
         """Labels with the null class in place of a tenth, drawn at (seed, epoch, image)."""
         drawn = rng.uniform((self.settings.seed, "label drop", batch.epoch), batch.indices)
-        dropped = torch.from_numpy(drawn < self.settings.ar.label_dropout).to(batch.labels.device)
-        return torch.where(dropped, self.ar.null, batch.labels)
+        dropped = torch.from_numpy(drawn < self.settings.ar.label_dropout)
+        return torch.where(to_device(dropped, batch.labels.device), self.ar.null, batch.labels)
 
     def losses(self, indices_BN, labels_B, target_BNF):
         """(L_NTP, L_align^h) of the hard read-out (paper eq. 4, 5)."""

@@ -9,6 +9,14 @@ from gear.data.folder import load_folder
 from gear.data.order import Order
 
 
+def to_device(tensor, device):
+    """A tensor of the CPU on a device. Towards a GPU it goes by way of pinned memory, because from
+    any other the host would wait until the copy is done, whatever `non_blocking` says."""
+    if device.type == "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Batch(NamedTuple):
     images: torch.Tensor  # (B, C, H, W) float32 in [-1, 1]
     labels: torch.Tensor  # (B,) int64
@@ -18,8 +26,8 @@ class Batch(NamedTuple):
     def parts(self, size, device):
         """Micro-batches of `size` images (0: all in one), on a device."""
         size = size or len(self.images)
-        images = self.images.to(device, non_blocking=True).split(size)
-        labels = self.labels.to(device, non_blocking=True).split(size)
+        images = to_device(self.images, device).split(size)
+        labels = to_device(self.labels, device).split(size)
         places = range(0, len(self.indices), size)
         indices = [self.indices[i : i + size] for i in places]
         triples = zip(images, labels, indices, strict=True)

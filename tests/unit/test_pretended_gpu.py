@@ -1,0 +1,320 @@
+"""Device placement on a pretended GPU (tests/pretended.py), on a machine that has none.
+
+Strategy: tensors of the GPU are fake, tensors of the host are real. A test fails where an operation
+mixes the two devices, and where the host reads a value of the GPU in a function that the test does
+not name as meant.
+
+- A step runs with all of its forward passes, its metrics, gradient clipping, the fused AdamW and
+  the moving averages. It has no readback, and the host does not wait for any upload. A report has
+  one readback, of all means.
+- Drawing has one readback, of all tokens. Scoring, validation and pictures have readbacks where
+  features, tokens and metrics become arrays of the host; MEANT lists and counts them. The analysis
+  of features reads back its measures, and whether features are finite.
+- A fault that is planted in a step must be found.
+
+Not covered: the backward pass and the recomputation in it, which need a driver (each parameter that
+a loss reaches gets a gradient of zeros instead); what a fake tensor cannot show, which is kernels,
+numbers, memory and speed; LPIPS; torch.compile; several processes; saved and resumed states; the
+commands of `gear`, beyond the functions that they share with these.
+"""
+
+import json
+from argparse import Namespace
+from itertools import product
+
+import pytest
+import torch
+import vits
+from PIL import Image
+from pretended import GPU, PretendedGPU, Readback, install
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch.utils._pytree import tree_leaves
+from vits import SHAPE, random_state
+
+from gear import config
+from gear.alignment.teachers.load import NETWORKS, network
+from gear.analysis import similarity
+from gear.joint import train as joint
+from gear.metrics import dinov2, evaluate, inception, standin
+from gear.metrics.resize import resized
+from gear.runtime import checkpoint
+from gear.runtime.loop import Segment
+from gear.sampling import generate
+from gear.sampling.generate import Sampler, draw_all
+
+pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """The class PretendedGPU, with what else needs a driver replaced."""
+    install(monkeypatch)
+    return PretendedGPU
+
+
+# ---- the pretended GPU itself --------------------------------------------------------------------
+
+
+def test_values_and_copies_are_readbacks_and_two_devices_do_not_mix(pretended):
+    with pretended() as gpu:
+        x = torch.ones(3).to(GPU)
+        assert (x + 1).device == GPU and torch.ones(3).sum().item() == 3
+        value, copied = lambda x: bool(x[0]), torch.ones(3).copy_
+        for read in (lambda x: x.tolist(), torch.Tensor.cpu, value, copied):
+            with pytest.raises(Readback, match="in none of gear makes the host wait"):
+                read(x)
+        for depends in (torch.nonzero, torch.unique, lambda x: x[x > 0]):
+            with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
+                depends(x)
+        with pytest.raises(RuntimeError, match="found at least two devices, cuda:0 and cpu"):
+            x + torch.arange(3)
+        assert gpu.readbacks.total() == 4
+
+
+def test_an_upload_waits_unless_its_memory_is_pinned(pretended):
+    with pretended() as gpu:
+        host = torch.ones(3)
+        host.pin_memory().to(GPU, non_blocking=True)
+        torch.zeros(3, device=GPU) * torch.tensor(2.0)
+        assert not gpu.waiting_uploads
+        index = torch.zeros(2, dtype=torch.long)
+        uploads = (
+            lambda: host.to(GPU),
+            lambda: host.to(GPU, non_blocking=True),
+            lambda: host.pin_memory().to(GPU),
+            lambda: torch.zeros(3, device=GPU)[index],
+            lambda: torch.as_tensor(host.numpy(), device=GPU),
+            lambda: torch.tensor(2.0, device=GPU),
+        )
+        for count, upload in enumerate(uploads, 1):
+            upload()
+            assert gpu.waiting_uploads.total() == count
+
+
+# ---- a step of each stage ------------------------------------------------------------------------
+
+PLAIN = {"runtime.precision": "fp32"}
+LOW = {
+    "runtime.precision": "bf16",
+    "runtime.recompute": True,
+    "runtime.micro_batch": 4,
+    "runtime.channels_last": True,
+}
+MAGVIT2 = {"tokenizer.network": "magvit2", "tokenizer.z_channels": 4}
+CASES = (
+    ("tokenizer", "vq", PLAIN),
+    ("tokenizer", "lfq", LOW | MAGVIT2),
+    ("tokenizer", "ibq", LOW),
+    ("joint", "gear-l", PLAIN),
+    ("joint", "gear-l-ste-ntp-target", LOW),
+    ("joint", "gear-l-lfq", LOW),
+    ("joint", "gear-l-ibq", PLAIN),
+    ("ar", "llamagen-repa-l", LOW),
+    ("ar", "llamagen-repa-l-lfq", PLAIN),
+    ("ar", "llamagen-repa-l-ibq", LOW),
+)
+
+
+def ready(make, stage, settings):
+    """A trainer as a segment has it."""
+    trainer = make.trainer(stage, settings)
+    trainer.tune()
+    return trainer
+
+
+@pytest.mark.parametrize("stage, run, changes", CASES, ids=[run for _, run, _ in CASES])
+def test_a_step_stays_on_the_gpu(pretended, tiny, make, images, stage, run, changes):
+    settings = tiny(run, **changes, **{"runtime.log_every": 2})
+    data = images(settings)
+    with pretended() as gpu:
+        trainer = ready(make, stage, settings)
+        gpu.types.clear()
+        gpu.waiting_uploads.clear()
+        silent, reporting = (trainer.step(data.batch(n), n) for n in (0, 1))
+    assert not gpu.readbacks and not gpu.waiting_uploads
+    assert ("top1" in reporting) == (stage == "joint") and "top1" not in silent
+    assert {(v.device, v.ndim) for v in reporting.values()} == {(GPU, 0)}
+    assert (torch.bfloat16 in gpu.types) == (settings.runtime.precision == "bf16")
+    assert {x.device for x in tree_leaves(trainer.state()) if torch.is_tensor(x)} == {GPU}
+    for optimizer in trainer.optimizers.values():
+        reached = {p for group in optimizer.param_groups for p in group["params"]}
+        assert reached == set(optimizer.state)
+
+
+def test_every_guidance_stays_on_the_gpu(pretended, tiny, make, images):
+    losses = [], ["align"], ["ntp"], ["align", "ntp"]
+    names = ("joint.readout", "joint.tokenizer_losses", "joint.ntp_path")
+    switches = product(("soft", "straight_through"), losses, ("input", "target", "both"))
+    with pretended() as gpu:
+        settings = tiny("gear-l")
+        trainer = ready(make, "joint", settings)
+        [part] = trainer.parts(images(settings).batch(0))
+        target = trainer.teacher(part.images)
+        _, quantized = trainer.tokenizer(part.images)
+        gpu.waiting_uploads.clear()
+        for chosen in switches:
+            trainer.settings = tiny("gear-l", **dict(zip(names, chosen, strict=True)))
+            loss, _ = trainer.guidance(quantized, part, target)
+            assert loss.device == GPU and loss.requires_grad == bool(chosen[1])
+    assert not gpu.readbacks and not gpu.waiting_uploads
+
+
+FAULTS = {
+    "a value": (lambda x: x * x.sum().item(), Readback, "_local_scalar_dense in joint.train.Joint"),
+    "a copy": (lambda x: x.cpu().to(x.device), Readback, "_to_copy in joint.train.JointTrainer"),
+    "a size": (lambda x: x[x > 0].mean() * x, DynamicOutputShapeException, "nonzero"),
+    "a tensor of the host": (lambda x: x * torch.arange(x.shape[-1]), RuntimeError, "two devices"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_guidance_is_found(pretended, tiny, make, images, monkeypatch, fault):
+    spoil, error, message = FAULTS[fault]
+    settings = tiny("gear-l")
+    right = joint.alignment_loss
+    monkeypatch.setattr(joint, "alignment_loss", lambda found, target: right(spoil(found), target))
+    with pretended(), pytest.raises(error, match=message):
+        ready(make, "joint", settings).step(images(settings).batch(0), 0)
+
+
+def test_a_report_has_one_readback(pretended, tiny, make, images, tmp_path):
+    settings = tiny("llamagen-repa-l", **{"runtime.log_every": 2})
+    means = "runtime.loop.Segment._means"
+    with pretended(means) as gpu:
+        segment = Segment(ready(make, "ar", settings), images(settings), tmp_path / "run/1k", 0, 5)
+        segment.resume()
+        gpu.waiting_uploads.clear()
+        segment._train("run")
+    assert [row["step"] for row in segment.history] == [2, 4, 5]
+    assert gpu.readbacks == {means: 3} and not gpu.waiting_uploads
+
+
+# ---- teachers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"vjepa2"}))
+def test_a_teacher_has_no_tensor_on_the_host(pretended, name):
+    teacher = network(name)
+    size = 518 if name == "dinov2" else 224 if name == "clip_l" else 256
+    built = teacher(SHAPE | {"img_size": size}, 256)
+    built.fit()
+    with pretended() as gpu:
+        x = torch.zeros(2, 3, 256, 256, device=GPU)
+        built.eval().to(GPU)
+        with torch.autocast("cuda", torch.bfloat16):
+            found = built(x)
+    assert found.shape == (2, 256, built.width) and found.device == GPU
+    assert not gpu.readbacks and torch.bfloat16 in gpu.types
+
+
+# ---- drawing, scoring, evaluation ----------------------------------------------------------------
+
+SAMPLERS = {
+    "plain": Sampler(images=6),
+    "filtered": Sampler(images=6, guidance=1.5, temperature=0.9, top_k=5, top_p=0.9),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_drawing_reads_back_the_tokens_alone(pretended, tiny, make, name):
+    ar = make.ar(tiny()).requires_grad_(False)
+    labels, seeds = generate.requests(SAMPLERS[name], 10)
+    with pretended("sampling.generate.draw_all") as gpu:
+        tokens = draw_all(ar.to(GPU), labels, seeds, SAMPLERS[name], batch=4)
+    assert tokens.shape == (6, ar.length) and gpu.readbacks == {"sampling.generate.draw_all": 1}
+
+
+def test_feature_networks_read_back_features_and_what_pil_resizes(pretended):
+    adm, clean, fid = (f"metrics.inception.{name}" for name in ("adm", "clean", "pytorch_fid"))
+    fdd, pil = "metrics.dinov2.features", "metrics.dinov2.Encoder.forward"
+    small = "metrics.resize._bicubic"
+    google = inception.Inception().eval().requires_grad_(False)
+    facebook = dinov2.Encoder(random_state(vits.dinov2(facebook=False)), SHAPE).eval()
+    with pretended(adm, clean, fid, fdd, pil, small) as gpu:
+        images = resized(torch.zeros(2, 3, 64, 64, dtype=torch.uint8, device=GPU), 32)
+        google, facebook = google.to(GPU), facebook.to(GPU)
+        ways = {inception.adm: google, inception.clean: google, inception.pytorch_fid: google}
+        for way, network in (ways | {dinov2.features: facebook}).items():
+            found = way(network, images)
+            assert found.pooled_ND.shape == (2, vits.DIM if network is facebook else 2048)
+    assert gpu.readbacks == {adm: 3, clean: 2, fid: 1, fdd: 1, pil: 1, small: 1}
+
+
+IMAGES = 20
+PROTOCOLS = {
+    "generation": {"name": "demo", "neighbours": 3, "prdc_images": IMAGES, "images": IMAGES},
+    "validation": {"name": "demo", "images": IMAGES},
+}
+
+
+@pytest.fixture
+def world(tiny, make, images, tmp_path):
+    """(folder with data, features, a teacher and a joint checkpoint, the settings): on the host."""
+    for number in range(IMAGES):
+        file = tmp_path / f"data/val/{number % 10}/{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 16), 10 * number).save(file)
+    settings = tiny("gear-l", **{"data.path": str(tmp_path / "data")})
+    shape = {"channels": 1, "resolution": 16, "classes": 10}
+    classifier = standin.StandinClassifier(**shape)
+    features = standin.extract(classifier, torch.zeros(40, 1, 16, 16, dtype=torch.uint8))
+    checkpoint.save_weights(tmp_path / "features/weights.safetensors", {"classifier": classifier})
+    checkpoint.write_json(tmp_path / "features/run.json", {"shape": shape})
+    arrays = (features.pooled_ND, features.spatial_NS, features.probs_NC)
+    named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))
+    generate.save_arrays(tmp_path / "features/reference.npz", named)
+    teacher = make.teacher(settings)
+    checkpoint.save_weights(tmp_path / "teacher/weights.safetensors", {"teacher": teacher})
+    shape |= {"patch": 4, "dim": 16, "layers": 1}
+    record = {"shape": shape, "spec": {"objective": "masked_patch"}}
+    checkpoint.write_json(tmp_path / "teacher/run.json", record)
+    trainer = make.trainer("joint", settings)
+    Segment(trainer, images(settings), tmp_path / "joint/1k", 0, 1).run("joint")
+    return tmp_path, settings
+
+
+def arguments(folder):
+    """Of a command on the joint checkpoint."""
+    places = dict.fromkeys(("checkpoint", "tokenizer"), "joint/1k")
+    places |= {name: name for name in ("features", "teacher", "samples", "metrics", "output")}
+    return Namespace(data=None, **{name: str(folder / place) for name, place in places.items()})
+
+
+# the host's functions that take something from the GPU, and how often: two samplers of one batch,
+# one piece of validation images, one batch of pictures
+MEANT = {
+    "sampling.generate.draw_all": 3,  # the tokens of all batches
+    "metrics.standin.extract": 12,  # three features of two samplers, images, reconstructions
+    "metrics.reconstruction._checked": 12,  # the ranges of images and reconstructions, by metric
+    "metrics.validate.through": 8,  # tokens, a number per image by metric, four means of the scores
+    "metrics.validate.likelihood": 2,  # two losses
+    "metrics.evaluate.last_axis": 1,  # reconstructions
+    "sampling.decode.decode": 1,  # images
+}
+
+
+def test_evaluation_reads_back_where_it_is_meant(world, pretended, monkeypatch):
+    folder, settings = world
+    monkeypatch.setattr(evaluate, "use", lambda: GPU)
+    samplers = {"plain": {"images": IMAGES}, "cfg": {"images": IMAGES, "guidance": 1.5}}
+    job = {"settings": config.difference(settings), "samplers": samplers, **PROTOCOLS}
+    with pretended(*MEANT) as gpu:
+        evaluate.evaluate(job, arguments(folder))
+    assert gpu.readbacks == MEANT
+    assert len(list((folder / "metrics").iterdir())) == 3
+    likelihood = json.loads((folder / "metrics/validation.json").read_text())["likelihood"]
+    assert likelihood == pytest.approx({"ntp": 0.5, "align": 0.5})  # what was made up
+
+
+def test_the_analysis_reads_back_its_measures_and_checks(world, pretended, monkeypatch):
+    folder, settings = world
+    monkeypatch.setattr(similarity, "use", lambda: GPU)
+    choices = {"images": 16, "batch": 8, "neighbours": {"image": 5, "patch": 3}}
+    choices |= {"kernel": "inner", "cka": "biased", "cutoff": 0.25}
+    job = {"settings": config.difference(settings), "analysis": choices}
+    meant = {"analysis.hsic.checked", "analysis.similarity.Tally.add"}
+    with pretended(*meant) as gpu:
+        similarity.analyse(job, arguments(folder))
+    assert set(gpu.readbacks) == meant
+    measures = json.loads((folder / "output").read_text())["layers"].values()
+    assert {mean for found in measures for mean in found["mean"]} == {0.5}  # what was made up
