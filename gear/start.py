@@ -19,6 +19,8 @@ import tempfile
 import threading
 import traceback
 
+from gear.files.mistakes import Mistake
+
 
 class Warm:
     """The warm process as its parent sees it. It ends with its parent, however that ends."""
@@ -76,9 +78,7 @@ def run(arguments):
     sys.argv = arguments
     try:
         importlib.import_module(arguments[0]).main()
-    except ValueError as error:
-        if os.environ.get("GEAR_TRACEBACK"):
-            traceback.print_exc()
+    except Mistake as error:
         raise SystemExit(f"{arguments[0]}: {error}") from None
 
 
