@@ -1,5 +1,5 @@
 # Every table and figure of one study. See README.md; say which study: --config study=demo
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.registry import Study
 from gear.report.claimspec import claims_spec
 from gear.report.spec import figure_spec, inputs, table_spec
@@ -9,7 +9,7 @@ try:
     TABLES = {name: table_spec(STUDY, name) for name in STUDY.tables}
     FIGURES = {name: figure_spec(STUDY, name) for name in STUDY.figures}
     CLAIMS = claims_spec(STUDY)
-except ValueError as error:
+except Mistake as error:
     sys.exit(f"gear: {error}")
 R = STUDY.root
 

@@ -5,6 +5,7 @@ torch."""
 
 import argparse
 
+from gear.files.mistakes import Mistake
 from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
@@ -244,5 +245,5 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     try:
         return args.run(args)
-    except (ValueError, OSError) as error:  # a user's mistake; a disk that is full or not ours
+    except (Mistake, OSError) as error:  # a user's mistake; a disk that is full or not ours
         raise SystemExit(f"gear: {error}") from None

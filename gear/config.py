@@ -6,11 +6,12 @@ new setting with a default re-runs nothing.
 """
 
 import dataclasses
-import difflib
 import json
 import types
 import typing
 from dataclasses import dataclass, field
+
+from gear.files.mistakes import Mistake, did_you_mean
 
 # The number of the defaults below. A job receives what differs from them, so that a changed default
 # would plan nothing and leave results of the old one: raise this number with any change of a
@@ -173,14 +174,6 @@ CHOICES = {
 }
 
 
-def did_you_mean(name, known):
-    """The tail of an error message: the nearest known name, else all of them."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean '{near[0]}'?"
-    return "Known: " + ", ".join(sorted(str(k) for k in known)) + "."
-
-
 def flatten(tree, prefix=""):
     """{'a': {'b': 1}} -> {'a.b': 1}; keys that are dotted already stay as they are."""
     flat = {}
@@ -211,7 +204,7 @@ SAID = {  # the number's example, because YAML reads 1e-4 as text
 
 
 def _convert(name, value, want=None):
-    """The value in the setting's type, or as an item of it. ValueError where it does not fit."""
+    """The value in the setting's type, or as an item of it. Mistake where it does not fit."""
     want = want or TYPES[name]
     origin = typing.get_origin(want)
     if origin is types.UnionType:
@@ -226,27 +219,27 @@ def _convert(name, value, want=None):
         return float(value)
     elif type(value) is want:
         if name in CHOICES and value not in CHOICES[name]:
-            raise ValueError(
+            raise Mistake(
                 f"setting '{name}' cannot be '{value}'. {did_you_mean(value, CHOICES[name])}"
             )
         return value
     said = "a list" if origin is tuple else SAID[want]
-    raise ValueError(f"setting '{name}' is {value!r}; it must be {said}.")
+    raise Mistake(f"setting '{name}' is {value!r}; it must be {said}.")
 
 
 def check(overrides, where, others=()):
-    """Flat {dotted name: value} of checked, converted settings. ValueError names the cure.
+    """Flat {dotted name: value} of checked, converted settings. Mistake names the cure.
 
     others: names that a misspelt one may have meant, besides the settings."""
     flat = flatten(overrides)
     for name in flat:
         if name not in TYPES:
             cure = did_you_mean(name, [*TYPES, *others])
-            raise ValueError(f"{where}: unknown setting '{name}'. {cure}")
+            raise Mistake(f"{where}: unknown setting '{name}'. {cure}")
     try:
         return {name: _convert(name, value) for name, value in flat.items()}
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    except Mistake as error:
+        raise Mistake(f"{where}: {error}") from None
 
 
 def build(overrides, where="settings"):

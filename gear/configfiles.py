@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import read_text
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 SCHEMAS = CONFIG.parent / "workflow" / "schemas"
@@ -30,16 +31,16 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 def read_yaml(path):
-    """The file's content. ValueError says where the YAML is broken."""
-    with open(path, encoding="utf-8") as handle:
-        try:
-            return yaml.load(handle, _Loader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from None
+    """The file's content. Mistake says where the YAML is broken."""
+    text = read_text(path)
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:  # such as a date of month 13
+        raise Mistake(f"{path} is not valid YAML: {error}") from None
 
 
 def check_schema(kind, data, where):
-    """ValueError unless `data` fits workflow/schemas/<kind>.schema.json; `where` is its file."""
+    """Mistake unless `data` fits workflow/schemas/<kind>.schema.json; `where` is its file."""
     import jsonschema
 
     schema = json.loads((SCHEMAS / f"{kind}.schema.json").read_text())
@@ -49,7 +50,7 @@ def check_schema(kind, data, where):
         if error.validator == "additionalProperties":
             known = error.schema.get("properties", {})
             extra = sorted(set(error.instance) - set(known))[0]
-            raise ValueError(
+            raise Mistake(
                 f"config/{where}: unknown key '{extra}' in {place}. {did_you_mean(extra, known)}"
             )
-        raise ValueError(f"config/{where}: {place}: {error.message}.")
+        raise Mistake(f"config/{where}: {place}: {error.message}.")

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from gear import start
+from gear.files.mistakes import Mistake
 from gear.runtime.job import deadline
 
 SHUTDOWN = 600  # seconds that torchrun leaves the trainers to save
@@ -42,7 +43,7 @@ def command(args, job):
     if args.nodes == 1:
         return [*run, "--standalone", "-m", *args.module]
     if job is None:
-        raise ValueError(
+        raise Mistake(
             f"the study asks for {args.nodes} nodes, which only a SLURM job has; use --profile "
             "slurm, or set `nodes: 1` under `jobs` in the study's file."
         )
@@ -117,7 +118,7 @@ def main():
     must_stop = deadline()
     try:
         line = command(args, job)
-    except ValueError as error:
+    except Mistake as error:
         raise SystemExit(f"gear.launch: {error}") from None
     with attempt_log(args.module) as log:
         status = run(line, log, environment)

@@ -12,6 +12,7 @@ from pathlib import Path
 from gear import config
 from gear.alignment.teachers import resolutions
 from gear.configfiles import CONFIG, check_schema, read_yaml, studies
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.report.vocabulary import ANALYSED, blocks
 
 STAGES = ("tokenizer", "joint", "ar")
@@ -54,8 +55,8 @@ class Study:
     def __init__(self, name, results="results", folder=CONFIG):
         folder = Path(folder)
         if name not in studies(folder):
-            raise ValueError(
-                f"there is no study '{name}'. {config.did_you_mean(name, studies(folder))} "
+            raise Mistake(
+                f"there is no study '{name}'. {did_you_mean(name, studies(folder))} "
                 "A study is a file in config/studies/."
             )
         self.name, self.folder = name, folder
@@ -89,16 +90,16 @@ class Study:
         settings: {'study': name, 'results': folder}, both from the command line or a profile."""
         name = settings.get("study") or environment.get("GEAR_STUDY")
         if not name:
-            raise ValueError(
+            raise Mistake(
                 "no study is chosen; add --config study=demo (or "
                 f"{', '.join(s for s in studies() if s != 'demo')}) at the end of the command, or "
                 "set GEAR_STUDY. (--config on the command line replaces all of a profile's.)"
             )
         unknown = sorted(set(settings) - {"study", "results"})
         if unknown:
-            raise ValueError(
+            raise Mistake(
                 f"--config has no '{unknown[0]}'. "
-                f"{config.did_you_mean(unknown[0], ('study', 'results'))} "
+                f"{did_you_mean(unknown[0], ('study', 'results'))} "
                 "Settings of runs are in config/."
             )
         return cls(str(name), str(settings.get("results", "results")))
@@ -112,9 +113,9 @@ class Study:
         self.named[kind] = tuple(entries)
         for name in self.spec[kind]:
             if name not in entries:
-                raise ValueError(
+                raise Mistake(
                     f"studies/{self.name}.yaml: there is no {kind[:-1]} '{name}' in {kind}.yaml. "
-                    f"{config.did_you_mean(name, entries)}"
+                    f"{did_you_mean(name, entries)}"
                 )
         return {name: entries[name] for name in self.spec[kind]}
 
@@ -124,7 +125,7 @@ class Study:
         for stage in STAGES:
             for name, line in (registry.get(stage) or {}).items():
                 if name in lines:
-                    raise ValueError(f"runs.yaml: the run '{name}' is there twice; rename one.")
+                    raise Mistake(f"runs.yaml: the run '{name}' is there twice; rename one.")
                 lines[name], stage_of[name] = dict(line or {}), stage
         merged = {name: self._inherit(name, lines, stage_of) for name in lines}
         lists = self.spec["seeds"]
@@ -132,9 +133,9 @@ class Study:
         for name, line in merged.items():
             wanted = line.get("seeds")
             if wanted is not None and wanted not in lists:
-                raise ValueError(
+                raise Mistake(
                     f"runs.yaml, {name}: study '{self.name}' has no seeds '{wanted}'. "
-                    f"{config.did_you_mean(wanted, lists)}"
+                    f"{did_you_mean(wanted, lists)}"
                 )
             seeds_of[name] = tuple(lists[wanted]) if wanted else (lists["headline"][0],)
         runs = {}
@@ -143,7 +144,7 @@ class Study:
                 for seed in seeds_of[name]:
                     run = self._resolve(name, stage, merged[name], seed, seeds_of, runs)
                     if run.name in runs:
-                        raise ValueError(
+                        raise Mistake(
                             f"runs.yaml: '{run.name}' is a line and a seed of another; rename one."
                         )
                     runs[run.name] = run
@@ -156,14 +157,14 @@ class Study:
         if parent is None:
             return {k: v for k, v in line.items() if k != "from"}
         if parent not in lines:
-            raise ValueError(
+            raise Mistake(
                 f"runs.yaml, {name}: there is no run '{parent}' to take from. "
-                f"{config.did_you_mean(parent, lines)}"
+                f"{did_you_mean(parent, lines)}"
             )
         if parent in (*below, name):
-            raise ValueError(f"runs.yaml, {name}: it takes from itself through '{parent}'.")
+            raise Mistake(f"runs.yaml, {name}: it takes from itself through '{parent}'.")
         if stage_of[parent] != stage_of[name]:
-            raise ValueError(
+            raise Mistake(
                 f"runs.yaml, {name}: '{parent}' is of stage {stage_of[parent]}; take from a run "
                 f"of stage {stage_of[name]}."
             )
@@ -198,9 +199,8 @@ class Study:
         shape = self._of_study("sizes", size, where)
         settings |= {f"ar.{k}": shape[k] for k in ("layers", "dim", "heads")}
         if depth not in shape["depth"]:
-            raise ValueError(
-                f"{where}: align.depth cannot be '{depth}'. "
-                f"{config.did_you_mean(depth, shape['depth'])}"
+            raise Mistake(
+                f"{where}: align.depth cannot be '{depth}'. {did_you_mean(depth, shape['depth'])}"
             )
         settings |= {"align.layer": shape["depth"][depth]} | own
         steps = self.spec["milestones"][stage]
@@ -228,7 +228,7 @@ class Study:
         multipliers = settings.get("tokenizer.multipliers", config.Tokenizer().multipliers)
         down = 2 ** (len(multipliers) - 1)
         if base * scale % down:
-            raise ValueError(
+            raise Mistake(
                 f"{where}: scale {scale:g} makes {base * scale:g} pixels of {base}, no multiple of "
                 f"the tokenizer's {down}; choose another scale."
             )
@@ -243,9 +243,9 @@ class Study:
         """What the study says about one of its sizes, quantizers, teachers or samplers."""
         known = self.spec[kind]
         if name not in known:
-            raise ValueError(
+            raise Mistake(
                 f"{where}: study '{self.name}' has no {kind[:-1]} '{name}'. "
-                f"{config.did_you_mean(name, known)}"
+                f"{did_you_mean(name, known)}"
             )
         return known[name]
 
@@ -253,20 +253,20 @@ class Study:
     def _split(reference, where):
         run, _, step = str(reference).partition("@")
         if not step:
-            raise ValueError(f"{where}: '{reference}' names no step; write it as run@step.")
+            raise Mistake(f"{where}: '{reference}' names no step; write it as run@step.")
         return run, step
 
     @staticmethod
     def _known(name, runs, where):
         if name not in runs:
-            cure = config.did_you_mean(name, runs)
-            raise ValueError(f"{where}: there is no run '{name}'. {cure}")
+            cure = did_you_mean(name, runs)
+            raise Mistake(f"{where}: there is no run '{name}'. {cure}")
         return runs[name]
 
     @staticmethod
     def _has_step(run, step, where):
         if step not in run.steps:
-            raise ValueError(
+            raise Mistake(
                 f"{where}: run '{run.name}' has no step '{step}'. Its steps: "
                 f"{', '.join(run.steps)}."
             )

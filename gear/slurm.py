@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 
 PROFILE = "workflow/profiles/slurm/config.yaml"
 ASK = 60  # seconds that a busy controller has for an answer
@@ -180,25 +180,25 @@ def _answer(*command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"SLURM did not answer within {ASK} s; try later, {LOCAL}") from None
+        raise Mistake(f"SLURM did not answer within {ASK} s; try later, {LOCAL}") from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ValueError(
+        raise Mistake(
             f"SLURM does not answer ({said}); start on a login node of your cluster, {LOCAL}"
         )
     return done.stdout
 
 
 def ask():
-    """The Cluster of this machine. ValueError: there is none, a part of it, or no answer."""
+    """The Cluster of this machine. Mistake: there is none, a part of it, or no answer."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if len(missing) == len(PROGRAMS):
-        raise ValueError(
+        raise Mistake(
             "there is no SLURM here (sinfo is not on the PATH); start on a login node of your "
             f"cluster, {LOCAL}"
         )
     if missing:
-        raise ValueError(
+        raise Mistake(
             f"SLURM is not complete here: {', '.join(missing)} not found on the PATH; install "
             "SLURM's client programs (Debian, Ubuntu: apt install slurm-client) or start on a "
             f"login node of your cluster, {LOCAL}"
@@ -218,6 +218,6 @@ def require(workflow):
         cluster = ask()
         wait = settings.init_seconds_before_status_checks
         for sentence in cluster.problems(needs, settings.status_command, wait):
-            raise ValueError(sentence)
-    except ValueError as error:
+            raise Mistake(sentence)
+    except Mistake as error:
         raise SystemExit(f"gear: {error}") from None

@@ -8,6 +8,7 @@ Without one, or where GEAR_WARM is not set, the module runs right here.
 python -m gear.start MODULE [ARGUMENT ...]
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -18,6 +19,8 @@ import sys
 import tempfile
 import threading
 import traceback
+
+from gear.files.mistakes import Mistake
 
 
 class Warm:
@@ -57,13 +60,16 @@ def delegate(link, arguments):
     """Have the warm process run a module with our standard streams. Returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    passed_on = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until it is known whose they are
     request = json.dumps({"arguments": arguments, "folder": os.getcwd()}).encode()
     socket.send_fds(link, [len(request).to_bytes(4, "big")], [0, 1, 2])
     link.sendall(request)
     answers = link.makefile()
     pid = int(answers.readline() or 0)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in passed_on:
         signal.signal(number, lambda n, _: os.kill(pid, n))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
     status = answers.readline()
     if not status:
         print("the job's process was killed", file=sys.stderr)
@@ -76,9 +82,7 @@ def run(arguments):
     sys.argv = arguments
     try:
         importlib.import_module(arguments[0]).main()
-    except ValueError as error:
-        if os.environ.get("GEAR_TRACEBACK"):
-            traceback.print_exc()
+    except Mistake as error:
         raise SystemExit(f"{arguments[0]}: {error}") from None
 
 
@@ -113,9 +117,10 @@ def serve_one(link):
     os.chdir(request["folder"])
     link.sendall(f"{os.getpid()}\n".encode())
 
-    def follow():  # the client has gone: so must its job
-        if not link.recv(1):
-            os.kill(os.getpid(), signal.SIGTERM)
+    def follow():  # the client has gone, perhaps before it read our number: so must its job
+        with contextlib.suppress(ConnectionResetError):
+            link.recv(1)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=follow, daemon=True).start()
     status = status_of(run, request["arguments"])

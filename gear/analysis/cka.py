@@ -18,7 +18,7 @@ def cka(x_BND: torch.Tensor, y_BNF: torch.Tensor, estimator: str = "biased") -> 
 
     biased is Kornblith's, in [0, 1]; it is high for few samples of wide features whatever they
     are, which unbiased (at most 1, about 0 for independent features) is not. nan where all samples
-    of a set are equal. ValueError: fewer than 4 samples, other samples than the other's, NaN.
+    of a set are equal. Mistake: fewer than 4 samples, other samples than the other's, NaN.
     """
     x_BND, y_BNF = checked(x_BND, LEAST), checked(y_BNF, LEAST)
     same_samples(x_BND, y_BNF)

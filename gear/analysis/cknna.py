@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from gear.analysis.hsic import checked, hsic, normalised, same_samples, spread
+from gear.files.mistakes import Mistake
 
 LEAST = 4  # samples that the unbiased HSIC needs
 TIE = 1e-12  # of the largest inner product: nearer than that, two neighbours are equally near
@@ -33,12 +34,12 @@ def cknna(x_BND: torch.Tensor, y_BNF: torch.Tensor, k: int = 10) -> torch.Tensor
     mutual within x or y, so 1 is no bound, and to swap x and y changes the value a little: the
     teacher's features come second. nan where the samples of a set are equal or a self-similarity
     is not positive.
-    ValueError: k not in 1..N-1, fewer than 4 samples, other samples than the other's, NaN.
+    Mistake: k not in 1..N-1, fewer than 4 samples, other samples than the other's, NaN.
     """
     x_BND, y_BNF = checked(x_BND, LEAST), checked(y_BNF, LEAST)
     same_samples(x_BND, y_BNF)
     if not 1 <= k < x_BND.shape[1]:
-        raise ValueError(
+        raise Mistake(
             f"{k} neighbours of {x_BND.shape[1]} samples: set analysis.neighbours to 1 to "
             f"{x_BND.shape[1] - 1}, or compare more samples."
         )

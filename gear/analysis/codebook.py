@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from gear.files.mistakes import Mistake
 from gear.runtime import distributed
 
 ROWS = 1024  # tokens per chunk: 64 MiB of float32 for each temporary at K = 16384
@@ -19,7 +20,7 @@ def soft_assignment_stats(scores_NK: torch.Tensor, temperature: float) -> dict[s
 
     entropy: of p, in nats, 0 to ln K. effective_size: exp(mean entropy), 1 to K codes.
     top1, top10: sum of the 1 or 10 (or all, if K < 10) largest probabilities.
-    ValueError: scores are not (N, K) with N and K at least 1, temperature is not above 0.
+    Mistake: scores are not (N, K) with N and K at least 1, temperature is not above 0.
     """
     stats = SoftAssignment(temperature)
     stats.add(scores_NK)
@@ -31,13 +32,13 @@ class SoftAssignment:
 
     def __init__(self, temperature: float):
         if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; set it above 0.")
+            raise Mistake(f"temperature is {temperature}; set it above 0.")
         self.temperature, self.count, self.total_3 = temperature, 0, None
 
     @torch.no_grad()
     def add(self, scores_NK: torch.Tensor) -> None:
         if scores_NK.ndim != 2 or scores_NK.numel() == 0:
-            raise ValueError(
+            raise Mistake(
                 f"scores have shape {tuple(scores_NK.shape)}, expected (tokens, codes) with at "
                 "least one of each; flatten batch and positions."
             )
@@ -64,11 +65,11 @@ def usage_stats(indices: torch.Tensor, codebook_size: int) -> dict[str, torch.Te
 
     usage: share of the codes hit at least once, 0 to 1. usage_entropy: of the share of tokens per
     code, in nats, 0 to ln K. perplexity: exp(usage_entropy), 1 to K codes.
-    ValueError: no indices, or not integers. An index out of range is the device's own error, since
+    Mistake: no indices, or not integers. An index out of range is the device's own error, since
     looking for one would wait for the device.
     """
     if indices.numel() == 0 or indices.is_floating_point() or indices.is_complex():
-        raise ValueError(
+        raise Mistake(
             f"indices are {indices.dtype} of shape {tuple(indices.shape)}; give at least one "
             "integer code index."
         )

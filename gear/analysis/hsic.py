@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import torch
 
+from gear.files.mistakes import Mistake
+
 ESTIMATORS = ("biased", "unbiased")
 FLAT = 1e-20  # share of the energy below which samples are equal up to rounding
 TINY = 1e-24  # ratio to the squared spread below which a self-similarity is 0 up to rounding
 
 
 def checked(x_BND: torch.Tensor, least: int) -> torch.Tensor:
-    """The features in float64. ValueError: not (B, N, D), N below `least`, NaN or infinite."""
+    """The features in float64. Mistake: not (B, N, D), N below `least`, NaN or infinite."""
     if x_BND.ndim != 3 or x_BND.numel() == 0:
-        raise ValueError(
+        raise Mistake(
             f"features have shape {tuple(x_BND.shape)}; give (sets, samples, width) with at least "
             "one of each, such as x[None] for one set."
         )
     if x_BND.shape[1] < least:
-        raise ValueError(
+        raise Mistake(
             f"there are {x_BND.shape[1]} samples to compare and it takes {least}; use more images, "
             "or at patch level images with more tokens."
         )
     if not bool(x_BND.isfinite().all()):
-        raise ValueError(
+        raise Mistake(
             "features hold NaN or infinite values; the checkpoint diverged, so train it anew or "
             "leave it out."
         )
@@ -33,9 +35,9 @@ def checked(x_BND: torch.Tensor, least: int) -> torch.Tensor:
 
 
 def same_samples(x_BND: torch.Tensor, y_BNF: torch.Tensor) -> None:
-    """ValueError unless both are of the same sets and samples."""
+    """Mistake unless both are of the same sets and samples."""
     if x_BND.shape[:2] != y_BNF.shape[:2]:
-        raise ValueError(
+        raise Mistake(
             f"features of {tuple(x_BND.shape[:2])} and {tuple(y_BNF.shape[:2])} sets and samples "
             "cannot be compared; the teacher's patch grid must be the token grid."
         )
@@ -59,7 +61,7 @@ def hsic(K_BNN: torch.Tensor, L_BNN: torch.Tensor, estimator: str) -> torch.Tens
         centred = K_BNN - rows - columns + rows.mean(1, keepdim=True)  # H K H
         return (centred * L_BNN.mT).sum((1, 2)) / (n - 1) ** 2
     if estimator != "unbiased":
-        raise ValueError(f"HSIC cannot be '{estimator}'; it is {' or '.join(ESTIMATORS)}.")
+        raise Mistake(f"HSIC cannot be '{estimator}'; it is {' or '.join(ESTIMATORS)}.")
     itself = torch.eye(n, dtype=torch.bool, device=K_BNN.device)
     K_BNN, L_BNN = K_BNN.masked_fill(itself, 0.0), L_BNN.masked_fill(itself, 0.0)
     trace = (K_BNN * L_BNN.mT).sum((1, 2))

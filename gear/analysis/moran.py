@@ -8,14 +8,15 @@ from __future__ import annotations
 import torch
 
 from gear.analysis.hsic import FLAT, checked
+from gear.files.mistakes import Mistake
 
 
 def on_grid(x_BND: torch.Tensor) -> torch.Tensor:
-    """(B, h, h, D) float64 of features in raster order. ValueError: no square grid, NaN."""
+    """(B, h, h, D) float64 of features in raster order. Mistake: no square grid, NaN."""
     x_BND = checked(x_BND, 4)
     side = int(x_BND.shape[1] ** 0.5)
     if side * side != x_BND.shape[1]:
-        raise ValueError(
+        raise Mistake(
             f"{x_BND.shape[1]} positions are no square grid; give h x h features in raster order."
         )
     return x_BND.unflatten(1, (side, side))
@@ -27,7 +28,7 @@ def morans_i(x_BND: torch.Tensor) -> torch.Tensor:
     z is the channel minus its mean over positions; w_ij is 1 for the up to four positions beside,
     above and below (rook), W the sum of all w. 1 is the limit of smooth features, -1 a
     checkerboard, -1 / (N - 1) the expectation for noise. A channel that is constant in an image
-    says nothing and is left out there; nan where all are. ValueError: no square grid, NaN.
+    says nothing and is left out there; nan where all are. Mistake: no square grid, NaN.
     """
     grid_BhhD = on_grid(x_BND)
     z = grid_BhhD - grid_BhhD.mean((1, 2), keepdim=True)

@@ -29,6 +29,7 @@ from gear.analysis.moran import morans_i
 from gear.analysis.spectrum import high_frequency_share
 from gear.data.memory import to_float
 from gear.data.sets import validation_set
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.metrics.validate import piece_of
 from gear.runtime import checkpoint, rng
 from gear.runtime.device import use
@@ -57,10 +58,10 @@ class Choices:
         for name, known in (("kernel", KERNELS), ("cka", ESTIMATORS)):
             value = getattr(self, name)
             if value not in known:
-                cure = config.did_you_mean(value, known)
-                raise ValueError(f"analysis.{name} cannot be '{value}'. {cure}")
+                cure = did_you_mean(value, known)
+                raise Mistake(f"analysis.{name} cannot be '{value}'. {cure}")
         if self.batch < 1 or self.images < 1 or self.images % self.batch:
-            raise ValueError(
+            raise Mistake(
                 f"analysis.images {self.images} is no multiple of analysis.batch {self.batch}; "
                 "set one that is."
             )
@@ -94,7 +95,7 @@ class Tally:
         values = torch.cat(self.values[measure, name])
         found = values[values.isfinite()]
         if not len(found):
-            raise ValueError(
+            raise Mistake(
                 f"{measure} of the features '{name}' is undefined in every image, because they do "
                 "not vary (a collapsed codebook); leave this checkpoint out of the analysis."
             )
@@ -132,7 +133,7 @@ class Checkpoint:
 def gather(subject, data, choices, size, device):
     """The Tally of a Checkpoint over choices.images of `data`, `size` images at once."""
     if choices.images > len(data):
-        raise ValueError(
+        raise Mistake(
             f"analysis.images is {choices.images}, but there are {len(data)} validation images; "
             "set it to at most that many."
         )

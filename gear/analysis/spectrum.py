@@ -9,6 +9,7 @@ import torch
 
 from gear.analysis.hsic import spread
 from gear.analysis.moran import on_grid
+from gear.files.mistakes import Mistake
 
 
 def high_frequency_share(x_BND: torch.Tensor, cutoff: float = 0.25) -> torch.Tensor:
@@ -17,10 +18,10 @@ def high_frequency_share(x_BND: torch.Tensor, cutoff: float = 0.25) -> torch.Ten
     A radius is sqrt(f_row^2 + f_column^2), frequencies in cycles per token: 0.5 is the grid's
     finest along an axis. Energies are summed over channels, so that rotating the features changes
     nothing; no window is applied. nan where all positions of an image are equal.
-    ValueError: cutoff not in (0, 0.7), no square grid, NaN.
+    Mistake: cutoff not in (0, 0.7), no square grid, NaN.
     """
     if not 0 < cutoff < 0.7:
-        raise ValueError(
+        raise Mistake(
             f"the cut-off is {cutoff} cycles per token; set analysis.cutoff between 0 and 0.7, "
             "beyond which there is nothing."
         )

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gear.files.mistakes import Mistake
+
 
 def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
     """(prefix + side^2, head_dim/2) complex cos + i sin: rows in the first half, columns in the
@@ -83,9 +85,14 @@ class Transformer(nn.Module):
     def __init__(self, config, codebook_size, classes, side):
         super().__init__()
         if config.dim % config.heads or (config.dim // config.heads) % 4:
-            raise ValueError(
+            raise Mistake(
                 f"ar.dim {config.dim} over ar.heads {config.heads} gives no head width that is a "
                 "multiple of 4, which 2D rotary positions need."
+            )
+        if not (0 <= config.dropout <= 1 and 0 <= config.token_dropout <= 1):
+            raise Mistake(
+                f"ar.dropout is {config.dropout} and ar.token_dropout {config.token_dropout}; "
+                "both are shares, from 0 to 1."
             )
         self.config, self.null, self.length = config, classes, side * side
         self.embedding = nn.Embedding(codebook_size, config.dim)  # E

@@ -1,6 +1,5 @@
 """`gear artifacts check` and `status`: are the results what was saved, and are they up to date?"""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from gear.artifacts import accepted, records, store
 from gear.artifacts.restore import show
 from gear.artifacts.transfer import dvc_files
 from gear.artifacts.units import DATA, Contents, Saved, large, under, unit_of
+from gear.files.reading import read_json
 
 CORE = ("gear/runtime", "gear/data", "gear/config.py", "gear/tokenizer")
 CODE = {  # what trains a stage
@@ -51,7 +51,7 @@ def _older(units):
     for unit in units:
         stage, record = unit.split("/")[2:3], Path(unit, "run.json")
         if stage and stage[0] in CODE and record.exists():
-            commit = json.loads(record.read_text(encoding="utf-8")).get("commit") or "unknown"
+            commit = read_json(record).get("commit") or "unknown"
             made.setdefault((commit, stage[0]), []).append(unit)
     lines = []
     for (commit, stage), found in sorted(made.items()):

@@ -13,6 +13,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from importlib import metadata
 from pathlib import Path
 
+from gear.files.mistakes import Mistake
+
 SEEN = "9.27.1"
 FORMAT = 6
 HOME = Path(".snakemake")
@@ -20,10 +22,10 @@ RESTORED = "restored"  # first word of `shellcmd`, which nothing compares, in re
 
 
 def check_version():
-    """ValueError where Snakemake is another version than the one whose records we know."""
+    """Mistake where Snakemake is another version than the one whose records we know."""
     installed = metadata.version("snakemake")
     if installed != SEEN:
-        raise ValueError(
+        raise Mistake(
             f"gear artifacts knows the records of Snakemake {SEEN}, not those of {installed}; "
             f"run `make env`, or install snakemake=={SEEN}."
         )
@@ -50,13 +52,13 @@ def running():
 
 
 def read(output):
-    """The record of an output, or None. ValueError where it has another format."""
+    """The record of an output, or None. Mistake where it has another format."""
     try:
         record = json.loads(_file(output).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):  # Snakemake, too, passes over a torn one
         return None
     if record["record_format_version"] != FORMAT:
-        raise ValueError(
+        raise Mistake(
             f"Snakemake's record of {output} has format {record['record_format_version']}, and "
             f"gear artifacts knows {FORMAT} (Snakemake {SEEN}); make it again with that version."
         )

@@ -1,6 +1,5 @@
 """`gear artifacts save`: provenance to git, large files to DVC's cache."""
 
-import json
 import os
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from gear.artifacts.units import (
     unit_of,
     write_provenance,
 )
+from gear.files.mistakes import Mistake
+from gear.files.reading import read_json
 
 UNRECORDED = ("benchmark.tsv", ".dvc", ".prov.json", "report.html")  # ends of names
 
@@ -24,7 +25,7 @@ UNRECORDED = ("benchmark.tsv", ".dvc", ".prov.json", "report.html")  # ends of n
 def save(prefixes, states=False):
     """Save what Snakemake made under the prefixes. states: with the training states.
 
-    ValueError, and nothing is saved, where code is not committed, a job runs or was stopped, or an
+    Mistake, and nothing is saved, where code is not committed, a job runs or was stopped, or an
     output has no record, is gone, or was made from something else than what is there."""
     records.check_version()
     _refuse_ignored(prefixes)
@@ -37,7 +38,7 @@ def save(prefixes, states=False):
     units = {unit: paths for unit, paths in units.items() if any(map(os.path.exists, paths))}
     _refuse_unrecorded(prefixes, {path for paths in units.values() for path in paths})
     if not units:
-        raise ValueError(f"Snakemake made nothing under {' '.join(prefixes)}; run it first.")
+        raise Mistake(f"Snakemake made nothing under {' '.join(prefixes)}; run it first.")
 
     saved = Saved(prefixes)
     contents = Contents(saved)
@@ -66,7 +67,7 @@ def _jobs(paths, contents):
         before, sha = contents.saved.job_of.get(path), contents.here(path)
         if record is None or records.restored(record):
             if record is None or before is None or sha not in (None, before["outputs"][path]):
-                raise ValueError(
+                raise Mistake(
                     f"{path} is neither what was saved nor, by its record, what Snakemake made; "
                     "delete it, then pull it or make it again."
                 )
@@ -75,7 +76,7 @@ def _jobs(paths, contents):
             sha = before["outputs"][path]
         else:
             if sha is None:
-                raise ValueError(
+                raise Mistake(
                     f"{path} is gone, while other files of its folder are there; run Snakemake "
                     f"again, or have it forgotten: snakemake --cleanup-metadata {path}"
                 )
@@ -90,7 +91,7 @@ def _jobs(paths, contents):
 
 
 def _inputs(output, record, contents):
-    """{path: sha256} of what an output was made from. ValueError where that is not there any more.
+    """{path: sha256} of what an output was made from. Mistake where that is not there any more.
 
     Snakemake notes the checksum of small inputs; for the others the newer file tells."""
     inputs = {}
@@ -99,12 +100,12 @@ def _inputs(output, record, contents):
         sha = contents.now(path) or noted
         newer = os.path.exists(path) and os.path.getmtime(path) > record["endtime"]
         if noted and noted != sha or newer and not noted:
-            raise ValueError(
+            raise Mistake(
                 f"{output} was made from another {path} than the one that is there; run Snakemake "
                 "again, then save."
             )
         if not sha:
-            raise ValueError(
+            raise Mistake(
                 f"{output} was made from {path}, which is not there and was never saved; make it "
                 "or pull it, then save."
             )
@@ -118,14 +119,13 @@ def _states(units, wanted):
     kept = {}
     for unit in units:
         run, record = os.path.dirname(unit), Path(unit, "run.json")
-        text = record.read_text(encoding="utf-8") if record.exists() else "{}"
-        steps = json.loads(text).get("steps")
+        steps = (read_json(record) if record.exists() else {}).get("steps")
         file, state = f"{run}/state.dvc", f"{run}/state/{steps}.pt"
         before = store.outs(file)
         if not steps or not wanted and state not in before:
             continue
         if state not in before and not os.path.exists(state):
-            raise ValueError(f"there is no training state {state}; save without --states.")
+            raise Mistake(f"there is no training state {state}; save without --states.")
         kept[file] = sorted({*kept.get(file, before), state})
     return kept
 
@@ -134,7 +134,7 @@ def _refuse_ignored(prefixes):
     for prefix in prefixes:
         ignored = store.run(["git", "check-ignore", "--quiet", prefix])[0] == 0
         if ignored and not under(prefix, [DATA]):
-            raise ValueError(
+            raise Mistake(
                 f"git ignores {prefix}, so it cannot be saved; make the results below results/, "
                 "Snakemake's default."
             )
@@ -146,7 +146,7 @@ def _refuse_dirty(prefixes):
     dirty = store.git("diff", "--name-only", "HEAD", "--", ".", *others).splitlines()
     if dirty:
         more = f" and {len(dirty) - 1} more" if dirty[1:] else ""
-        raise ValueError(
+        raise Mistake(
             f"{dirty[0]}{more} differ from the last commit, so that nobody could tell which code "
             "made the results; commit or stash that, then save."
         )
@@ -154,13 +154,13 @@ def _refuse_dirty(prefixes):
 
 def _refuse_unfinished(prefixes):
     if records.running():
-        raise ValueError(
+        raise Mistake(
             "Snakemake is running here, or was killed; wait for it, or end it with "
             "snakemake --unlock and run it again."
         )
     for path in sorted(records.outputs("incomplete")):
         if under(path, prefixes):
-            raise ValueError(f"{path} is half-finished: its job was stopped; run Snakemake again.")
+            raise Mistake(f"{path} is half-finished: its job was stopped; run Snakemake again.")
 
 
 def _refuse_unrecorded(prefixes, known):
@@ -169,7 +169,7 @@ def _refuse_unrecorded(prefixes, known):
     found.update(str(p) for top in prefixes for end in LARGE for p in Path(top).rglob("*" + end))
     for path in sorted(found - known):
         if not path.endswith(UNRECORDED) and "/benchmark/" not in path and not under(path, [DATA]):
-            raise ValueError(
+            raise Mistake(
                 f"Snakemake has no record of {path}, so nobody could tell how it was made; delete "
                 "it and run Snakemake again."
             )

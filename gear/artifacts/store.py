@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from gear.files.mistakes import Mistake
+from gear.files.reading import read_text
 from gear.report.files import write
 
 REMOTE = "storage"
@@ -33,15 +35,15 @@ def run(command, lines=()):
 
 
 def git(*arguments, lines=()):
-    """What git prints. ValueError with git's own sentence where it fails."""
+    """What git prints. Mistake with git's own sentence where it fails."""
     status, printed, error = run(["git", *arguments], lines)
     if status:
-        raise ValueError(f"git {arguments[0]} failed: {error.strip().splitlines()[-1]}")
+        raise Mistake(f"git {arguments[0]} failed: {error.strip().splitlines()[-1]}")
     return printed
 
 
 def dvc(*arguments):
-    """What dvc prints. ValueError with dvc's reason and its cure where it fails."""
+    """What dvc prints. Mistake with dvc's reason and its cure where it fails."""
     status, printed, error = run([sys.executable, "-m", "dvc", *arguments])
     if status or "Missing cache files" in error:  # of which `dvc push` only warns
         said = re.search(r"(?:ERROR|WARNING): (.*?)(?: - <http|$)", error, re.MULTILINE)
@@ -49,7 +51,7 @@ def dvc(*arguments):
         reason = reason.removesuffix("Missing cache files:").rstrip(". ")
         cure = next((c for words, c in CURES.items() if re.search(words, error, re.I)), None)
         cure = cure or "nothing was lost; run the same command again"
-        raise ValueError(f"dvc {arguments[0]} failed: {reason}; {cure}.")
+        raise Mistake(f"dvc {arguments[0]} failed: {reason}; {cure}.")
     return printed
 
 
@@ -57,7 +59,7 @@ def outs(file):
     """{path: entry with md5, size, ...} of what a .dvc file keeps; {} where there is none."""
     if not Path(file).exists():
         return {}
-    entries = yaml.safe_load(Path(file).read_text(encoding="utf-8"))["outs"]
+    entries = yaml.safe_load(read_text(file))["outs"]
     return {os.path.join(os.path.dirname(file), entry["path"]): entry for entry in entries}
 
 
@@ -95,13 +97,13 @@ def commit(kept):
 def set_remote(url):
     """Where push and pull go, in .dvc/config.local, which git ignores; a folder is made.
 
-    ValueError: no URL, one without its plug-in, a folder in here or one that cannot be made."""
+    Mistake: no URL, one without its plug-in, a folder in here or one that cannot be made."""
     scheme, slashes, _ = url.partition("://")
     if not slashes:
         _make_folder(url)
     elif scheme in PLUGINS and importlib.util.find_spec(PLUGINS[scheme]) is None:
         plugin = PLUGINS[scheme].replace("_", "-")
-        raise ValueError(
+        raise Mistake(
             f"dvc needs its plug-in for {scheme}:// remotes; install it first: "
             f"python -m pip install {plugin}"
         )
@@ -111,17 +113,17 @@ def set_remote(url):
 
 
 def _make_folder(path):
-    """The folder of a remote. ValueError: no name, in the repository, a URL with one slash."""
+    """The folder of a remote. Mistake: no name, in the repository, a URL with one slash."""
     inside = Path(path).resolve().is_relative_to(Path.cwd())
     if not path.strip() or inside or re.match(r"\w+:/", path):
-        raise ValueError(
+        raise Mistake(
             f"'{path}' is no folder for a remote; name one outside this repository, or "
             "s3://bucket/path, gs://bucket/path, ssh://me@host/path."
         )
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
+        raise Mistake(
             f"the folder {path} cannot be made ({error.strerror}); name another."
         ) from None
 

@@ -5,6 +5,7 @@ import os
 from gear.artifacts import store
 from gear.artifacts.restore import restore, show
 from gear.artifacts.units import Contents, Saved, unit_of
+from gear.files.mistakes import Mistake
 
 
 def dvc_files(outputs, states=False):
@@ -21,12 +22,12 @@ def _chosen(prefixes, inputs, states):
     saved = Saved(prefixes)
     files = dvc_files(saved.chosen(prefixes, inputs), states)
     if not files:
-        raise ValueError(
+        raise Mistake(
             f"there are no large files under {' '.join(prefixes)}; git has all of it, and --inputs "
             "adds what it was made from."
         )
     if not store.remote():
-        raise ValueError("no remote is set; name one first: gear artifacts remote URL")
+        raise Mistake("no remote is set; name one first: gear artifacts remote URL")
     return saved, files
 
 
@@ -36,14 +37,14 @@ def _size(files):
 
 
 def push(prefixes, inputs=False, states=False):
-    """Copy large files to the remote. ValueError where the cache lacks some."""
+    """Copy large files to the remote. Mistake where the cache lacks some."""
     _, files = _chosen(prefixes, inputs, states)
     print(f"push {_size(files)}", flush=True)
     try:
         store.dvc("push", *files)
-    except ValueError as error:
+    except Mistake as error:
         lacking = store.missing(files)
-        raise ValueError(f"{lacking[0]}: {error}" if lacking else str(error)) from None
+        raise Mistake(f"{lacking[0]}: {error}" if lacking else str(error)) from None
 
 
 def pull(prefixes, inputs=False, states=False):
@@ -55,7 +56,7 @@ def pull(prefixes, inputs=False, states=False):
     contents.read(expected)
     changed = [p for p, sha in expected.items() if contents.here(p) not in (None, sha)]
     if changed:
-        raise ValueError(
+        raise Mistake(
             f"{changed[0]} was changed here, and pull would overwrite it; save it, or delete it "
             "and pull again."
         )
@@ -63,7 +64,7 @@ def pull(prefixes, inputs=False, states=False):
     failure = None
     try:
         store.dvc("pull", *files)
-    except ValueError as error:  # what could be had is there
+    except Mistake as error:  # what could be had is there
         failure = error
     contents = Contents(saved)
     contents.read(expected)

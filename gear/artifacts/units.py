@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gear.artifacts import records
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import read_json
 from gear.report.files import write
 from gear.runtime.provenance import sha256
 
@@ -35,13 +36,15 @@ def _is_large(path):
 
 
 def cleaned(paths):
-    """The user's prefixes, relative to the repository. ValueError where there is no repository."""
+    """The user's prefixes, relative to the repository. Mistake where there is no repository."""
     if not Path(".dvc").is_dir():
-        raise ValueError("gear artifacts works in the repository's top folder; go there first.")
+        raise Mistake("gear artifacts works in the repository's top folder; go there first.")
+    if "" in paths:
+        raise Mistake("an empty path names no folder of results; name one, such as results/demo.")
     found = [os.path.relpath(path) for path in paths]
     for path in found:
         if path.split(os.sep)[0] in (".", ".."):
-            raise ValueError(f"'{path}' is no folder of results; name one, such as results/demo.")
+            raise Mistake(f"'{path}' is no folder of results; name one, such as results/demo.")
     return found
 
 
@@ -67,7 +70,7 @@ class Saved:
         tops = sorted({prefix.split("/")[0] for prefix in prefixes} - {DATA})
         files = [file for top in tops for file in sorted(Path(top).rglob("*.prov.json"))]
         for file in [*files, provenance(DATA)]:
-            content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            content = read_json(file, "take it from git") if file.exists() else {}
             if "jobs" in content:  # a table's own provenance has none
                 self.units[str(file).removesuffix(".prov.json")] = content["jobs"]
         self.jobs = [job for jobs in self.units.values() for job in jobs]
@@ -79,12 +82,12 @@ class Saved:
     def chosen(self, prefixes, inputs=False):
         """The saved outputs under the prefixes; with `inputs` also all that they were made from.
 
-        ValueError where there are none."""
+        Mistake where there are none."""
         for prefix in prefixes:
             if not any(under(path, [prefix]) for path in self.job_of):
                 names = sorted({*self.units, *(os.path.dirname(u) for u in self.units)})
                 cure = did_you_mean(prefix, names) if names else "Save something first."
-                raise ValueError(f"nothing was saved under '{prefix}'. {cure}")
+                raise Mistake(f"nothing was saved under '{prefix}'. {cure}")
         found = [path for path in self.job_of if under(path, prefixes)]
         if inputs:
             for path in found:  # grows while it is read

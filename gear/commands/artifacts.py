@@ -3,15 +3,16 @@
 from gear.artifacts import check, save, store, transfer
 from gear.artifacts.restore import restore
 from gear.artifacts.units import cleaned
+from gear.files.mistakes import Mistake
 
 
 def main(args):
-    """Run one action; returns its exit status. ValueError where the paths do not fit it."""
+    """Run one action; returns its exit status. Mistake where the paths do not fit it."""
     options = {name: vars(args)[name] for name in ("inputs", "states") if name in args}
     if args.action == "remote":
         return _remote(args.paths)
     if not args.paths and options:
-        raise ValueError(f"say what to {args.action}, such as results/demo")
+        raise Mistake(f"say what to {args.action}, such as results/demo")
     prefixes = cleaned(args.paths or ["results"])
     if args.action == "restore":
         restore(prefixes, args.accept_code)
@@ -23,7 +24,7 @@ def main(args):
 def _remote(urls):
     cleaned([])
     if urls[1:]:
-        raise ValueError("a remote is one URL; put it in quotes if it has spaces.")
+        raise Mistake("a remote is one URL; put it in quotes if it has spaces.")
     if urls:
         store.set_remote(urls[0])
     name = store.remote()

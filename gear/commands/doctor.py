@@ -13,6 +13,8 @@ import yaml
 
 from gear import jobs, slurm
 from gear.artifacts import store
+from gear.files.mistakes import Mistake
+from gear.files.reading import read_text
 from gear.plan.budget import Budget
 from gear.plan.report import entry
 from gear.plan.targets import is_made, wanted
@@ -143,7 +145,7 @@ def remote():
     try:
         name = store.remote()
         url = name and store.dvc("config", f"remote.{name}.url").strip()
-    except ValueError as error:
+    except Mistake as error:
         return Finding(NOTE, "remote", str(error))
     if not url:
         return Finding(NOTE, "remote", "none is set: gear artifacts remote URL, where you want one")
@@ -156,13 +158,13 @@ def remote():
 
 def cluster(study):
     """Whether the cluster can run the study's jobs and say when they end."""
-    profile = yaml.safe_load(Path(slurm.PROFILE).read_text(encoding="utf-8"))
+    profile = yaml.safe_load(read_text(slurm.PROFILE))
     rules = ["import_features", *study.spec.get("jobs", {})]
     needs = [_need(study, rule, profile) for rule in rules]
     state = MISSING if "jobs" in study.spec else NOTE  # a study that does without a cluster
     try:
         found = slurm.ask()
-    except ValueError as error:  # one machine with enough GPUs does without
+    except Mistake as error:  # one machine with enough GPUs does without
         return [Finding(NOTE, "SLURM", str(error))]
     wait = profile.get("slurm-init-seconds-before-status-checks", 40)
     status_command = profile.get("slurm-status-command", "sacct")

@@ -11,6 +11,7 @@ import sys
 
 import torch
 
+from gear.files.mistakes import Mistake
 from gear.metrics import images as sets
 from gear.metrics import networks, reference
 from gear.metrics.frechet import Stream, frechet_with_bound
@@ -34,9 +35,9 @@ def open_samples(path, square=None):
 
 
 def require_exact(count, wanted, path):
-    """ValueError unless there are as many images as the protocol, or --images, says."""
+    """Mistake unless there are as many images as the protocol, or --images, says."""
     if wanted is not None and count != wanted:
-        raise ValueError(
+        raise Mistake(
             f"{path} holds {count} images, the protocol needs exactly {wanted}; draw that many, or "
             f"say --images {count} and compare only with values of as many."
         )
@@ -49,7 +50,7 @@ def generated(args, device):
     samples = open_samples(args.samples, protocol.square)
     require_exact(samples.count, chosen_settings(protocol, wanted)["images"], args.samples)
     if args.reference is None:
-        raise ValueError(
+        raise Mistake(
             f"protocol {protocol.name} compares with a reference; name it with --reference."
         )
     size, classes = reference.peek(args.reference, protocol)
@@ -78,11 +79,11 @@ def generated(args, device):
 
 
 def paired(samples, originals):
-    """ValueError unless two Folders hold images of the same names, their endings apart."""
+    """Mistake unless two Folders hold images of the same names, their endings apart."""
     stems = [[name.rpartition(".")[0] for name in x.names] for x in (samples, originals)]
     odd = sorted(set(stems[0]) ^ set(stems[1]))
     if odd:
-        raise ValueError(
+        raise Mistake(
             f"{odd[0]} is in one of {samples.path} and {originals.path} only; give each "
             "reconstruction and its original the same name."
         )
@@ -97,7 +98,7 @@ def reconstructed(args, device):
     if args.reference is not None:
         originals = sets.open_images(args.reference)
     if not isinstance(samples, sets.Folder) or not isinstance(originals, sets.Folder):
-        raise ValueError(
+        raise Mistake(
             "protocol reconstruction compares files by name; give folders of images as --samples "
             "and --reference."
         )
@@ -130,7 +131,7 @@ def captioned(args, device):
     from gear.metrics.clip_score import Clip, clip_score, read_captions
 
     if args.captions is None:
-        raise ValueError("protocol clip_score compares with captions; name them with --captions.")
+        raise Mistake("protocol clip_score compares with captions; name them with --captions.")
     samples = open_samples(args.samples)
     require_exact(samples.count, args.images, args.samples)
     names = samples.names if isinstance(samples, sets.Folder) else None

@@ -21,6 +21,7 @@ from gear.data.folder import find_images
 from gear.data.memory import to_float, to_uint8
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
+from gear.files.mistakes import Mistake
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.runtime.device import use
 from gear.sampling.generate import save_arrays
@@ -31,21 +32,21 @@ PIXELS = 4 * 256**2  # of the images that go through the tokenizer at once
 
 
 def png_names(names):
-    """{name: its PNG}. ValueError where two images would become one."""
+    """{name: its PNG}. Mistake where two images would become one."""
     found = {}
     for name in names:
         target = Path(name).with_suffix(".png").as_posix()
         if target in found:
-            raise ValueError(f"{found[target]} and {name} would both become {target}; rename one.")
+            raise Mistake(f"{found[target]} and {name} would both become {target}; rename one.")
         found[target] = name
     return {name: target for target, name in found.items()}
 
 
 def check_apart(images, output):
-    """ValueError unless the two folders lie outside each other."""
+    """Mistake unless the two folders lie outside each other."""
     a, b = Path(images).resolve(), Path(output).resolve()
     if a == b or a in b.parents or b in a.parents:
-        raise ValueError(
+        raise Mistake(
             f"--output {output} and --images {images} lie in each other, so that reconstructions "
             "would mix with images; name another --output."
         )
@@ -59,7 +60,7 @@ def staged(output):
     try:
         part.mkdir(parents=True)
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--output {output} cannot be a folder; a file has that name.") from None
+        raise Mistake(f"--output {output} cannot be a folder; a file has that name.") from None
     try:
         yield part
         for path in sorted(p for p in part.rglob("*") if p.is_file()):
@@ -74,7 +75,7 @@ def resolution_of(wanted, settings, tokenizer):
     """Pixels a side: `wanted`, or what the tokenizer was trained at."""
     size = settings.data.resolution if wanted is None else wanted
     if size < 1 or size % tokenizer.downsampling:
-        raise ValueError(
+        raise Mistake(
             f"--resolution is {size}; it must be a multiple of {tokenizer.downsampling}, the "
             "tokenizer's downsampling."
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gear.data.png import save_png
+from gear.files.mistakes import Mistake
 from gear.runtime.device import use
 from gear.sampling.decode import decode
 from gear.sampling.generate import Sampler, draw_all, load_ar, save_arrays
@@ -24,16 +25,16 @@ SEEDS = 9_000_000_000  # so that a seed fits 64 bits
 
 
 def parse_classes(text, known):
-    """[3, 207] of '3,207'. ValueError: no number, unknown, or there twice."""
+    """[3, 207] of '3,207'. Mistake: no number, unknown, or there twice."""
     try:
         classes = [int(word) for word in text.split(",")]
     except ValueError:
-        raise ValueError(f"--classes is '{text}'; write class numbers, such as 3,207.") from None
+        raise Mistake(f"--classes is '{text}'; write class numbers, such as 3,207.") from None
     for number in classes:
         if not 0 <= number < known:
-            raise ValueError(f"class {number} is unknown; the checkpoint has 0 to {known - 1}.")
+            raise Mistake(f"class {number} is unknown; the checkpoint has 0 to {known - 1}.")
         if classes.count(number) > 1:
-            raise ValueError(f"--classes has {number} twice; name each class once.")
+            raise Mistake(f"--classes has {number} twice; name each class once.")
     return classes
 
 
@@ -52,7 +53,7 @@ def grid(images_NCHW, columns):
 
 
 def load_pair(checkpoint_folder, tokenizer_folder=None):
-    """(AR, tokenizer, settings of the AR). ValueError where they do not belong together."""
+    """(AR, tokenizer, settings of the AR). Mistake where they do not belong together."""
     require(checkpoint_folder, "ar", "name a joint or ar checkpoint")
     folder = tokenizer_folder or checkpoint_folder
     require(folder, "tokenizer", "name the tokenizer that its AR was trained on with --tokenizer")
@@ -67,7 +68,7 @@ def load_pair(checkpoint_folder, tokenizer_folder=None):
     }
     for what, (wanted, has) in found.items():
         if wanted != has:
-            raise ValueError(
+            raise Mistake(
                 f"the AR of {checkpoint_folder} reads {wanted} {what}, the tokenizer of {folder} "
                 f"makes {has}; name the tokenizer that the AR was trained on."
             )
@@ -75,17 +76,17 @@ def load_pair(checkpoint_folder, tokenizer_folder=None):
 
 
 def check(args):
-    """ValueError where an option cannot be, before anything is loaded."""
+    """Mistake where an option cannot be, before anything is loaded."""
     if Path(args.output).suffix.lower() != ".png":
-        raise ValueError(f"--output is '{args.output}'; the grid is a PNG, name it *.png.")
+        raise Mistake(f"--output is '{args.output}'; the grid is a PNG, name it *.png.")
     if not 1 <= args.count <= PER_CLASS:
-        raise ValueError(f"--count is {args.count}; it must be 1 to {PER_CLASS}.")
+        raise Mistake(f"--count is {args.count}; it must be 1 to {PER_CLASS}.")
     if not 0 <= args.seed <= SEEDS:
-        raise ValueError(f"--seed is {args.seed}; it must be 0 to {SEEDS}.")
+        raise Mistake(f"--seed is {args.seed}; it must be 0 to {SEEDS}.")
     if not 0 < args.temperature < math.inf or not 0 < args.top_p <= 1 or args.top_k < 0:
-        raise ValueError("--temperature must be above 0, --top-p in (0, 1] and --top-k at least 0.")
+        raise Mistake("--temperature must be above 0, --top-p in (0, 1] and --top-k at least 0.")
     if not math.isfinite(args.guidance):
-        raise ValueError(f"--guidance is {args.guidance}; write a number, such as 1.5.")
+        raise Mistake(f"--guidance is {args.guidance}; write a number, such as 1.5.")
 
 
 def main(args):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from gear.files.mistakes import Mistake
 from gear.runtime.device import use
 from gear.sampling.generate import load_ar
 from gear.tokenizer.load import require
@@ -28,23 +29,23 @@ def read_arrays(path):
         with np.load(path) as file:
             return {name: file[name] for name in ("tokens", "labels") if name in file}
     except FileNotFoundError:
-        raise ValueError(
+        raise Mistake(
             f"{path} does not exist; name an .npz that a draw, `gear sample --tokens` or "
             "`gear reconstruct --tokens` wrote."
         ) from None
     except (OSError, TypeError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise ValueError(
+        raise Mistake(
             f"{path} is no complete .npz file ({error}); draw the tokens again."
         ) from None
 
 
 def _checked(array, below, what, path):
-    """int64 array of numbers in 0..below-1, or ValueError."""
+    """int64 array of numbers in 0..below-1, or Mistake."""
     if array.dtype.kind not in "iu":
-        raise ValueError(f"{path}: {what} are {array.dtype}; they must be whole numbers.")
+        raise Mistake(f"{path}: {what} are {array.dtype}; they must be whole numbers.")
     if array.size and not 0 <= array.min() <= array.max() < below:
         wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(
+        raise Mistake(
             f"{path}: {what} hold {wrong}, but the checkpoint knows 0 to {below - 1}; they were "
             "made for another checkpoint."
         )
@@ -55,23 +56,23 @@ def load_tokens(path, codes, length, classes, label=None):
     """(tokens (N, T), labels (N,)) int64; `label` stands for all of them where it is given."""
     arrays = read_arrays(path)
     if "tokens" not in arrays:
-        raise ValueError(f"{path} has no array 'tokens'; draw the tokens again.")
+        raise Mistake(f"{path} has no array 'tokens'; draw the tokens again.")
     tokens = arrays["tokens"]
     if tokens.ndim != 2 or tokens.shape[1] != length or not len(tokens):
-        raise ValueError(
+        raise Mistake(
             f"{path}: tokens have shape {tokens.shape}, but the checkpoint's AR reads "
             f"(images, {length}); take tokens of its own tokenizer and resolution."
         )
     if label is not None:
         if not 0 <= label < classes:
-            raise ValueError(f"class {label} is unknown; the checkpoint has 0 to {classes - 1}.")
+            raise Mistake(f"class {label} is unknown; the checkpoint has 0 to {classes - 1}.")
         labels = np.full(len(tokens), label)
     elif "labels" not in arrays:
-        raise ValueError(f"{path} has no array 'labels'; give one class for all with --class.")
+        raise Mistake(f"{path} has no array 'labels'; give one class for all with --class.")
     else:
         labels = arrays["labels"]
         if labels.shape != tokens.shape[:1]:
-            raise ValueError(
+            raise Mistake(
                 f"{path}: labels have shape {labels.shape} for {len(tokens)} images; give one "
                 "class for all with --class."
             )

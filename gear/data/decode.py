@@ -26,6 +26,7 @@ from collections import deque
 import numpy as np
 
 from gear.data.transforms import training_pixels, validation_pixels
+from gear.files.mistakes import Mistake
 
 AHEAD = 3  # batches in decoding or waiting, the one that is asked for included
 
@@ -50,7 +51,7 @@ class Ahead:
         self.memory_SNHWC = None
 
     def get(self, number):
-        """(n, H, W, C) uint8 of batch `number`, until the next call. ValueError: a damaged file.
+        """(n, H, W, C) uint8 of batch `number`, until the next call. Mistake: a damaged file.
 
         Any number may be asked for; the one after the last is there soonest."""
         if self.asked and self.asked[0][0] != number:
@@ -90,7 +91,7 @@ class Ahead:
                 raise self._ended(process)
             mistakes.append(json.loads(answer))
         for mistake in filter(None, mistakes):
-            raise ValueError(mistake)
+            raise Mistake(mistake)
         return out_NHWC
 
     def _start(self):
@@ -118,7 +119,7 @@ class Ahead:
         weakref.finalize(self, end, self.processes)
 
     def _ended(self, process):
-        return ValueError(
+        return Mistake(
             f"a process that decodes images ended with status {process.wait()}, perhaps for want "
             "of memory; lower runtime.workers or ask for more memory, and run again."
         )
@@ -147,7 +148,7 @@ def serve(file, *shape):
         try:
             for row, order in orders:
                 memory_SNHWC[slot, row] = decode(order, size, channels)
-        except ValueError as error:
+        except Mistake as error:
             mistake = str(error)
         try:
             os.write(1, json.dumps(mistake).encode() + b"\n")

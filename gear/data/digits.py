@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gear.files.mistakes import Mistake
+
 SPLITS = ("train", "val")
 VAL_SOURCES = 297
 ROTATION = 15.0  # degrees, to either side
@@ -140,28 +142,28 @@ def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> d
 
 def check_settings(size: int, train: int, val: int, seed: int) -> None:
     if not 8 <= size <= 32:
-        raise ValueError(
+        raise Mistake(
             f"size is {size}, but digits can have 8 to 32 pixels a side; set --size to 16."
         )
     for split, count in (("train", train), ("val", val)):
         if count < 10:
-            raise ValueError(
+            raise Mistake(
                 f"{split} is {count}, too few for one image of each of the 10 classes; "
                 f"set --{split} to 10 or more."
             )
     if seed < 0:
-        raise ValueError(f"seed is {seed}; set --seed to 0 or a positive number.")
+        raise Mistake(f"seed is {seed}; set --seed to 0 or a positive number.")
 
 
 def check_replaceable(output: Path) -> None:
     """A folder is replaced only if it holds nothing but what this module writes."""
     if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file; give a folder as --output.")
+        raise Mistake(f"{output} is a file; give a folder as --output.")
     # a workflow engine's own hidden marks do not count
     names = {p.name for p in output.iterdir()} if output.exists() else set()
     others = sorted(n for n in names - PARTS if not n.startswith("."))
     if others:
-        raise ValueError(
+        raise Mistake(
             f"{output} holds '{others[0]}', which is none of the prepared data, and would be "
             "replaced as a whole; give another --output or move that away."
         )
@@ -180,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
     start = time.perf_counter()
     try:
         manifest = prepare(args.output, args.size, args.train, args.val, args.seed)
-    except ValueError as mistake:
+    except Mistake as mistake:
         raise SystemExit(f"gear.data.digits: {mistake}") from None
     seconds = time.perf_counter() - start
     print(f"{args.output}: {args.train} + {args.val} images of {args.size} x {args.size} pixels")

@@ -10,6 +10,7 @@ import numpy as np
 
 from gear.data.digits import folder_digest
 from gear.data.transforms import MODES, open_image, pixels
+from gear.files.mistakes import Mistake
 
 if TYPE_CHECKING:
     import torch
@@ -29,15 +30,13 @@ def load_folder(
     import torch
 
     if channels not in MODES:
-        raise ValueError(f"channels is {channels}; set it to 1 (gray) or 3 (colour).")
+        raise Mistake(f"channels is {channels}; set it to 1 (gray) or 3 (colour).")
     folder = Path(root) / split
     paths, labels = [], []
     for label, class_folder in enumerate(class_folders(folder, classes)):
         images = sorted(p for p in visible(class_folder) if p.suffix.lower() in SUFFIXES)
         if not images:
-            raise ValueError(
-                f"{class_folder} holds no images; remove it or prepare the data again."
-            )
+            raise Mistake(f"{class_folder} holds no images; remove it or prepare the data again.")
         paths += images
         labels += [label] * len(images)
     kept = Path(root) / f".decoded-{split}-{channels}x{size}.npy"
@@ -79,11 +78,11 @@ def find_images(folder: str | Path) -> list[str]:
     """Names (path below the folder, as text) of all its images, sorted; hidden ones left out."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; name the folder of the images.")
+        raise Mistake(f"{folder} is no folder; name the folder of the images.")
     paths = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
     names = sorted(p.as_posix() for p in paths if not any(x.startswith(".") for x in p.parts))
     if not names:
-        raise ValueError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
+        raise Mistake(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
     return names
 
 
@@ -93,16 +92,14 @@ def visible(folder: Path) -> list[Path]:
 
 def class_folders(folder: Path, classes: int | None) -> list[Path]:
     if not folder.is_dir():
-        raise ValueError(
-            f"{folder} does not exist; prepare the data first or correct the path to it."
-        )
+        raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
     found = sorted(p for p in visible(folder) if p.is_dir())
     if not found:
-        raise ValueError(
+        raise Mistake(
             f"{folder} has no class folders; put its images into one folder for each class."
         )
     if classes is not None and len(found) != classes:
-        raise ValueError(
+        raise Mistake(
             f"{folder} has {len(found)} class folders, but {classes} classes are asked for; "
             f"set classes to {len(found)} or correct the path to the data."
         )
@@ -114,7 +111,7 @@ def read_image(path: Path, channels: int, size: int) -> np.ndarray:
     image = open_image(path, channels)
     if image.size != (size, size):
         width, height = image.size
-        raise ValueError(
+        raise Mistake(
             f"{path} has {width} x {height} pixels, but {size} x {size} are asked for; "
             f"set size to {min(image.size)} or prepare the data with {size} pixels a side."
         )
@@ -127,11 +124,11 @@ def manifest_digest(root: str | Path) -> str:
     try:
         stated = json.loads(path.read_text())["sha256"]
     except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; prepare the data first.") from None
+        raise Mistake(f"{path} does not exist; prepare the data first.") from None
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged; prepare the data again.") from None
+        raise Mistake(f"{path} is damaged; prepare the data again.") from None
     if folder_digest(root) != stated:
-        raise ValueError(
+        raise Mistake(
             f"the images in {root} are not those that its manifest.json describes; "
             "prepare the data again."
         )

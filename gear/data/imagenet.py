@@ -25,6 +25,7 @@ from pathlib import Path
 from gear.data import survey
 from gear.data.folder import class_folders, visible
 from gear.data.listing import SPLITS, write_listing
+from gear.files.mistakes import Mistake
 
 UNREADABLE = "unreadable.txt"
 SECONDS = 5.0  # between two lines of progress
@@ -36,13 +37,13 @@ def processes():
 
 
 def folders(path, classes):
-    """[(split, class folder)], sorted by split and name. ValueError: one is missing or odd."""
+    """[(split, class folder)], sorted by split and name. Mistake: one is missing or odd."""
     found = []
     for split in SPLITS:
         folder = Path(path) / split
         inside = visible(folder) if folder.is_dir() else []
         if inside and not any(p.is_dir() for p in inside):
-            raise ValueError(
+            raise Mistake(
                 f"{folder} has no class folders, its {len(inside)} files lie side by side; put "
                 "its images into one folder for each class, named as in the other split."
             )
@@ -50,12 +51,12 @@ def folders(path, classes):
     names = [{p.name for s, p in found if s == split} for split in SPLITS]
     if names[0] != names[1]:
         odd = sorted(names[0] ^ names[1])[0]
-        raise ValueError(f"{path}: class '{odd}' is in one of train and val only; add the other.")
+        raise Mistake(f"{path}: class '{odd}' is in one of train and val only; add the other.")
     return found
 
 
 def list_files(path, found, pool, expected):
-    """{split: {class: sorted file names}}. ValueError: not as many as expected, by split."""
+    """{split: {class: sorted file names}}. Mistake: not as many as expected, by split."""
     files = {split: {} for split in SPLITS}
     names = pool.map(survey.list_images, [folder for _, folder in found])
     for (split, folder), inside in zip(found, names, strict=True):
@@ -63,7 +64,7 @@ def list_files(path, found, pool, expected):
     for split, wanted in expected.items():
         count = sum(map(len, files[split].values()))
         if wanted is not None and count != wanted:
-            raise ValueError(
+            raise Mistake(
                 f"{path}/{split} holds {count} images, but {wanted} are expected; complete the "
                 f"folder, or correct data.{split} in the study's file."
             )
@@ -108,14 +109,14 @@ def prepare(path, classes, output, expected=None):
             files = list_files(path, found, pool, expected or {})
             small, bad = examine(found, files, pool)
         except BrokenProcessPool:
-            raise ValueError(
+            raise Mistake(
                 f"a process that reads {path} was killed, perhaps for want of memory; ask for "
                 "more memory and run again."
             ) from None
     if bad:
         write_text(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
         others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise ValueError(
+        raise Mistake(
             f"{path}: {bad[0][0]}{others} cannot be read as an image ({bad[0][1]}); restore what "
             f"{beside / UNREADABLE} lists, or remove it from the folder, and run again."
         )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gear.files.mistakes import Mistake
+
 SPLITS = ("train", "val")
 FILE = "files.txt.gz"
 
@@ -20,13 +22,13 @@ FILE = "files.txt.gz"
 def write_listing(folder, files):
     """Write the list of {split: {class: sorted file names}}; returns what the manifest says of it.
 
-    ValueError: a name that cannot stand in a line."""
+    Mistake: a name that cannot stand in a line."""
     from gear.runtime.checkpoint import aside
 
     lines = [f"{s}/{c}/{name}" for s in SPLITS for c, names in files[s].items() for name in names]
     for line in lines:
         if "\n" in line:
-            raise ValueError(f"{line!r} has a line break in its name; rename that file.")
+            raise Mistake(f"{line!r} has a line break in its name; rename that file.")
     text = os.fsencode("".join(f"{line}\n" for line in lines))
     with aside(Path(folder) / FILE) as part:
         part.write_bytes(gzip.compress(text, mtime=0))
@@ -39,23 +41,23 @@ class Listing:
     The text stays one block of bytes, since a million names of their own take 100 MB a process."""
 
     def __init__(self, manifest, split, data):
-        """manifest: path of manifest.json; data: config.Data. ValueError where they disagree."""
+        """manifest: path of manifest.json; data: config.Data. Mistake where they disagree."""
         from gear.runtime.checkpoint import read_json
 
         said = read_json(manifest)
         if not isinstance(said, dict) or not {"path", "images", "listing"} <= set(said):
-            raise ValueError(
+            raise Mistake(
                 f"{manifest} lists no files; it is of another kind of data or of an older version: "
                 "remove it and make it again with the rule prepare_data."
             )
         if said["path"] != data.path:
-            raise ValueError(
+            raise Mistake(
                 f"{manifest} is of {said['path']}, but data.path is {data.path}; remove it and "
                 "make it again with the rule prepare_data."
             )
         counts = said["images"][split]
         if len(counts) != data.classes:
-            raise ValueError(
+            raise Mistake(
                 f"{manifest} lists {len(counts)} classes, but data.classes is {data.classes}; "
                 "correct data.classes or prepare the data again."
             )
@@ -80,15 +82,15 @@ class Listing:
 
 
 def read_text(path, said):
-    """The text of a listing. ValueError where it is missing, or not the one that was stated."""
+    """The text of a listing. Mistake where it is missing, or not the one that was stated."""
     try:
         text = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; make it again with the rule prepare_data.") from None
+        raise Mistake(f"{path} is missing; make it again with the rule prepare_data.") from None
     except (OSError, EOFError, zlib.error):
         text = b""
     if hashlib.sha256(text).hexdigest() != said["sha256"]:
-        raise ValueError(
+        raise Mistake(
             f"{path} is not the list that its manifest.json states; remove both and make them "
             "again with the rule prepare_data."
         )

@@ -51,7 +51,7 @@ class ImageSet:
 
     def __init__(self, data, split, batch, seed, share=slice(None)):
         """data: config.Data; split: train | val; share: the part of each batch that this process
-        takes. ValueError where the folder does not fit the settings."""
+        takes. Mistake where the folder does not fit the settings."""
         self.images, self.labels, self.names = load_folder(
             data.path, split, data.channels, data.resolution, classes=data.classes
         )

@@ -4,14 +4,15 @@ It needs no state, so a resumed training goes on where it was, and it is the sam
 processes. The images left over at the end of an epoch are not in it, as with `drop_last`.
 """
 
+from gear.files.mistakes import Mistake
 from gear.runtime import rng
 
 
 class Order:
     def __init__(self, count, batch, seed, where):
-        """count: images of the set; where: its folder, for the message. ValueError: too few."""
+        """count: images of the set; where: its folder, for the message. Mistake: too few."""
         if batch > count:
-            raise ValueError(
+            raise Mistake(
                 f"optim.batch is {batch}, but {where} holds {count} images; "
                 "lower optim.batch or add images."
             )

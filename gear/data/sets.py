@@ -6,6 +6,7 @@
 from gear.data.listing import Listing
 from gear.data.memory import ImageSet
 from gear.data.stream import StreamSet
+from gear.files.mistakes import Mistake
 from gear.runtime import distributed
 
 WHOLE = slice(None)
@@ -20,7 +21,7 @@ def image_set(settings, split, manifest, batch, seed, share=WHOLE):
     if data.crop == "none":
         return ImageSet(data, split, batch, seed, share)
     if manifest is None:
-        raise ValueError(
+        raise Mistake(
             "data.crop is random, which reads the list of files that prepare_data made; give its "
             "manifest.json as --data."
         )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from gear.data.folder import SUFFIXES
 from gear.data.transforms import open_image
+from gear.files.mistakes import Mistake
 
 RESOLUTIONS = (256, 384, 512)
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # what a whole file has close to its end
@@ -21,11 +22,11 @@ def is_image(entry):
 
 
 def try_one(folder):
-    """Decode one image of a class folder. ValueError: it has none, or that one is damaged."""
+    """Decode one image of a class folder. Mistake: it has none, or that one is damaged."""
     with os.scandir(folder) as entries:
         entry = next(filter(is_image, entries), None)
     if entry is None:
-        raise ValueError(f"{folder} holds no images; remove it or fill it.")
+        raise Mistake(f"{folder} holds no images; remove it or fill it.")
     open_image(entry.path, 3)
 
 
@@ -41,7 +42,7 @@ def examine(folder, names):
     for name in names:
         try:
             short = short_side(os.path.join(folder, name))
-        except ValueError as error:
+        except Mistake as error:
             unreadable.append((name, str(error)))
             continue
         for resolution in RESOLUTIONS:
@@ -50,7 +51,7 @@ def examine(folder, names):
 
 
 def short_side(path):
-    """Pixels on the short side, from the header. ValueError: unreadable, or cut short.
+    """Pixels on the short side, from the header. Mistake: unreadable, or cut short.
 
     Only a file that does not end as its format does is decoded, to see whether it is whole."""
     try:
@@ -59,7 +60,7 @@ def short_side(path):
                 image.load()
             return min(image.size)
     except Exception as error:  # for damaged files PIL's readers raise nearly anything
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+        raise Mistake(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def ends_well(path, kind):

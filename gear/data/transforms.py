@@ -15,6 +15,8 @@ channels (1 gray, 3 RGB); u: numbers in [0, 1), of which a place or a flip is a 
 import numpy as np
 from PIL import Image
 
+from gear.files.mistakes import Mistake
+
 MODES = {1: "L", 3: "RGB"}
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -23,13 +25,13 @@ INTERPOLATIONS = {
 
 
 def open_image(path, channels):
-    """The decoded image in PIL's mode L or RGB. ValueError where it cannot be read."""
+    """The decoded image in PIL's mode L or RGB. Mistake where it cannot be read."""
     try:
         with Image.open(path) as file:
             file.info.pop("transparency", None)  # convert() would only warn that it drops it
             return to_8_bits(file).convert(MODES[channels])
     except Exception as error:  # for damaged files PIL's readers raise nearly anything
-        raise ValueError(
+        raise Mistake(
             f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
         ) from error
 

@@ -12,6 +12,8 @@ The read-out is u = s E. The same s may also be the target of next-token predict
 
 import torch.nn.functional as F
 
+from gear.files.mistakes import Mistake
+
 
 def assignment(scores_BNK, temperature, kind):
     """s (B, N, K) in float32, rows sum to 1, differentiable in the scores."""
@@ -21,7 +23,7 @@ def assignment(scores_BNK, temperature, kind):
     if kind == "straight_through":
         one_hot = F.one_hot(scores_BNK.argmax(-1), p.shape[-1]).to(p.dtype)
         return one_hot + p - p.detach()
-    raise ValueError(f"joint.readout cannot be '{kind}'; it is soft or straight_through.")
+    raise Mistake(f"joint.readout cannot be '{kind}'; it is soft or straight_through.")
 
 
 def read_soft(assignment_BNK, table_KD):

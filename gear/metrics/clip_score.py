@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from gear.files.mistakes import Mistake
 from gear.metrics.weights import load_strictly, verified
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
@@ -63,25 +64,25 @@ def clip_score(clip, batches, captions) -> float:
 def read_captions(path, count, names=None):
     """Captions of `count` images in their order: lines of text, or JSON {file name: caption}.
 
-    names: of the images, which JSON is looked up by. ValueError where they do not fit."""
+    names: of the images, which JSON is looked up by. Mistake where they do not fit."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as captions ({error}); correct it.") from None
+        raise Mistake(f"{path} cannot be read as captions ({error}); correct it.") from None
     if isinstance(content, dict):
         if names is None:
-            raise ValueError(
+            raise Mistake(
                 f"{path} has captions by file name, but an archive's images have none; write them "
                 "in the archive's order, a line each."
             )
         missing = [name for name in names if name not in content]
         if missing:
-            raise ValueError(f"{path} has no caption for {missing[0]}; add it.")
+            raise Mistake(f"{path} has no caption for {missing[0]}; add it.")
         content = [content[name] for name in names]
     if len(content) != count:
-        raise ValueError(
+        raise Mistake(
             f"{path} holds {len(content)} captions for {count} images; give one for each image."
         )
     return [str(caption) for caption in content]

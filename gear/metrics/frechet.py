@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
+from gear.files.mistakes import Mistake
+
 ROWS = 8192  # features centred at once: 128 MiB of float64 at D = 2048
 
 
@@ -29,13 +31,13 @@ class Statistics:
 
     @classmethod
     def of(cls, features_ND) -> Statistics:
-        """Statistics of features (N, D). ValueError as in `update`."""
+        """Statistics of features (N, D). Mistake as in `update`."""
         statistics = cls()
         statistics.update(features_ND)
         return statistics
 
     def update(self, batch_ND) -> None:
-        """Adds a batch (N, D). ValueError: not 2-D, empty, not finite, another D."""
+        """Adds a batch (N, D). Mistake: not 2-D, empty, not finite, another D."""
         require_features(batch_ND)
         for start in range(0, len(batch_ND), ROWS):
             x_RD = np.asarray(batch_ND[start : start + ROWS], dtype=np.float64)
@@ -71,7 +73,7 @@ class Stream:
         self._statistics, self._waiting = Statistics(), []
 
     def add(self, batch_ND) -> None:
-        """Adds a batch (N, D). ValueError as in Statistics.update, of this batch."""
+        """Adds a batch (N, D). Mistake as in Statistics.update, of this batch."""
         require_features(batch_ND)
         self._waiting.append(np.asarray(batch_ND))
         if sum(map(len, self._waiting)) >= ROWS:
@@ -100,11 +102,11 @@ def frechet_with_bound(a: Statistics, b: Statistics) -> tuple[float, float]:
     semi-definite, so its eigenvalues are real and the trace of its root is the sum of their roots,
     also where covariances are rank-deficient. The bound is of the arithmetic, given the statistics:
     how far the distance of two other sets of images may be is another question.
-    ValueError: fewer than 2 images on a side, or different dimensions.
+    Mistake: fewer than 2 images on a side, or different dimensions.
     """
     for side in (a, b):
         if side.count < 2:
-            raise ValueError(
+            raise Mistake(
                 f"a covariance needs at least 2 images, found {side.count}; give more images."
             )
     require_same_dimension(len(a.mean), len(b.mean))
@@ -149,26 +151,26 @@ def _sum_error(values_D) -> float:
 
 
 def require_features(features_ND) -> None:
-    """ValueError unless the features are (N, D), not empty, without NaN and infinity."""
+    """Mistake unless the features are (N, D), not empty, without NaN and infinity."""
     shape = np.shape(features_ND)
     if len(shape) != 2 or 0 in shape:
-        raise ValueError(
+        raise Mistake(
             f"features have shape {shape}, expected (images, dimensions) with at least one of "
             "each; pool or flatten them to one row per image."
         )
     finite = [np.isfinite(features_ND[i : i + ROWS]).all(axis=1) for i in range(0, shape[0], ROWS)]
     wrong = sum(int((~part).sum()) for part in finite)
     if wrong:
-        raise ValueError(
+        raise Mistake(
             f"features of {wrong} of {shape[0]} images hold NaN or infinity; check "
             "the images and the weights of the feature network, and extract the features again."
         )
 
 
 def require_same_dimension(a: int, b: int) -> None:
-    """ValueError where two feature sets have different numbers of dimensions."""
+    """Mistake where two feature sets have different numbers of dimensions."""
     if a != b:
-        raise ValueError(
+        raise Mistake(
             f"features have {a} and {b} dimensions; extract both with the same feature network and "
             "layer."
         )

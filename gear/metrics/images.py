@@ -14,6 +14,7 @@ import torch
 
 from gear.data.folder import find_images
 from gear.data.transforms import open_image, pixels, validation_pixels
+from gear.files.mistakes import Mistake
 
 LOSSY = {".jpg", ".jpeg"}
 TORN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -47,7 +48,7 @@ class Folder:
     def _checked(self, name):
         image = self._read(name)
         if image.shape[:2] != self.size:
-            raise ValueError(
+            raise Mistake(
                 f"{self.path / name} has {_by(image.shape)} pixels, {self.names[0]} has "
                 f"{_by(self.size)}; give images of one size."
             )
@@ -69,7 +70,7 @@ class Archive:
         self.path = Path(path)
         with self._opened() as (_, shape, dtype):
             if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or 0 in shape:
-                raise ValueError(
+                raise Mistake(
                     f"{path}: arr_0 is {dtype} of shape {shape}; images are uint8 (N, H, W, 3)."
                 )
             self.count, self.size = shape[0], shape[1:3]
@@ -83,7 +84,7 @@ class Archive:
             return None
         labels = arrays(self.path, "arr_1")["arr_1"]
         if labels.shape != (self.count,) or labels.dtype.kind not in "iu":
-            raise ValueError(
+            raise Mistake(
                 f"{self.path}: arr_1 is {labels.dtype} of shape {labels.shape}; labels are whole "
                 f"numbers, one for each of the {self.count} images."
             )
@@ -102,9 +103,9 @@ def open_images(path, square=None):
     if Path(path).is_dir():
         return Folder(path, square)
     if Path(path).suffix != ".npz" or not Path(path).exists():
-        raise ValueError(f"{path} is no folder and no .npz file; name the images.")
+        raise Mistake(f"{path} is no folder and no .npz file; name the images.")
     if "arr_0" not in keys(path):
-        raise ValueError(
+        raise Mistake(
             f"{path} holds no images (arr_0), but {', '.join(keys(path)) or 'nothing'}; name an "
             "archive of images as ADM's, or a folder of them."
         )
@@ -112,7 +113,7 @@ def open_images(path, square=None):
 
 
 def keys(path):
-    """Names of the arrays of an .npz. ValueError where it is none."""
+    """Names of the arrays of an .npz. Mistake where it is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
@@ -121,7 +122,7 @@ def keys(path):
 
 
 def arrays(path, *names):
-    """{name: array} of an .npz. ValueError where one is missing or the file is torn."""
+    """{name: array} of an .npz. Mistake where one is missing or the file is torn."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
@@ -131,7 +132,7 @@ def arrays(path, *names):
 
 def torn(path, error):
     said = str(error).strip("'\"") or type(error).__name__
-    return ValueError(f"{path} is no complete .npz file ({said}); make or download it again.")
+    return Mistake(f"{path} is no complete .npz file ({said}); make or download it again.")
 
 
 class _Member:
@@ -150,7 +151,7 @@ class _Member:
         except TORN as error:
             raise torn(self.path, error) from None
         if fortran and len(shape) > 1:
-            raise ValueError(f"{self.path}: {self.name} is in Fortran order; save it in C order.")
+            raise Mistake(f"{self.path}: {self.name} is in Fortran order; save it in C order.")
         return self.file, shape, dtype
 
     def __exit__(self, *_):
@@ -179,16 +180,16 @@ def _by(shape):
 
 
 def require_size(found, wanted, where):
-    """ValueError unless images have the reference's height and width."""
+    """Mistake unless images have the reference's height and width."""
     if tuple(found) != tuple(wanted):
-        raise ValueError(
+        raise Mistake(
             f"{where} has images of {_by(found)} pixels, the reference's have {_by(wanted)}; "
             "resize the samples as their authors did, or name the reference of that resolution."
         )
 
 
 def require_all_classes(found, wanted, where):
-    """ValueError where a class of `wanted` (None: the numbers up to the largest) has no image."""
+    """Mistake where a class of `wanted` (None: the numbers up to the largest) has no image."""
     if found is None:
         return
     have = set(found.tolist())
@@ -197,7 +198,7 @@ def require_all_classes(found, wanted, where):
     missing = [c for c in dict.fromkeys(wanted if wanted is not None else ()) if c not in have]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(
+        raise Mistake(
             f"{where} has no image of class {missing[0]}{more}; draw all classes, because a metric "
             "of the others is another number."
         )

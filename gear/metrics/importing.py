@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+from gear.files.mistakes import Mistake
 from gear.metrics import inception, networks, reference
 from gear.metrics.protocol import named
 from gear.runtime import checkpoint, provenance
@@ -23,7 +24,7 @@ def import_features(spec, protocol, output, device):
     """spec: a study's `features`; protocol: the name of its protocols.generation."""
     protocol = named(protocol)
     if networks.WAYS.get(protocol.name, ("",))[0] != "inception":
-        raise ValueError(
+        raise Mistake(
             f"protocol {protocol.name} is not computed on Inception features; set "
             "protocols.generation.name to adm or clean, or features.kind to standin."
         )

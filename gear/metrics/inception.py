@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gear.files.mistakes import Mistake
 from gear.metrics.protocol import Features
 from gear.metrics.weights import load_strictly, verified
 from gear.runtime import checkpoint
@@ -91,7 +92,7 @@ class Script(nn.Module):
                 self.layers = torch.jit.load(str(path), map_location="cpu").layers
         except (RuntimeError, AttributeError) as error:
             said = str(error).strip().splitlines()[0]
-            raise ValueError(
+            raise Mistake(
                 f"{path} is no Inception program as clean-fid's ({said}); download "
                 "inception-2015-12-05.pt again, or name the weights of pytorch-fid."
             ) from None
@@ -107,7 +108,7 @@ def load(path, sha256=None, script=False):
         return Script(path).eval().requires_grad_(False), found
     found = verified(path, WHAT, sha256, PUBLISHED)
     if source.is_torchscript(path):
-        raise ValueError(
+        raise Mistake(
             f"{path} is a TorchScript program, which only the protocol clean runs; put {WHAT} "
             "there, or name another file."
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import rel_entr
 
+from gear.files.mistakes import Mistake
+
 
 def inception_score(probs_NC, splits: int = 1, split_size: int | None = None) -> float:
     """exp(mean over images of KL(p(y|x) || p(y))), in float64; between 1 and C, higher is better.
@@ -15,23 +17,23 @@ def inception_score(probs_NC, splits: int = 1, split_size: int | None = None) ->
     The score is the mean over consecutive parts: `splits` equal ones, or parts of `split_size`
     images (the ADM evaluator: 5000; the last part may be smaller). p(y) is the mean of its part.
     probs_NC: class probabilities (N, C), each row sums to 1.
-    ValueError: no probabilities, splits that do not fit, both ways of splitting at once.
+    Mistake: no probabilities, splits that do not fit, both ways of splitting at once.
     """
     p_NC = np.asarray(probs_NC, dtype=np.float64)
     if p_NC.ndim != 2 or 0 in p_NC.shape:
-        raise ValueError(
+        raise Mistake(
             f"probabilities have shape {p_NC.shape}, expected (images, classes) with at least one "
             "of each; give one row per image."
         )
     # NaN fails both comparisons, so it ends here too.
     if not ((p_NC >= 0).all() and (np.abs(p_NC.sum(axis=1) - 1.0) < 1e-3).all()):
-        raise ValueError(
+        raise Mistake(
             "the inception score needs rows of probabilities that sum to 1 without NaN; apply "
             "softmax to the logits."
         )
     sized = split_size is not None
     if (sized and (splits != 1 or split_size < 1)) or not 1 <= splits <= len(p_NC):
-        raise ValueError(
+        raise Mistake(
             f"splits is {splits} and split_size {split_size} for {len(p_NC)} images; give splits "
             "from 1 to the number of images, or split_size from 1 up and no splits."
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gear.files.mistakes import Mistake
 from gear.metrics.frechet import require_features, require_same_dimension
 from gear.runtime import rng
 
@@ -36,7 +37,7 @@ def mmd(real_ND, fake_MD, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> fl
     """Mean of `mmd_squared` over random subsets of `size` images of each side (all, if fewer).
 
     Which images a subset takes is a function of its number and of the side.
-    ValueError: shapes, dimensions that differ, NaN, fewer than 2 images on a side.
+    Mistake: shapes, dimensions that differ, NaN, fewer than 2 images on a side.
     """
     sides = {"real": np.asarray(real_ND), "fake": np.asarray(fake_MD)}
     for features in sides.values():
@@ -44,7 +45,7 @@ def mmd(real_ND, fake_MD, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> fl
     require_same_dimension(*(features.shape[1] for features in sides.values()))
     size = min(size, *(len(features) for features in sides.values()))
     if size < 2 or subsets < 1:
-        raise ValueError(
+        raise Mistake(
             f"{subsets} subsets of {size} images make no MMD; give at least 2 images on each side "
             "and 1 subset."
         )

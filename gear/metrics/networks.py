@@ -7,6 +7,7 @@ here, once for all of them.
 from dataclasses import dataclass
 from functools import partial
 
+from gear.files.mistakes import Mistake
 from gear.metrics.protocol import Features, Protocol, named
 
 # protocol -> where it is (module, function), and the file of weights it looks for by default
@@ -37,9 +38,9 @@ class Extractor:
 
 
 def require_colour(images, what):
-    """ValueError unless images (B, C, H, W) have three channels."""
+    """Mistake unless images (B, C, H, W) have three channels."""
     if images.shape[1] != 3:
-        raise ValueError(
+        raise Mistake(
             f"{what} reads RGB images, these have {images.shape[1]} channel; score them with a "
             "study whose feature network is a stand-in, such as demo."
         )

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gear.files.mistakes import Mistake
 from gear.metrics.frechet import require_features, require_same_dimension
 
 SIDE = 4096  # points of a block's side: 128 MiB of distances
@@ -27,14 +28,14 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
     precision: share of fake points inside any real ball; recall: share of real points inside any
     fake ball; density: mean over fake points of (real balls around it) / k, may exceed 1; coverage:
     share of real balls that hold a fake point. Euclidean distances, float64.
-    ValueError: shapes, dimensions that differ, NaN, k < 1, a set of k points or fewer.
+    Mistake: shapes, dimensions that differ, NaN, k < 1, a set of k points or fewer.
     """
     real_ND, fake_MD = np.asarray(real_ND), np.asarray(fake_MD)
     for features in (real_ND, fake_MD):
         require_features(features)
     require_same_dimension(real_ND.shape[1], fake_MD.shape[1])
     if not 1 <= k < min(len(real_ND), len(fake_MD)):
-        raise ValueError(
+        raise Mistake(
             f"neighbours is {k}, must be at least 1 and smaller than both sets ({len(real_ND)} "
             f"real, {len(fake_MD)} fake); lower neighbours or give more images."
         )

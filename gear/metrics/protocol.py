@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.metrics.frechet import Statistics, Stream, frechet_with_bound
 from gear.metrics.inception_score import inception_score
 from gear.metrics.mmd import mmd
@@ -33,7 +33,7 @@ class Features:
         found = [x for x in (self.pooled_ND, self.spatial_NS, self.probs_NC) if x is not None]
         if any(x.ndim != 2 for x in found) or len({len(x) for x in found}) != 1:
             shapes = ", ".join(str(x.shape) for x in found)
-            raise ValueError(
+            raise Mistake(
                 f"features have shapes {shapes}; give matrices with one row per image each."
             )
 
@@ -54,7 +54,7 @@ class Summary:
     def of(cls, protocol: Protocol, batches) -> Summary:
         """Of all Features that `batches` yields; the same for every size of batch.
 
-        ValueError: no features, NaN or infinity."""
+        Mistake: no features, NaN or infinity."""
         count, streams = 0, {part: Stream() for part in protocol.moments}
         pieces = {part: [] for part in protocol.rows}
         for features in batches:
@@ -64,7 +64,7 @@ class Summary:
             for part, found in pieces.items():
                 found.append(features.part(part))
         if not count:
-            raise ValueError("there are no images to score; give some.")
+            raise Mistake("there are no images to score; give some.")
         moments = {part: stream.finish() for part, stream in streams.items()}
         return cls(count, moments, {part: np.concatenate(found) for part, found in pieces.items()})
 
@@ -193,32 +193,32 @@ PROTOCOLS = {
 
 
 def named(name: str) -> Protocol:
-    """The protocol of that name. ValueError names the nearest."""
+    """The protocol of that name. Mistake names the nearest."""
     if name not in PROTOCOLS:
-        raise ValueError(f"there is no protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
+        raise Mistake(f"there is no protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def chosen_settings(protocol: Protocol, settings: Mapping) -> dict:
-    """All settings of a protocol. ValueError: an unknown or impossible one."""
+    """All settings of a protocol. Mistake: an unknown or impossible one."""
     unknown = sorted(set(settings) - set(DEFAULTS))
     if unknown:
-        raise ValueError(
+        raise Mistake(
             f"unknown metric setting {', '.join(map(repr, unknown))}; known are "
             f"{', '.join(DEFAULTS)}."
         )
     chosen = {**DEFAULTS, **protocol.published, **settings}
     if chosen["prdc_images"] is not None and chosen["prdc_images"] < 1:
-        raise ValueError(
+        raise Mistake(
             f"prdc_images is {chosen['prdc_images']}; set at least 1, or null to use all images."
         )
     return chosen
 
 
 def require_count(count: int, wanted: int | None, where: str = "") -> None:
-    """ValueError unless there are exactly as many generated images as the protocol wants."""
+    """Mistake unless there are exactly as many generated images as the protocol wants."""
     if wanted is not None and count != wanted:
-        raise ValueError(
+        raise Mistake(
             f"{where}found {count} generated images, the protocol needs exactly {wanted}; draw "
             f"{wanted} images, or set images: {count} in the protocol."
         )
@@ -227,7 +227,7 @@ def require_count(count: int, wanted: int | None, where: str = "") -> None:
 def measured(protocol: Protocol, fake: Summary, real: Summary, settings: Mapping) -> tuple:
     """({metric: value}, {metric: bound of its arithmetic error}) of generated images, plain floats.
 
-    settings: see DEFAULTS. ValueError: an unknown setting, another number of generated images than
+    settings: see DEFAULTS. Mistake: an unknown setting, another number of generated images than
     settings['images'], and what the metrics themselves refuse.
     """
     chosen = chosen_settings(protocol, settings)

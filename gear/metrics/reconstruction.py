@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from gear.files.mistakes import Mistake
+
 WINDOW = 7  # pixels, side of the uniform window of SSIM
 TOLERANCE = 1e-4  # beyond [0, 1], for float rounding
 
@@ -33,7 +35,7 @@ def ssim(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> torch.Tensor:
     """
     a_BCHW, b_BCHW = _checked(a_BCHW, b_BCHW)
     if min(a_BCHW.shape[2:]) < WINDOW:
-        raise ValueError(
+        raise Mistake(
             f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, found "
             f"{a_BCHW.shape[2]} x {a_BCHW.shape[3]}; leave SSIM out or use larger images."
         )
@@ -53,18 +55,18 @@ def ssim(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> torch.Tensor:
 
 
 def _checked(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both batches in float64. ValueError: shapes, integer images, values outside [0, 1], NaN."""
+    """Both batches in float64. Mistake: shapes, integer images, values outside [0, 1], NaN."""
     if a_BCHW.ndim != 4 or a_BCHW.shape != b_BCHW.shape or a_BCHW.numel() == 0:
-        raise ValueError(
+        raise Mistake(
             f"images have shapes {tuple(a_BCHW.shape)} and {tuple(b_BCHW.shape)}; give two equal, "
             "non-empty (B, C, H, W) batches."
         )
     for x_BCHW in (a_BCHW, b_BCHW):
         if not x_BCHW.is_floating_point():
-            raise ValueError(f"images are {x_BCHW.dtype}; convert them to float and divide by 255.")
+            raise Mistake(f"images are {x_BCHW.dtype}; convert them to float and divide by 255.")
         low, high = (float(value) for value in x_BCHW.aminmax())
         if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # written so that NaN is refused
-            raise ValueError(
+            raise Mistake(
                 f"images must lie in [0, 1], found [{low:.3g}, {high:.3g}]; map [-1, 1] by "
                 "(x + 1) / 2 and clamp."
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gear.files.mistakes import Mistake
 from gear.metrics.frechet import Statistics
 from gear.metrics.images import arrays, keys, open_images, watched
 from gear.metrics.protocol import PROTOCOLS, Features, Summary
@@ -37,9 +38,9 @@ class Reference:
 def peek(path, protocol):
     """(size, classes) of a reference's images, None where unknown, before any long work.
 
-    ValueError where it is no reference of the protocol."""
+    Mistake where it is no reference of the protocol."""
     if not Path(path).exists():
-        raise ValueError(f"{path} is missing; name the reference, an .npz or a folder of images.")
+        raise Mistake(f"{path} is missing; name the reference, an .npz or a folder of images.")
     found = [] if Path(path).is_dir() else check(path, protocol)
     if "size" in found:
         return tuple(int(x) for x in arrays(path, "size")["size"]) or None, None
@@ -50,12 +51,12 @@ def peek(path, protocol):
 
 
 def check(path, protocol):
-    """Keys of an .npz. ValueError where it is no reference of the protocol."""
+    """Keys of an .npz. Mistake where it is no reference of the protocol."""
     found = keys(path)
     if "protocol" in found:
         stated = str(arrays(path, "protocol")["protocol"])
         if stated != protocol.name:
-            raise ValueError(
+            raise Mistake(
                 f"{path} is a reference of protocol {stated}, not of {protocol.name}; features of "
                 "two protocols do not compare: make or name another."
             )
@@ -65,12 +66,12 @@ def check(path, protocol):
         return found
     if have != wanted:
         missing = next(key for key in wanted if key not in found)
-        raise ValueError(
+        raise Mistake(
             f"{path} has no {missing}, which protocol {protocol.name} needs (it holds "
             f"{', '.join(found)}); it is of another protocol: name a reference of {protocol.name}."
         )
     if protocol.reference_rows and not {"arr_0", "pooled"} & set(found):
-        raise ValueError(
+        raise Mistake(
             f"{path} has moments alone, but {protocol.name} also compares single images; name a "
             "reference with images (arr_0), or a folder of them."
         )
@@ -78,19 +79,19 @@ def check(path, protocol):
 
 
 def moments(path, protocol, count):
-    """{part: Statistics} of an .npz. ValueError where they are of another network or damaged."""
+    """{part: Statistics} of an .npz. Mistake where they are of another network or damaged."""
     found = {}
     for part in protocol.moments:
         mean, cov = arrays(path, *MOMENTS[part]).values()
         width = WIDTHS[protocol.name][part]
         if mean.shape != (width,) or cov.shape != (width, width):
-            raise ValueError(
+            raise Mistake(
                 f"{path}: {MOMENTS[part][0]} has shape {mean.shape} and {MOMENTS[part][1]} "
                 f"{cov.shape}, features of protocol {protocol.name} have {width} numbers; it is a "
                 "reference of another protocol."
             )
         if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
-            raise ValueError(f"{path}: {part} moments hold NaN or infinity; download it again.")
+            raise Mistake(f"{path}: {part} moments hold NaN or infinity; download it again.")
         found[part] = Statistics(count, mean.astype(np.float64), cov.astype(np.float64))
     return found
 
@@ -128,11 +129,11 @@ def _of_images(path, extract, batch):
 
 
 def read(path, protocol, weights):
-    """The Reference that `save` wrote. ValueError where the network has other weights."""
+    """The Reference that `save` wrote. Mistake where the network has other weights."""
     check(path, protocol)
     said = arrays(path, "weights", "count", "size")
     if weights and str(said["weights"]) != weights:
-        raise ValueError(
+        raise Mistake(
             f"{path} was made with weights of sha256 {str(said['weights'])[:8]}..., the network "
             f"has {weights[:8]}...; make it again, or name those weights."
         )

@@ -7,14 +7,16 @@ filter out, so that what it scores of 384 and 512 pixels is aliased (NOTES.md).
 import torch
 import torch.nn.functional as F
 
+from gear.files.mistakes import Mistake
+
 
 def resized(images_uint8, size, batch=256):
     """uint8 (N, C, size, size) of uint8 images (N, C, H, W), themselves where they are that large.
 
-    ValueError: images that are not square, which would be stretched."""
+    Mistake: images that are not square, which would be stretched."""
     height, width = images_uint8.shape[-2:]
     if height != width:
-        raise ValueError(
+        raise Mistake(
             f"images of {width} x {height} pixels cannot be scored at {size} x {size}; crop them "
             "to squares first."
         )

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gear import config
+from gear.files.mistakes import Mistake
 from gear.metrics import networks, standin
 from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.metrics.resize import resized
@@ -34,7 +35,7 @@ class Scorer:
         record = checkpoint.read_json(f"{features}/run.json")
         self.kind = record.get("kind", "standin")
         if KINDS.get(self.protocol.name, "inception") != self.kind:
-            raise ValueError(
+            raise Mistake(
                 f"protocol {self.protocol.name} is not computed on {self.kind} features "
                 f"({features}); set the study's features.kind, or another protocol."
             )
@@ -82,12 +83,12 @@ class Scorer:
 
 
 def load_samples(path):
-    """The arrays of a samples file. ValueError where it is half-written."""
+    """The arrays of a samples file. Mistake where it is half-written."""
     try:
         with np.load(path) as file:
             return {k: file[k] for k in ("tokens", "labels", "seeds")}
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(
+        raise Mistake(
             f"{path} is no complete samples file ({error}); remove it and draw again."
         ) from None
 

@@ -20,6 +20,7 @@ from torch import nn
 from gear import config
 from gear.data.memory import to_float
 from gear.data.sets import image_set, validation_set
+from gear.files.mistakes import Mistake
 from gear.metrics.protocol import Features
 from gear.runtime import checkpoint
 from gear.runtime.loop import setup
@@ -84,7 +85,7 @@ def load_reference(folder):
         with np.load(path) as file:
             return Features(file["pooled"], file["spatial"], file["probs"])
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(
+        raise Mistake(
             f"{path} is no complete reference ({error}); remove its folder and run again."
         ) from None
 

@@ -11,6 +11,7 @@ from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
 from gear.analysis.codebook import SoftAssignment, usage_stats
 from gear.data.memory import to_float, to_uint8
+from gear.files.mistakes import Mistake
 from gear.metrics.frechet import Stream, frechet_distance
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.runtime import checkpoint
@@ -89,15 +90,15 @@ def likelihood(folder, tokens, data, teacher, device):
 def rounding_of(protocol, kind):
     """How a validation protocol rounds what rFID sees, on features of a kind (standin | inception).
 
-    ValueError: a protocol of another kind, an unknown rounding."""
+    Mistake: a protocol of another kind, an unknown rounding."""
     name, rounding = protocol["name"], protocol.get("rounding", "none")
     if (name == "demo") != (kind == "standin"):
-        raise ValueError(
+        raise Mistake(
             f"validation protocol {name} is not computed on {kind} features; set "
             "protocols.validation.name to demo for a stand-in, to reconstruction for Inception."
         )
     if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding is '{rounding}'; it is {' or '.join(ROUNDINGS)}.")
+        raise Mistake(f"rounding is '{rounding}'; it is {' or '.join(ROUNDINGS)}.")
     return "uint8" if kind == "standin" else rounding
 
 
@@ -107,7 +108,7 @@ def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
     scorer: gear.metrics.score.Scorer, whose feature network rFID is computed on."""
     rounding = rounding_of(protocol, scorer.kind)
     if len(data) != protocol["images"]:
-        raise ValueError(
+        raise Mistake(
             f"{settings.data.path}/val holds {len(data)} images, protocol "
             f"validation needs {protocol['images']}; set protocols.validation.images in the study."
         )

@@ -6,8 +6,8 @@ several devices lost nothing. Validation, scores, pictures and analyses are coun
 
 import math
 
-from gear.config import did_you_mean
 from gear.configfiles import CONFIG, check_schema, read_yaml
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.jobs import needs
 from gear.plan.costs import networks_of
 from gear.plan.targets import is_made, lies
@@ -21,7 +21,7 @@ MINUTES = 60  # of a job whose study says nothing: the profile's default
 def throughput(name, study):
     """{'label', 'measured', 'rates': {stage or 'draw': TFLOP/s}} of one of config/devices.yaml.
 
-    ValueError: it is not there, or was not measured in this study."""
+    Mistake: it is not there, or was not measured in this study."""
     devices = read_yaml(CONFIG / "devices.yaml")
     check_schema("devices", devices, "devices.yaml")
     cure = (
@@ -29,12 +29,10 @@ def throughput(name, study):
         "config/devices.yaml, or give --tflops."
     )
     if name not in devices:
-        raise ValueError(
-            f"no device '{name}' was measured. {did_you_mean(name, devices)} Or {cure}"
-        )
+        raise Mistake(f"no device '{name}' was measured. {did_you_mean(name, devices)} Or {cure}")
     rates = devices[name]["tflops"]
     if study.name not in rates:
-        raise ValueError(f"device '{name}' was not measured in study '{study.name}'; {cure}")
+        raise Mistake(f"device '{name}' was not measured in study '{study.name}'; {cure}")
     return devices[name] | {"rates": rates[study.name]}
 
 

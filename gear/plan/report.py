@@ -3,6 +3,7 @@
 import json
 import math
 
+from gear.files.mistakes import Mistake
 from gear.plan.budget import Budget, described, throughput
 from gear.plan.costs import TRAINED, cost
 from gear.plan.targets import is_made, wanted
@@ -151,16 +152,16 @@ def text(found):
 
 
 def plan(name, results="results", target="all", device=None, tflops=None, wait=0.0, as_json=False):
-    """Print the plan of a study's target. ValueError: no such study, target or device; a number
+    """Print the plan of a study's target. Mistake: no such study, target or device; a number
     that is none; both a device and TFLOP/s."""
     if tflops is not None and not 0 < tflops < math.inf:
-        raise ValueError(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
+        raise Mistake(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
     if not 0 <= wait < math.inf:
-        raise ValueError(f"--wait is {wait}; write minutes, 0 or more.")
+        raise Mistake(f"--wait is {wait}; write minutes, 0 or more.")
     if device and tflops:
-        raise ValueError("--device has its own TFLOP/s; leave out --tflops.")
+        raise Mistake("--device has its own TFLOP/s; leave out --tflops.")
     if wait and not (device or tflops):
-        raise ValueError("--wait is a part of the queue; add --device or --tflops.")
+        raise Mistake("--wait is a part of the queue; add --device or --tflops.")
     study = Study(name, results)
     if tflops:
         label = f"one device that sustains {tflops:g} TFLOP/s (assumed, not measured)"

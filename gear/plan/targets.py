@@ -1,11 +1,11 @@
 """What a table or a figure needs, read off the files that its job reads."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from gear.artifacts.units import provenance, unit_of
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import read_json
 from gear.report.claimspec import claims_spec
 from gear.report.spec import figure_spec, inputs, table_spec
 
@@ -24,7 +24,7 @@ class Wanted:
 
 
 def shown(study, target):
-    """The specs of what a target stands for. ValueError: the study has no such target."""
+    """The specs of what a target stands for. Mistake: the study has no such target."""
     made = {name: (table_spec, name) for name in study.tables}
     made |= {name: (figure_spec, name) for name in study.figures}
     groups = {
@@ -35,7 +35,7 @@ def shown(study, target):
     }
     if target not in (*groups, *made, "claims"):
         cure = did_you_mean(target, [*groups, *made, "claims"])
-        raise ValueError(f"study '{study.name}' has no target '{target}'. {cure}")
+        raise Mistake(f"study '{study.name}' has no target '{target}'. {cure}")
     for name in groups.get(target, (target,)):
         if name == "claims":
             yield claims_spec(study)
@@ -94,5 +94,5 @@ def lies(path):
     if Path(path).is_file():
         return True
     record = provenance(unit_of(path))
-    content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    content = read_json(record, "take it from git") if record.is_file() else {}
     return any(path in job["outputs"] for job in content.get("jobs", ()))

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from gear.files.mistakes import Mistake
 from gear.report import caption, files
 from gear.report.style import COLOURS, HATCHES
 from gear.report.vocabulary import ARROWS, METRICS, number, plain, shown
@@ -19,7 +20,7 @@ def _value(root, spec, row, panel):
     path = row["file"][panel]
     metrics = files.read_json(root, path)
     if spec["protocol"] not in metrics:
-        raise ValueError(
+        raise Mistake(
             f"{path} holds no '{spec['protocol']}'; delete it and score that checkpoint again."
         )
     return (metrics[spec["protocol"]] or {}).get(spec["metric"])

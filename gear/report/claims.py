@@ -10,6 +10,7 @@ import argparse
 import json
 from dataclasses import dataclass
 
+from gear.files.mistakes import Mistake
 from gear.report import claimtext, files, markup
 from gear.report.convergence import read_curve, speedups
 from gear.report.spec import inputs
@@ -212,7 +213,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         write_claims(given.root, json.loads(given.spec), given.output)
-    except ValueError as error:
+    except Mistake as error:
         raise SystemExit(f"gear.report.claims: {error}") from None
 
 

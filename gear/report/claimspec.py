@@ -3,7 +3,7 @@
 A claim on a table or figure that the study does not make is left out, and counted.
 """
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.report.figurespec import figure_spec
 from gear.report.spec import table_spec
 from gear.report.vocabulary import METRICS
@@ -14,7 +14,7 @@ ROW = ("row", "run", "stage", "step", "steps", "sampler", "paper", "replicas")
 
 
 def _column(spec, test, where):
-    """Position of the column that a test names. ValueError names what the table has."""
+    """Position of the column that a test names. Mistake names what the table has."""
     found = [
         i
         for i, column in enumerate(spec["columns"])
@@ -25,9 +25,9 @@ def _column(spec, test, where):
         return found[0]
     name = spec["name"]
     if found:
-        raise ValueError(f"{where}: table {name} has several {test['metric']}; add its `sampler:`.")
+        raise Mistake(f"{where}: table {name} has several {test['metric']}; add its `sampler:`.")
     cure = did_you_mean(test["metric"], [c["metric"] for c in spec["columns"]])
-    raise ValueError(f"{where}: table {name} has no such column of {test['metric']}. {cure}")
+    raise Mistake(f"{where}: table {name} has no such column of {test['metric']}. {cure}")
 
 
 def _asked(test):
@@ -41,12 +41,12 @@ def _test(spec, test, where):
     trained = [row["row"] for row in spec["rows"] if "run" in row]
     for name in _asked(test):
         if name not in trained:
-            raise ValueError(
+            raise Mistake(
                 f"{where}: table {spec['name']} has no trained row '{name}'. "
                 f"{did_you_mean(name, trained)}"
             )
     if not _asked(test):
-        raise ValueError(f"{where}: a test on a table asks lower, higher, below or above.")
+        raise Mistake(f"{where}: a test on a table asks lower, higher, below or above.")
     position = _column(spec, test, where)
     column = spec["columns"][position]
     kinds = {k: test[k] for k in (*PAIRS, *LIMITS) if k in test}
@@ -61,7 +61,7 @@ def _curve_tests(study, claim, where):
         for name in test.get("sooner", [""]):
             if name not in known:
                 cure = did_you_mean(name, known)
-                raise ValueError(f"{where}: no curve '{name}' has a baseline. {cure}")
+                raise Mistake(f"{where}: no curve '{name}' has a baseline. {cure}")
         column = {k: spec[k] for k in ("metric", "sampler", "protocol")}
         tests.append({"column": column, "sooner": test["sooner"]})
         names += test["sooner"]
@@ -70,15 +70,15 @@ def _curve_tests(study, claim, where):
 
 
 def _check_name(study, kind, claim, where):
-    """ValueError unless config/ has the table or figure that a claim names, made here or not."""
+    """Mistake unless config/ has the table or figure that a claim names, made here or not."""
     known = study.named[f"{kind}s"]
     if claim[kind] not in known:
         cure = did_you_mean(claim[kind], known)
-        raise ValueError(f"{where}: there is no {kind} '{claim[kind]}'. {cure}")
+        raise Mistake(f"{where}: there is no {kind} '{claim[kind]}'. {cure}")
 
 
 def claims_spec(study):
-    """JSON-able: everything that the page's job needs. ValueError: a name that leads nowhere."""
+    """JSON-able: everything that the page's job needs. Mistake: a name that leads nowhere."""
     entry, made = study.claims, {name: table_spec(study, name) for name in study.tables}
     claims, names, wanted, curves, left_out = [], set(), {}, {}, 0
     spread = {"sds": entry["spread"]["sds"], "table": entry["spread"]["table"]}
@@ -89,10 +89,10 @@ def claims_spec(study):
     for claim in entry["claims"]:
         where = f"claims.yaml, '{claim['claim']}'"
         if claim["claim"] in names:
-            raise ValueError(f"{where}: the claim is there twice; reword one.")
+            raise Mistake(f"{where}: the claim is there twice; reword one.")
         names.add(claim["claim"])
         if ("table" in claim) == ("figure" in claim):
-            raise ValueError(f"{where}: name either a table or the figure convergence.")
+            raise Mistake(f"{where}: name either a table or the figure convergence.")
         head = {k: claim[k] for k in ("claim", "source", "table", "figure") if k in claim}
         head["ours"] = claim.get("ours", False)
         if "figure" in claim and claim["figure"] in study.figures:

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from gear.files.mistakes import Mistake
 from gear.report import caption, files
 from gear.report.style import COLOURS, LINES, MARKERS
 from gear.report.vocabulary import plain
@@ -22,7 +23,7 @@ def _read_columns(root, path):
     lines = files.read_csv(root, path)
     missing = [c for c in ("step", *PANELS) if not lines or c not in lines[0]]
     if missing:
-        raise ValueError(f"{path} has no column '{missing[0]}'; train that run again.")
+        raise Mistake(f"{path} has no column '{missing[0]}'; train that run again.")
     kept = [line for line in lines if all(line[c] not in ("", None) for c in PANELS)]
     return [
         {"step": int(float(line["step"]))} | {c: float(line[c]) for c in PANELS} for line in kept

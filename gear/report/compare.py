@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from gear.files.mistakes import Mistake
 from gear.report.files import read_csv
 from gear.report.vocabulary import ANALYSED, METRICS
 
@@ -34,10 +35,10 @@ SHOWN = 20  # different or missing cells that are listed
 
 
 def _tables(folder):
-    """{table: {cell: CSV line}} of a results folder. ValueError where it holds no table."""
+    """{table: {cell: CSV line}} of a results folder. Mistake where it holds no table."""
     found = sorted((Path(folder) / "tables").glob("*.csv"))
     if not found:
-        raise ValueError(
+        raise Mistake(
             f"{folder} holds no tables/*.csv; name a study's results folder, such as "
             "results/demo, and make its tables first (for the demo: make demo)."
         )
@@ -109,7 +110,7 @@ def compare(a_dir, b_dir, strict=False):
     """Print how the tables below a_dir (yours) agree with those below b_dir (the reference).
 
     Returns the exit code: 0, or 1 where `strict` and a cell, row or table is different or missing.
-    ValueError: a folder without tables.
+    Mistake: a folder without tables.
     """
     folders = (str(a_dir), str(b_dir))
     a, b = _tables(a_dir), _tables(b_dir)

@@ -6,6 +6,7 @@ import statistics
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from gear.files.mistakes import Mistake
 from gear.report import files
 from gear.report.style import COLOURS, MARKERS
 from gear.report.vocabulary import ARROWS, METRICS, plain, shown
@@ -38,7 +39,7 @@ def read_curve(root, spec, curve):
         for path in point["files"].values():
             metrics = files.read_json(root, path)
             if spec["protocol"] not in metrics:
-                raise ValueError(
+                raise Mistake(
                     f"{path} holds no '{spec['protocol']}'; delete it and score that checkpoint "
                     "again."
                 )

@@ -3,6 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gear.files.mistakes import Mistake
 from gear.report import caption, files
 from gear.report.style import COLOURS, LINES, MARKERS
 from gear.report.vocabulary import plain
@@ -29,7 +30,7 @@ def _read(root, spec):
             continue
         missing = [m for m in PANELS if m not in found["layers"]]
         if missing:
-            raise ValueError(f"{row['file']} has no '{missing[0]}'; delete it and analyse again.")
+            raise Mistake(f"{row['file']} has no '{missing[0]}'; delete it and analyse again.")
         curves[row["label"]] = {
             measure: [
                 (layer, *pair)

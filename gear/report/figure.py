@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from gear.files.mistakes import Mistake
 from gear.report import bars, caption, codebook, convergence, depth, files, grids, style
 from gear.report.markup import md
 from gear.report.spec import inputs
@@ -83,7 +84,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         write_figure(given.root, json.loads(given.spec), given.output)
-    except ValueError as error:
+    except Mistake as error:
         raise SystemExit(f"gear.report.figure: {error}") from None
 
 

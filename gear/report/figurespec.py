@@ -1,6 +1,6 @@
 """What one figure job receives; see gear/report/spec.py."""
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.report.published import published_row
 from gear.report.vocabulary import metric
 from gear.report.world import checkpoint_path, pick, protocol_name, world
@@ -9,12 +9,12 @@ from gear.report.world import checkpoint_path, pick, protocol_name, world
 def _convergence(study, entry, where):
     block = metric(entry["metric"], where).block
     if block != "generation":
-        raise ValueError(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
+        raise Mistake(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
     labels, curves = [c["label"] for c in entry["curves"]], []
     for curve in entry["curves"]:
         if "baseline" in curve and curve["baseline"] not in labels:
             cure = did_you_mean(curve["baseline"], labels)
-            raise ValueError(f"{where}: there is no curve '{curve['baseline']}'. {cure}")
+            raise Mistake(f"{where}: there is no curve '{curve['baseline']}'. {cure}")
         first = study.runs[curve["runs"][0]]
         points = []
         for step in first.steps:
@@ -49,7 +49,7 @@ def _bars(study, entry, where):
     """Groups of bars, a panel for each sampler. Quoted bars are of ImageNet: the paper's study."""
     block = metric(entry["metric"], where).block
     if block != "generation":
-        raise ValueError(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
+        raise Mistake(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
     protocol, bars = protocol_name(study, block), []
     for row in entry["rows"]:
         bar = {"group": row["group"], "label": row["row"]}
@@ -118,7 +118,7 @@ def _depth(study, entry, where):
         name, step = reference.split("@")
         run = study.checkpoint(name, step, where)
         if run.stage == "tokenizer":
-            raise ValueError(f"{where}: '{name}' has no AR layers; name a joint or ar run.")
+            raise Mistake(f"{where}: '{name}' has no AR layers; name a joint or ar run.")
         rows.append(
             {
                 "label": label,
@@ -154,7 +154,7 @@ KINDS = {
 
 
 def figure_spec(study, name):
-    """JSON-able: everything that the figure's job needs. ValueError: a name that leads nowhere."""
+    """JSON-able: everything that the figure's job needs. Mistake: a name that leads nowhere."""
     entry, where = pick(study, "figure", name), f"figures.yaml, {name}"
     more, blocks, samplers, runs = KINDS[entry["kind"]](study, entry, where)
     head = {

@@ -7,6 +7,9 @@ import json
 import os
 from pathlib import Path
 
+from gear.files import reading
+from gear.files.mistakes import Mistake
+
 
 def write(path, content):
     """Write text or bytes aside, then rename: `path` is never half-written."""
@@ -27,22 +30,19 @@ def csv_text(columns, rows):
 
 
 def read_json(root, path):
-    """The JSON file root/path. ValueError where it is missing or no JSON."""
+    """The JSON file root/path. Mistake where it is missing or no JSON."""
     try:
-        return json.loads((Path(root) / path).read_text(encoding="utf-8"))
+        return reading.read_json(Path(root) / path, "delete it and re-run its rule")
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing below {root}; run the rule that makes it.") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON ({error}); delete it and re-run its rule.") from None
+        raise Mistake(f"{path} is missing below {root}; run the rule that makes it.") from None
 
 
 def read_csv(root, path):
-    """The lines of root/path as dicts of text. ValueError where it is missing."""
+    """The lines of root/path as dicts of text. Mistake where it is missing or no CSV."""
     try:
-        with open(Path(root) / path, encoding="utf-8", newline="") as handle:
-            return list(csv.DictReader(handle))
+        return reading.read_csv(Path(root) / path)
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing below {root}; run the rule that makes it.") from None
+        raise Mistake(f"{path} is missing below {root}; run the rule that makes it.") from None
 
 
 def provenance(root, paths, **more):

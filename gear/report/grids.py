@@ -2,10 +2,12 @@
 
 import hashlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from gear.files.mistakes import Mistake
 from gear.report import caption
 
 PER_CLASS = 3  # lines of a block of samples
@@ -20,17 +22,22 @@ SMALL, LARGE = 0.45, 1.0  # inches of a picture of up to 64 pixels, and of a lar
 
 
 def _load(root, path, *names):
-    """The named arrays of root/path. ValueError where the file or an array is missing."""
+    """The named arrays of root/path. Mistake where the file or an array is missing."""
     try:
         with np.load(Path(root) / path) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                raise ValueError(
+                raise Mistake(
                     f"{path} has no array '{missing[0]}'; delete it and draw that checkpoint again."
                 )
             return [archive[name] for name in names]
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing below {root}; run the rule that makes it.") from None
+        raise Mistake(f"{path} is missing below {root}; run the rule that makes it.") from None
+    except Mistake:
+        raise
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        cure = "delete it and draw that checkpoint again"
+        raise Mistake(f"{path} is no complete .npz file ({error}); {cure}.") from None
 
 
 def _line(row, column, line, array, index, picture, label=""):
@@ -85,7 +92,7 @@ def samples(root, spec):
     loaded = [_load(root, row["file"], "samples", "labels") for row in spec["rows"]]
     common = sorted(set.intersection(*(set(labels.tolist()) for _, labels in loaded)))
     if not common:
-        raise ValueError("the checkpoints' pictures.npz share no class; draw them again.")
+        raise Mistake("the checkpoints' pictures.npz share no class; draw them again.")
     pick = np.unique(np.linspace(0, len(common) - 1, min(COLUMNS, len(common))).round().astype(int))
     classes = [common[i] for i in pick]
     blocks, lines = [], []
@@ -164,7 +171,7 @@ def reconstructions(root, spec):
     ]
     for row, (here, made) in zip(spec["rows"], loaded, strict=True):
         if not np.array_equal(here[: len(originals)], originals):
-            raise ValueError(
+            raise Mistake(
                 f"{row['file']} holds other originals than {spec['rows'][0]['file']}; delete both "
                 "and score those checkpoints again."
             )

@@ -5,7 +5,7 @@ published values, so that a job reads config/ no more and a change elsewhere re-
 Imports only the standard library, because Snakemake parses with it.
 """
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.report.figurespec import figure_spec
 from gear.report.published import published_row
 from gear.report.vocabulary import ANALYSED, metric
@@ -39,10 +39,10 @@ def _columns(study, entry, where):
     blocks = {key: metric(key, where).block for key in entry["metrics"]}
     own = [row["row"] for row in entry["rows"] if "sampler" in row]
     if own and entry["samplers"]:
-        raise ValueError(f"{where}: row '{own[0]}' has its own sampler; set samplers: [].")
+        raise Mistake(f"{where}: row '{own[0]}' has its own sampler; set samplers: [].")
     samplers = entry["samplers"] or ([None] if own else [])
     if "generation" in blocks.values() and not samplers:
-        raise ValueError(f"{where}: its metrics need samples; name samplers, as in [plain].")
+        raise Mistake(f"{where}: its metrics need samples; name samplers, as in [plain].")
 
     def column(key, sampler):
         return {"metric": key, "sampler": sampler, "protocol": protocol_name(study, blocks[key])}
@@ -72,7 +72,7 @@ def _paper_cells(study, entry, row, columns, parameters, where):
     if "paper" not in row:
         return {}
     if "paper" not in entry:
-        raise ValueError(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
+        raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
     published = published_row(study, entry["paper"], row["paper"], where)
     cells = {}
     for position, column in enumerate(columns):
@@ -90,7 +90,7 @@ def _row(study, entry, row, columns, parameters, where):
     made["paper"] = _paper_cells(study, entry, row, columns, parameters, where)
     if "run" not in row:
         if not made["paper"]:
-            raise ValueError(f"{where}: row '{row['row']}' has no run; give `run:` or `paper:`.")
+            raise Mistake(f"{where}: row '{row['row']}' has no run; give `run:` or `paper:`.")
         return made
     name, step = row["run"].split("@")
     run = study.checkpoint(name, step, where)
@@ -120,20 +120,20 @@ def _check_names(entry, rows, where):
     names = [r["row"] for r in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise ValueError(f"{where}: the row '{twice}' is there twice; rename one.")
+        raise Mistake(f"{where}: the row '{twice}' is there twice; rename one.")
     trained = [r["row"] for r in rows if r["source"] == "trained"]
     wanted = [("baseline", r.get("baseline")) for r in rows]
     wanted += [("comparisons", n) for pair in entry.get("comparisons", []) for n in pair]
     wanted.append(("default", entry.get("default")))
     for what, name in wanted:
         if name is not None and name not in trained:
-            raise ValueError(
+            raise Mistake(
                 f"{where}: {what} names no trained row '{name}'. {did_you_mean(name, trained)}"
             )
 
 
 def table_spec(study, name):
-    """JSON-able: everything that the table's job needs. ValueError: a name that leads nowhere."""
+    """JSON-able: everything that the table's job needs. Mistake: a name that leads nowhere."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
     columns = _columns(study, entry, where)
     parameters = _parameters(study, entry, columns)

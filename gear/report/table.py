@@ -12,6 +12,7 @@ import math
 import statistics
 from dataclasses import dataclass, field
 
+from gear.files.mistakes import Mistake
 from gear.report import files, markup
 from gear.report.spec import inputs
 from gear.report.vocabulary import ANALYSED, COLLAPSED, METRICS, plain
@@ -115,14 +116,14 @@ class Reader:
         """{group: {key: value}} of the file; None where the run diverged."""
         groups = self.json(path)
         if group not in groups:
-            raise ValueError(
+            raise Mistake(
                 f"{path} holds {', '.join(sorted(groups)) or 'nothing'}, not '{group}'; delete it "
                 "and score that checkpoint again."
             )
         if groups[group] is None:
             return None
         if key not in groups[group]:
-            raise ValueError(
+            raise Mistake(
                 f"{path} has no '{key}' under '{group}'; delete it and score that checkpoint again."
             )
         return groups[group][key]
@@ -273,7 +274,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         write_table(given.root, json.loads(given.spec), given.output)
-    except ValueError as error:
+    except Mistake as error:
         raise SystemExit(f"gear.report.table: {error}") from None
 
 

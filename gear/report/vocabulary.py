@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 
 REAL = ("adm", "reconstruction")  # protocols on Inception features: what they print is an FID
 COLLAPSED = 0.2  # share of the codes in use below which a codebook counts as collapsed
@@ -53,9 +53,9 @@ ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
 
 
 def metric(key, where):
-    """The Metric of a key. ValueError names the nearest one."""
+    """The Metric of a key. Mistake names the nearest one."""
     if key not in METRICS:
-        raise ValueError(f"{where}: there is no metric '{key}'. {did_you_mean(key, METRICS)}")
+        raise Mistake(f"{where}: there is no metric '{key}'. {did_you_mean(key, METRICS)}")
     return METRICS[key]
 
 

@@ -1,6 +1,6 @@
 """What tables and figures have in common: the study's protocols, samplers and stand-ins."""
 
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.report.vocabulary import ANALYSED
 
 PROTOCOL_KEYS = ("images", "neighbours", "prdc_images", "split_size")
@@ -10,7 +10,7 @@ SAMPLER_KEYS = ("images", "guidance", "temperature", "top_k", "top_p", "labels")
 def pick(study, kind, name):
     entries = getattr(study, f"{kind}s")
     if name not in entries:
-        raise ValueError(
+        raise Mistake(
             f"study '{study.name}' makes no {kind} '{name}'. {did_you_mean(name, entries)}"
         )
     return entries[name]
@@ -46,7 +46,7 @@ def world(study, runs, blocks, samplers):
     features = {k: spec["features"].get(k) for k in ("kind", "label")} if protocols else None
     compared = bool(ANALYSED & set(blocks))
     if compared and "analysis" not in spec:
-        raise ValueError(
+        raise Mistake(
             f"studies/{study.name}.yaml has no `analysis`, which CKA and CKNNA need; copy it from "
             "studies/demo.yaml."
         )

@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from gear.files.mistakes import Mistake
 from gear.runtime.progress import say
 
 UMASK = os.umask(0)  # reading it is setting it
@@ -28,7 +29,7 @@ os.umask(UMASK)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class NoRoom(ValueError):
+class NoRoom(Mistake):
     """A file could not be written whole, for want of room; what stood under its name is whole."""
 
 
@@ -50,6 +51,8 @@ def aside(path):
 
     NoRoom: the file system is full."""
     path = Path(path)
+    if not path.name:
+        raise Mistake(f"'{path}' names no file to write; name one.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -77,13 +80,13 @@ def write_json(path, data):
 
 
 def read_json(path):
-    """The JSON file's content. ValueError where it is missing or half-written."""
+    """The JSON file's content. Mistake where it is missing or half-written."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; make it with Snakemake or pull it.") from None
-    except json.JSONDecodeError:
-        raise ValueError(
+        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
+    except ValueError:  # json.JSONDecodeError, or UnicodeDecodeError of damaged bytes
+        raise Mistake(
             f"{path} is no complete JSON file; remove it and run again to make it anew."
         ) from None
 
@@ -101,14 +104,14 @@ def save_weights(path, modules):
 
 @contextmanager
 def _opened(path):
-    """A safetensors file. ValueError where it is missing or torn."""
+    """A safetensors file. Mistake where it is missing or torn."""
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; make it with Snakemake or pull it.") from None
+        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
     except Exception as error:
-        raise ValueError(
+        raise Mistake(
             f"{path} is no complete safetensors file ({error}); remove its folder and run again."
         ) from None
 
@@ -120,7 +123,7 @@ def holds(path, prefix):
 
 
 def load_weights(path, prefix, module):
-    """Load `prefix`.* of a safetensors file into `module`, strictly, or raise ValueError."""
+    """Load `prefix`.* of a safetensors file into `module`, strictly, or raise Mistake."""
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
@@ -128,7 +131,7 @@ def load_weights(path, prefix, module):
     wrong = sorted(set(state) ^ set(want))
     wrong += [k for k in state if k in want and state[k].shape != want[k].shape]
     if wrong:
-        raise ValueError(
+        raise Mistake(
             f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
             "the file is of another run."
         )
@@ -151,9 +154,9 @@ def write_state(path, state):
 
 
 def load_state(path):
-    """A training state. ValueError where the file is missing, torn, damaged or not ours."""
+    """A training state. Mistake where the file is missing, torn, damaged or not ours."""
     if not Path(path).exists():
-        raise ValueError(
+        raise Mistake(
             f"the training state {path} is missing, so the run cannot go on from there; pull it, "
             f"or delete the step folders of {Path(path).parent.parent} to train it from the start."
         )
@@ -166,7 +169,7 @@ def load_state(path):
     except (MemoryError, OSError):
         raise  # says nothing about the file
     except Exception as error:
-        raise ValueError(f"{path} cannot be read ({error}); delete it and run again.") from None
+        raise Mistake(f"{path} cannot be read ({error}); delete it and run again.") from None
 
 
 @contextmanager
@@ -174,7 +177,7 @@ def run_lock(folder, until=0.0):
     """Only one trainer writes a run's folder. The lock dies with its holder.
 
     A job of a cluster waits for it, `until` so many seconds since 1970: the other one may be its
-    own first copy, whose Snakemake was killed. ValueError: the other one is still at work."""
+    own first copy, whose Snakemake was killed. Mistake: the other one is still at work."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:
@@ -183,9 +186,7 @@ def run_lock(folder, until=0.0):
             handle.seek(0)
             holder = handle.read().strip() or "another job"
             if time.time() >= until:
-                raise ValueError(
-                    f"{folder} is being written by {holder}; wait for it or stop it."
-                )
+                raise Mistake(f"{folder} is being written by {holder}; wait for it or stop it.")
             if not waits:
                 say(f"waits for {holder}, which is writing {folder}")
             waits = True

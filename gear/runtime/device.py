@@ -2,9 +2,11 @@
 
 import torch
 
+from gear.files.mistakes import Mistake
+
 
 def use(name=None):
-    """torch.device of `name`, or cuda where there is one. ValueError: no such device here.
+    """torch.device of `name`, or cuda where there is one. Mistake: no such device here.
 
     Arithmetic is plain float32 on both: TF32 would move a token to its neighbour now and then, so
     that a GPU and a CPU would find different ones."""
@@ -12,13 +14,13 @@ def use(name=None):
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"there is no device '{name}'; --device is cuda or cpu.") from None
+        raise Mistake(f"there is no device '{name}'; --device is cuda or cpu.") from None
     if device.type not in ("cuda", "cpu"):
-        raise ValueError(f"device '{name}' is not supported; --device is cuda or cpu.")
+        raise Mistake(f"device '{name}' is not supported; --device is cuda or cpu.")
     if device.type == "cuda":
         number = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= number:
-            raise ValueError(
+            raise Mistake(
                 f"--device {name} is asked for, but torch sees {number} GPUs here; "
                 "leave --device out or give --device cpu."
             )

@@ -12,6 +12,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from gear.files.mistakes import Mistake
+
 BUCKET = 2**24  # elements averaged at once: 64 MiB
 _CONTROL = []  # the group for words between processes that no GPU has to wait for
 # Rank 0 alone writes checkpoints, 14 GB and more on a network file system, while the others wait.
@@ -53,9 +55,9 @@ def size():
 
 
 def share(batch):
-    """Slice of a batch of `batch` images that is this process's. ValueError: unequal shares."""
+    """Slice of a batch of `batch` images that is this process's. Mistake: unequal shares."""
     if batch % size():
-        raise ValueError(
+        raise Mistake(
             f"optim.batch {batch} does not divide among {size()} processes; start a number of "
             "processes that divides it."
         )

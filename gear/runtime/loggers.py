@@ -3,17 +3,19 @@
 import hashlib
 from importlib import import_module
 
+from gear.files.mistakes import Mistake
+
 PACKAGES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 
 def load(names):
-    """{name: module}. ValueError: a package is not installed."""
+    """{name: module}. Mistake: a package is not installed."""
     found = {}
     for name in names:
         try:
             found[name] = import_module(PACKAGES[name])
         except ImportError as error:
-            raise ValueError(
+            raise Mistake(
                 f"runtime.loggers names {name}, which is not there ({error}); pip install {name}, "
                 "or leave it out: metrics.jsonl is always written."
             ) from None

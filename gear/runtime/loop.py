@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from gear import config
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
 from gear.runtime.guards import Guards, not_finite
 from gear.runtime.job import deadline
@@ -48,7 +49,7 @@ class Trainer:
         """The micro-batches of this process's share of a Batch, on its device."""
         size, share = self.settings.runtime.micro_batch, len(batch.images)
         if size and share % size:
-            raise ValueError(
+            raise Mistake(
                 f"runtime.micro_batch {size} does not divide this process's {share} images; set "
                 "one that does."
             )
@@ -137,7 +138,7 @@ class Segment:
             self._take(state, path)
         latest, earliest = distributed.highest(self.step, -self.step)
         if latest != -earliest:
-            raise ValueError(
+            raise Mistake(
                 f"processes found states of steps {-earliest:.0f} and {latest:.0f} in "
                 f"{self.folder}; see that all of them can read it, and run again."
             )
@@ -305,12 +306,12 @@ class Segment:
         return f"steps {self.step - len(self.window) + 1} to {self.step}"
 
     def _not_finite(self, means):
-        """Names of the means that are not finite, in a run that records them; else ValueError.
+        """Names of the means that are not finite, in a run that records them; else Mistake.
 
         No state of such a window is ever saved."""
         bad = not_finite(means)
         if bad and self.settings.runtime.on_nonfinite == "stop":
-            raise ValueError(
+            raise Mistake(
                 f"{', '.join(bad)} became non-finite in {self._where()}; the last good state is "
                 f"{self.states.last(self.start)}. Lower optim.lr_* or raise optim.warmup of this "
                 "run, or set runtime.on_nonfinite: record to keep the row."

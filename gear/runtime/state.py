@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from gear import config
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint
 
 
@@ -34,7 +35,7 @@ DEFAULTS["defaults"] = FIRST
 
 
 def require_same(stored, mine, path, cure):
-    """ValueError with both values of the first thing in which a state is another run's."""
+    """Mistake with both values of the first thing in which a state is another run's."""
     for name in sorted(stored.keys() | mine.keys()):
         theirs, ours = (found.get(name, DEFAULTS.get(name)) for found in (stored, mine))
         if theirs != ours:
@@ -43,7 +44,7 @@ def require_same(stored, mine, path, cure):
                 said = "on other inputs: the data, the tokenizer or the teacher has changed since"
             if name == "defaults":
                 said = f"with number {theirs} of the defaults in gear/config.py, now it is {ours}"
-            raise ValueError(f"{path} was trained {said}; {cure}.")
+            raise Mistake(f"{path} was trained {said}; {cure}.")
 
 
 class States:
@@ -83,7 +84,7 @@ class States:
     def newest(self, mine, start, stop):
         """(state, its path) to go on from, of steps `start` to `stop`; (None, None): from nothing.
 
-        A damaged latest state is passed over with a warning. ValueError: a state is of other
+        A damaged latest state is passed over with a warning. Mistake: a state is of other
         settings or inputs, or the milestone at `start` is missing or damaged."""
         state = self._done(mine, stop)
         if state is not None:
@@ -93,7 +94,7 @@ class States:
             if state is None:
                 continue
             if state["step"] > stop:
-                raise ValueError(
+                raise Mistake(
                     f"{path} is at step {state['step']}, beyond the milestone at step {stop} that "
                     "this job would make anew; keep the finished milestones (snakemake --touch), "
                     "or delete it to train them anew."
@@ -123,6 +124,6 @@ class States:
             return None
         try:
             return checkpoint.load_state(path)
-        except ValueError as error:
+        except Mistake as error:
             print(f"warning: {error}", file=sys.stderr)
             return None

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from gear.data.memory import to_uint8
+from gear.files.mistakes import Mistake
 
 
 def decode(tokenizer, tokens_NT, batch=256):
@@ -17,7 +18,7 @@ def decoded(tokenizer, tokens_NT, batch=256):
     size = tokenizer.config.codebook_size
     tokens = torch.as_tensor(np.asarray(tokens_NT)).long()
     if tokens.numel() and int(tokens.max()) >= size:
-        raise ValueError(
+        raise Mistake(
             f"the samples hold token {int(tokens.max())}, but this tokenizer has {size} codes; "
             "they were drawn for another tokenizer."
         )

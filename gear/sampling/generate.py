@@ -17,6 +17,7 @@ import torch
 
 from gear import config
 from gear.ar.transformer import Transformer
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, rng
 from gear.runtime.device import use
 from gear.runtime.loop import setup
@@ -37,7 +38,7 @@ class Sampler:
 
     def __post_init__(self):
         if self.images < 1 or self.temperature <= 0 or not 0 < self.top_p <= 1:
-            raise ValueError(
+            raise Mistake(
                 f"{self}: images must be at least 1, temperature above 0 and top_p in (0, 1]; "
                 "correct the sampler in the study's file."
             )

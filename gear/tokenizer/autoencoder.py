@@ -9,6 +9,7 @@ Shapes: B images, C channels, H x W pixels, D code width, h x w positions, N = h
 import torch
 from torch import nn
 
+from gear.files.mistakes import Mistake
 from gear.tokenizer import magvit2, vqgan
 from gear.tokenizer.ibq import IBQ
 from gear.tokenizer.lfq import LFQ
@@ -16,6 +17,16 @@ from gear.tokenizer.vq import VQ
 
 NETWORKS = {"vqgan": vqgan, "magvit2": magvit2}
 QUANTIZERS = {"vq": VQ, "lfq": LFQ, "ibq": IBQ}
+
+
+def _require_groups(config):
+    """Mistake where the channels of a level cannot be divided into tokenizer.groups."""
+    for width in (config.channels * m for m in config.multipliers):
+        if config.groups < 1 or width % config.groups:
+            raise Mistake(
+                f"tokenizer.groups is {config.groups}, which does not divide the {width} channels "
+                "of a level (tokenizer.channels times a multiplier); choose a divisor."
+            )
 
 
 class Tokenizer(nn.Module):
@@ -26,6 +37,7 @@ class Tokenizer(nn.Module):
     def __init__(self, config, channels):
         super().__init__()
         self.config = config
+        _require_groups(config)
         network = NETWORKS[config.network]
         self.encoder = network.Encoder(config, channels)
         self.decoder = network.Decoder(config, channels)
@@ -58,7 +70,7 @@ class Tokenizer(nn.Module):
         B, N, D = code_BND.shape
         side = int(N**0.5)
         if side * side != N:
-            raise ValueError(f"{N} tokens form no square grid; the tokenizer makes h x h tokens.")
+            raise Mistake(f"{N} tokens form no square grid; the tokenizer makes h x h tokens.")
         code = code_BND.transpose(1, 2).reshape(B, D, side, side)
         return self.decoder(self.post_quant_conv(code))
 

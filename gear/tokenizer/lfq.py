@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gear.files.mistakes import Mistake
 from gear.tokenizer.quantized import Quantized
 
 
@@ -15,7 +16,7 @@ class LFQ(nn.Module):
     def __init__(self, config):
         super().__init__()
         if config.codebook_size != 2**config.code_dim:
-            raise ValueError(
+            raise Mistake(
                 f"tokenizer.codebook_size is {config.codebook_size}, but LFQ with "
                 f"tokenizer.code_dim {config.code_dim} has {2**config.code_dim} codes; set it so."
             )

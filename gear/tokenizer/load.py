@@ -1,6 +1,7 @@
 """A trained tokenizer, frozen, from a checkpoint folder."""
 
 from gear import config
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint
 from gear.tokenizer.autoencoder import Tokenizer
 
@@ -9,7 +10,7 @@ def settings_of(folder):
     """The resolved settings that a checkpoint was trained with."""
     record = checkpoint.read_json(f"{folder}/run.json")
     if "settings" not in record:
-        raise ValueError(
+        raise Mistake(
             f"{folder}/run.json states no settings; name the folder of a tokenizer, joint or ar "
             "checkpoint."
         )
@@ -17,9 +18,9 @@ def settings_of(folder):
 
 
 def require(folder, part, cure):
-    """ValueError, with the cure, unless the checkpoint folder holds weights of `part`."""
+    """Mistake, with the cure, unless the checkpoint folder holds weights of `part`."""
     if not checkpoint.holds(f"{folder}/weights.safetensors", part):
-        raise ValueError(f"{folder} holds no weights '{part}'; {cure}.")
+        raise Mistake(f"{folder} holds no weights '{part}'; {cure}.")
 
 
 def load_tokenizer(folder, prefix="tokenizer"):
@@ -35,10 +36,10 @@ def load_frozen(folder):
 
 
 def check_tokenizer(settings, folder):
-    """ValueError unless the checkpoint's tokenizer is the one that these settings name."""
+    """Mistake unless the checkpoint's tokenizer is the one that these settings name."""
     found = settings_of(folder)
     if (found.tokenizer, found.data.channels) != (settings.tokenizer, settings.data.channels):
-        raise ValueError(
+        raise Mistake(
             f"{folder} holds another tokenizer than this run's settings name; train it anew "
             "(delete its folder) or change the run's `tokenizer`."
         )

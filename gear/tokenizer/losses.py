@@ -5,19 +5,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from gear.files.mistakes import Mistake
 from gear.tokenizer.entropy import entropy_loss
 
 
 def make_lpips(vgg16):
     """LPIPS with VGG16 (arXiv 1801.03924), from a local file of torchvision's weights.
 
-    The linear heads come with the `lpips` package. ValueError where the file is another."""
+    The linear heads come with the `lpips` package. Mistake where the file is another."""
     if not Path(vgg16).is_file():
-        raise ValueError(
+        raise Mistake(
             f"loss.lpips is not 0 but loss.vgg16 ('{vgg16}') is no file; name torchvision's "
             "VGG16 ImageNet weights there, or set loss.lpips: 0."
         )
-    wrong = ValueError(
+    wrong = Mistake(
         f"loss.vgg16 ('{vgg16}') does not hold torchvision's VGG16 weights; name the file of its "
         "ImageNet weights there."
     )

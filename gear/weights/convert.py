@@ -2,6 +2,8 @@
 
 import torch
 
+from gear.files.mistakes import Mistake
+
 
 def _wanted(taken, mapping, shapes):
     """{key in the file: shape} of a mapping; shapes: {our key: shape}."""
@@ -16,7 +18,7 @@ def _wanted(taken, mapping, shapes):
 
 
 def check(taken, mapping, shapes, where):
-    """ValueError that names what is missing, surplus or of another shape, if anything is."""
+    """Mistake that names what is missing, surplus or of another shape, if anything is."""
     wanted = _wanted(taken, mapping, shapes)
     missing = [k for k in wanted if k not in taken.tensors]
     surplus = [str(k) for k in taken.tensors if k not in wanted]
@@ -30,7 +32,7 @@ def check(taken, mapping, shapes, where):
         found = _shape(taken.tensors[wrong[0]].shape)
         said.append(f"'{wrong[0]}' has shape {found} (wanted: {_shape(wanted[wrong[0]])})")
     if said:
-        raise ValueError(
+        raise Mistake(
             f"{where}, {taken.name}: {'; '.join(said)}; the file is damaged or of another network."
         )
 

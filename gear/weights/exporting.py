@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint
 from gear.sampling.generate import load_ar
 from gear.tokenizer.load import load_tokenizer
@@ -25,13 +26,13 @@ def export(folder, output, part=None):
     VQ and AR as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}."""
     output, there = Path(output), parts_of(folder)
     if output.suffix not in (".pt", ".pth", ".ckpt"):
-        raise ValueError(f"{output} should be a .pt file; name it so.")
+        raise Mistake(f"{output} should be a .pt file; name it so.")
     if output.exists():
-        raise ValueError(f"{output} is there already; name another file, or remove it.")
+        raise Mistake(f"{output} is there already; name another file, or remove it.")
     if part not in (None, *there):
-        raise ValueError(f"{folder} holds no {part}; it has: {', '.join(there) or 'neither'}.")
+        raise Mistake(f"{folder} holds no {part}; it has: {', '.join(there) or 'neither'}.")
     if part is None and len(there) != 1:
-        raise ValueError(
+        raise Mistake(
             f"{folder} holds {' and '.join(there) or 'neither tokenizer nor ar'}; add --part "
             "tokenizer or --part ar."
         )

@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from gear import config
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, provenance
 from gear.weights import convert, layouts, source
 from gear.weights.networks import ar_settings, network
@@ -77,7 +78,7 @@ class Folder:
 def folders(found, networks, sizes, resolution, where):
     """{'tokenizer' and 'ar', where the file has them: Folder}."""
     if found.quantizer not in (None, *networks):
-        raise ValueError(
+        raise Mistake(
             f"{where} holds a tokenizer of kind {found.quantizer}; wanted here: "
             f"{' or '.join(networks)}."
         )
@@ -87,7 +88,7 @@ def folders(found, networks, sizes, resolution, where):
         place = "ar" if taken.kind in ("ar", "projector") else "tokenizer"
         if place not in made:
             if taken.kind not in live:
-                raise ValueError(
+                raise Mistake(
                     f"{where} holds '{taken.name}' but no '{live[place]}' that it belongs to."
                 )
             settings = base
@@ -115,16 +116,16 @@ def _said(left_out):
 
 
 def _refuse_other(dest, sha256):
-    """ValueError where `dest` holds something else than an import of the same file."""
+    """Mistake where `dest` holds something else than an import of the same file."""
     if dest.exists() and not dest.is_dir():
-        raise ValueError(f"{dest} is a file; name a folder for the imported weights.")
+        raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
     for folder in (dest, dest / "tokenizer", dest / "ar"):
         record = folder / "run.json"
         if not record.exists() and not (folder / "weights.safetensors").exists():
             continue
         origin = checkpoint.read_json(record).get("source") or {} if record.exists() else {}
         if origin.get("sha256") != sha256:
-            raise ValueError(
+            raise Mistake(
                 f"{folder} holds other weights ({origin.get('name', 'not imported')}); name "
                 "another folder, or remove that one."
             )
@@ -154,13 +155,13 @@ def import_weights(
 
     networks: {quantizer: Settings} of the tokenizers that it may hold; sizes: {name: layers, dim,
     heads, depth} of the ARs; resolution: of the AR's images, where it is not the settings';
-    sha256: what the file must have. ValueError for all that is wrong with the file or `dest`."""
+    sha256: what the file must have. Mistake for all that is wrong with the file or `dest`."""
     path, dest, began = Path(path), Path(dest), time.monotonic()
     content = source.read(path)
     found = layouts.find(content, layout, path)
     digest = provenance.sha256(path)
     if sha256 and digest != sha256:
-        raise ValueError(
+        raise Mistake(
             f"{path} has sha256 {digest}, wanted: {sha256}; download it again, or correct the hash."
         )
     _refuse_other(dest, digest)
@@ -173,7 +174,7 @@ def import_weights(
         log(f"EMA weights are preferred: {', '.join(sorted(average))}")
     made = folders(found, networks, sizes, resolution, path)
     if not made:
-        raise ValueError(f"{path} holds no tokenizer and no AR; wanted: 'vq', 'vq_ema' or 'ar'.")
+        raise Mistake(f"{path} holds no tokenizer and no AR; wanted: 'vq', 'vq_ema' or 'ar'.")
     if found.left_out:
         log(f"left out: {_said(found.left_out)}")
     origin = {"name": path.name, "path": str(path), "sha256": digest, "layout": layout}

@@ -11,6 +11,8 @@ file's, and where there are two keys it is both, one under the other (dimension 
 
 from dataclasses import dataclass
 
+from gear.files.mistakes import Mistake
+
 
 @dataclass(frozen=True)
 class Style:
@@ -100,14 +102,14 @@ def _magvit2(config):
 def tokenizer(config, ours):
     """Of a tokenizer. config: gear.config.Tokenizer; ours: its keys.
 
-    ValueError for a tokenizer that none of the public layouts can hold."""
+    Mistake for a tokenizer that none of the public layouts can hold."""
     kind = (config.quantizer, config.network)
     if kind == ("lfq", "magvit2") and config.z_channels == config.code_dim:
         names = _magvit2(config)
     elif kind in (("vq", "vqgan"), ("ibq", "vqgan")) and config.attention:
         names = _vqgan(config, LLAMAGEN if config.quantizer == "vq" else TAMING)
     else:
-        raise ValueError(
+        raise Mistake(
             f"no public layout holds a tokenizer with tokenizer.quantizer {config.quantizer}, "
             f"tokenizer.network {config.network} and tokenizer.attention {config.attention}; "
             "VQ-16, LFQ-16 and IBQ-16 have one."

@@ -13,6 +13,7 @@ and from the average in `open-magvit2` and `ibq`, as published.
 import re
 from dataclasses import dataclass
 
+from gear.files.mistakes import Mistake
 from gear.weights import LAYOUTS
 
 QUANTIZERS = {"llamagen-tokenizer": "vq", "open-magvit2": "lfq", "ibq": "ibq"}
@@ -86,7 +87,7 @@ def _first_keys(content):
 
 
 def find(content, layout, where):
-    """The Found weights of a file's content. ValueError names what it is instead."""
+    """The Found weights of a file's content. Mistake names what it is instead."""
     likely = looks_like(content)
     if likely != layout:
         said = (
@@ -94,7 +95,7 @@ def find(content, layout, where):
             if likely
             else "it is none of the layouts " + (", ".join(LAYOUTS))
         )
-        raise ValueError(f"{where} is not of --layout {layout} ({_first_keys(content)}); {said}.")
+        raise Mistake(f"{where} is not of --layout {layout} ({_first_keys(content)}); {said}.")
     if layout == "gear":
         found = _gear(content, where)
     elif layout == "llamagen-c2i":
@@ -106,7 +107,7 @@ def find(content, layout, where):
     for taken in found.taken:
         for key, value in taken.tensors.items():
             if not hasattr(value, "dtype"):
-                raise ValueError(
+                raise Mistake(
                     f"{where}: '{key}' of {taken.name} is no tensor but a {type(value).__name__}; "
                     f"the file is not of --layout {layout}."
                 )
@@ -114,10 +115,10 @@ def find(content, layout, where):
 
 
 def _only_training(entries, where):
-    """The names of entries beside the weights. ValueError for one that we do not know."""
+    """The names of entries beside the weights. Mistake for one that we do not know."""
     unknown = [str(name) for name in entries if not TRAINING.match(str(name))]
     if unknown:
-        raise ValueError(
+        raise Mistake(
             f"{where} has entries that no layout of ours has: "
             f"{', '.join(repr(name) for name in unknown[:3])}; take them out of the file."
         )
@@ -128,7 +129,7 @@ def _part(content, name, where):
     if content.get(name) is None:
         return None
     if not isinstance(content[name], dict):
-        raise ValueError(
+        raise Mistake(
             f"{where}: '{name}' is no dictionary of tensors but a {type(content[name]).__name__}; "
             "the file is not of --layout gear."
         )
@@ -193,7 +194,7 @@ def _gear(content, where):
     if tokenizer is not None:
         quantizer = QUANTIZERS.get(kind_of(tokenizer))
         if quantizer is None:
-            raise ValueError(
+            raise Mistake(
                 f"{where} is not of --layout gear: its tokenizer is no VQ-16, LFQ-16 or IBQ-16 "
                 f"({_first_keys(tokenizer)})."
             )

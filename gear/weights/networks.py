@@ -7,6 +7,7 @@ import torch
 from gear import config
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
+from gear.files.mistakes import Mistake
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
 from gear.weights import keys
@@ -23,12 +24,12 @@ def ar_settings(state, base, sizes, resolution, where):
         shape = tuple(state[key].shape) if key in state else ()
         if len(shape) != 2:
             said = f"has shape {shape}" if key in state else "is missing"
-            raise ValueError(f"{where}: '{key}' {said} (wanted: a table as wide as the AR).")
+            raise Mistake(f"{where}: '{key}' {said} (wanted: a table as wide as the AR).")
     (codes, dim), rows = state[TABLES[0]].shape, len(state[TABLES[1]])
     resolution = resolution or base.data.resolution
     down = 2 ** (len(base.tokenizer.multipliers) - 1)
     if resolution % down:
-        raise ValueError(f"--resolution {resolution} is no multiple of the tokenizer's {down}.")
+        raise Mistake(f"--resolution {resolution} is no multiple of the tokenizer's {down}.")
     name, size = _size(state, dim, sizes, where)
     return config.build(
         config.difference(base)
@@ -49,7 +50,7 @@ def _size(state, dim, sizes, where):
         fits = {n: s for n, s in fits.items() if s["layers"] == layers}
     if not fits:
         known = ", ".join(f"{n} {s['layers']} x {s['dim']}" for n, s in sizes.items())
-        raise ValueError(
+        raise Mistake(
             f"{where}: an AR of {layers} layers x {dim} is none of the study's sizes ({known}); "
             "add it to `sizes` in the study's file."
         )

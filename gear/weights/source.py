@@ -11,6 +11,8 @@ import re
 import zipfile
 from pathlib import Path
 
+from gear.files.mistakes import Mistake
+
 TORCH = (".pt", ".pth", ".ckpt")
 # What a file may hold besides tensors, numbers, text and the containers that torch allows: GEAR's
 # `args`, which is no more than names and values.
@@ -18,16 +20,16 @@ PLAIN = [argparse.Namespace]
 
 
 def read(path):
-    """What the file holds. ValueError where it is missing, torn, of another kind or has code."""
+    """What the file holds. Mistake where it is missing, torn, of another kind or has code."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder; name the file in it" if path.is_dir() else "is missing"
-        raise ValueError(f"{path} {what}; download the weights there, or correct the path.")
+        raise Mistake(f"{path} {what}; download the weights there, or correct the path.")
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix in TORCH:
         return _torch(path)
-    raise ValueError(
+    raise Mistake(
         f"{path} is no file of weights by its name; those end in {', '.join(TORCH)} or "
         ".safetensors."
     )
@@ -60,7 +62,7 @@ def _torch(path):
     if zipped and not zipfile.is_zipfile(path):
         raise _torn(path, "its end is missing")
     if not zipped and not head.startswith(b"\x80"):
-        raise ValueError(
+        raise Mistake(
             f"{path} is no PyTorch file (it starts with {head!r}); download the weights themselves."
         )
     try:
@@ -70,7 +72,7 @@ def _torch(path):
         names = re.findall(r"GLOBAL ([\w.]+)", str(error))
         if not names:
             raise _torn(path, error) from None
-        raise ValueError(
+        raise Mistake(
             f"{path} asks for '{names[0]}', which is neither a tensor nor a plain container; it is "
             "not loaded, because that could run code: save its tensors alone and import those."
         ) from None
@@ -81,6 +83,6 @@ def _torch(path):
 def _torn(path, error):
     lines = str(error).split("WeightsUnpickler error: ")[-1].strip().splitlines()
     said = lines[0].rstrip(". ") if lines else type(error).__name__
-    return ValueError(
+    return Mistake(
         f"{path} cannot be read ({said}); it is torn or no file of weights, so download it again."
     )

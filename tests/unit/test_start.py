@@ -19,9 +19,13 @@ def main():
     if what == "where":
         print(os.getppid(), "torch" in sys.modules)
     if what == "mistake":
-        raise ValueError("the sentence; the cure.")
+        from gear.files.mistakes import Mistake
+        raise Mistake("the sentence; the cure.")
     if what == "bug":
         raise KeyError("impossible")
+    if what == "torch":
+        import torch
+        torch.nn.functional.cross_entropy(torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64))
     if what == "status":
         raise SystemExit(7)
     if what == "text":
@@ -99,29 +103,23 @@ def outcome(process):
 
 @pytest.mark.parametrize("way", ["here", "gone", "warm"])
 def test_status_output_and_sentence_come_through(server, begin, folder, way):
-    jobs = {w: begin(way, w, "τ") for w in ("say", "status", "mistake", "text", "bug")}
+    words = ("say", "status", "mistake", "text", "bug", "torch")
+    jobs = {word: begin(way, word, "τ") for word in words}
     found = {what: outcome(job) for what, job in jobs.items()}
     said = f"arguments ['a_job', 'say', 'τ'] folder {folder}\n"
     assert found["say"] == (0, said, "to the log\n")
     assert found["status"] == (7, "", "")
     assert found["mistake"] == (1, "", "a_job: the sentence; the cure.\n")
     assert found["text"] == (1, "", "no more of this\n")
-    status, _, err = found["bug"]
-    assert status == 1 and err.startswith("Traceback") and "KeyError: 'impossible'" in err
+    for word, said in (("bug", "KeyError: 'impossible'"), ("torch", "ValueError: Expected input")):
+        status, _, err = found[word]  # a ValueError of a library is a bug, no user's mistake
+        assert status == 1 and err.startswith("Traceback") and said in err, err
 
 
 def test_where_the_job_runs(server, begin):
     here, warm = (begin(way, "where") for way in ("here", "warm"))
     assert outcome(here)[1] == f"{os.getpid()} False\n"
     assert outcome(warm)[1] == f"{server.pid} True\n"
-
-
-def test_a_traceback_where_one_is_asked_for(environment, begin):
-    environment["GEAR_TRACEBACK"] = "1"
-    job = begin("here", "mistake")
-    del environment["GEAR_TRACEBACK"]
-    status, _, err = outcome(job)
-    assert status == 1 and "Traceback" in err and err.endswith("a_job: the sentence; the cure.\n")
 
 
 def gone(pid):

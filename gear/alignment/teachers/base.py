@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint
 
 PIXELS_PER_TOKEN = 16
@@ -57,9 +58,9 @@ class PretrainedTeacher(nn.Module):
 
     @classmethod
     def check_resolution(cls, shape, resolution):
-        """ValueError unless it can give one feature per token at this resolution."""
+        """Mistake unless it can give one feature per token at this resolution."""
         if resolution % PIXELS_PER_TOKEN:
-            raise ValueError(
+            raise Mistake(
                 f"data.resolution {resolution} is no multiple of {PIXELS_PER_TOKEN}; the teacher "
                 f"{cls.SAYS} needs one."
             )
@@ -70,7 +71,7 @@ class PretrainedTeacher(nn.Module):
     def preprocess(self, x_BCHW):
         """What the encoder reads: (B, 3, input_size, input_size) of images in [-1, 1]."""
         if x_BCHW.shape[1:] != (3, self.resolution, self.resolution):
-            raise ValueError(
+            raise Mistake(
                 f"the teacher {self.SAYS} was set up for RGB images of {self.resolution} pixels, "
                 f"got {tuple(x_BCHW.shape[1:])}; set data.resolution to the images' own."
             )
@@ -93,7 +94,7 @@ class PretrainedTeacher(nn.Module):
     def load(cls, folder, shape, data):
         """The teacher of an imported folder, for the images of config.Data `data`."""
         if data.channels != 3:
-            raise ValueError(
+            raise Mistake(
                 f"the teacher {cls.SAYS} reads RGB images, data.channels is {data.channels}; "
                 "choose a study with a stand-in teacher."
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gear.files.mistakes import Mistake
 from gear.weights import convert
 from gear.weights.layouts import Taken
 
@@ -35,17 +36,17 @@ def prefixed(prefix):
 
 
 def find(content, teacher, where):
-    """The layout of a file's content. ValueError says what the file looks like."""
+    """The layout of a file's content. Mistake says what the file looks like."""
     known = " or ".join(layout.name for layout in teacher.LAYOUTS)
     if not isinstance(content, dict) or not content:
-        raise ValueError(
+        raise Mistake(
             f"{where} holds no named tensors ({type(content).__name__}); wanted for "
             f"{teacher.SAYS}: {known}."
         )
     for layout in teacher.LAYOUTS:
         if layout.sign in content:
             return layout
-    raise ValueError(
+    raise Mistake(
         f"{where} has {len(content)} entries, the first '{next(iter(content))}', and none named "
         f"{' or '.join(repr(layout.sign) for layout in teacher.LAYOUTS)}: it is no file of "
         f"{teacher.SAYS}; wanted: {known}."
@@ -56,7 +57,7 @@ def _encoder_tensors(content, layout, shape, where):
     if layout.entry:
         content = content[layout.entry]
         if not isinstance(content, dict):
-            raise ValueError(
+            raise Mistake(
                 f"{where}: '{layout.entry}' is no dictionary of tensors but a "
                 f"{type(content).__name__}; wanted: {layout.name}."
             )
@@ -65,7 +66,7 @@ def _encoder_tensors(content, layout, shape, where):
         if str(key).startswith(layout.unused):
             continue
         if not isinstance(value, torch.Tensor):
-            raise ValueError(
+            raise Mistake(
                 f"{where}: '{key}' is no tensor but a {type(value).__name__}; wanted: the weights "
                 f"alone, as in {layout.name}."
             )
@@ -74,10 +75,10 @@ def _encoder_tensors(content, layout, shape, where):
 
 
 def _check_finite(tensors, where):
-    """ValueError names the first tensor with a number that is not finite."""
+    """Mistake names the first tensor with a number that is not finite."""
     for key, value in tensors.items():
         if not value.isfinite().all():
-            raise ValueError(
+            raise Mistake(
                 f"{where}: '{key}' has numbers that are not finite; the file is damaged, so "
                 "download it again."
             )
@@ -93,7 +94,7 @@ def _img_size(tensors, layout, teacher):
 def read(content, teacher, shape, where):
     """(layout, shape with its img_size, {the encoder's key: float32 tensor}) of a file's content.
 
-    shape: what `teacher.build` needs besides img_size. ValueError names the first key that is
+    shape: what `teacher.build` needs besides img_size. Mistake names the first key that is
     missing, surplus, of another shape or not finite."""
     layout = find(content, teacher, where)
     tensors = _encoder_tensors(content, layout, shape, where)

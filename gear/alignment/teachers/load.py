@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from gear.alignment.teachers.objectives import OBJECTIVES
-from gear.config import did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.runtime import checkpoint
 
 NETWORKS = {
@@ -18,7 +18,7 @@ NETWORKS = {
 def network(name):
     """The class of a pretrained teacher; its library is imported when it builds its encoder."""
     if name not in NETWORKS:
-        raise ValueError(
+        raise Mistake(
             f"there is no pretrained teacher network '{name}'. {did_you_mean(name, NETWORKS)}"
         )
     return getattr(import_module(f"gear.alignment.teachers.{name}"), NETWORKS[name])

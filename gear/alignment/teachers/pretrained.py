@@ -13,15 +13,16 @@ from pathlib import Path
 
 from gear.alignment.teachers import layout
 from gear.alignment.teachers.load import network
+from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, provenance
 from gear.weights import source
 
 
 def fetch(hub, path, label):
-    """The local copy of a hub file {repo, file, revision}. ValueError where it cannot be had."""
+    """The local copy of a hub file {repo, file, revision}. Mistake where it cannot be had."""
     name = f"{hub['repo']}/{hub['file']}"
     if not hub.get("revision"):
-        raise ValueError(
+        raise Mistake(
             f"{path} is missing and {name} has no revision; set teachers.*.hub.revision of {label} "
             f"to the commit of {hub['repo']} that you trust, or put the file at {path}."
         )
@@ -31,7 +32,7 @@ def fetch(hub, path, label):
         return Path(hf_hub_download(hub["repo"], hub["file"], revision=hub["revision"]))
     except Exception as error:
         said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-        raise ValueError(
+        raise Mistake(
             f"{path} is missing and {name} at {hub['revision']} cannot be downloaded "
             f"({type(error).__name__}: {said}); put the file at {path} by hand."
         ) from None
@@ -43,13 +44,13 @@ def find(spec):
     if not path.exists():
         if "hub" not in spec:
             known = " or ".join(x.name for x in network(spec["network"]).LAYOUTS)
-            raise ValueError(
+            raise Mistake(
                 f"{path}, the weights of {spec['label']}, is missing; put the file there "
                 f"({known}), or name another in teachers.*.weights of the study."
             )
         path = fetch(spec["hub"], path, spec["label"])
     if source.is_torchscript(path):
-        raise ValueError(
+        raise Mistake(
             f"{path} is a TorchScript program, which is not run; save its state_dict() as "
             ".safetensors, or take the file that open_clip publishes."
         )
@@ -57,7 +58,7 @@ def find(spec):
     found = provenance.sha256(path) if path.is_file() else None
     wanted = spec.get("sha256")
     if wanted and found and found != wanted:
-        raise ValueError(
+        raise Mistake(
             f"{path} has sha256 {found}, the study says {wanted}; download it again, or correct "
             f"teachers.*.sha256 of {spec['label']}."
         )
@@ -65,10 +66,10 @@ def find(spec):
 
 
 def _check_size(path, spec):
-    """ValueError where a file has not the bytes that the study says; it is not read for that."""
+    """Mistake where a file has not the bytes that the study says; it is not read for that."""
     wanted = spec.get("bytes")
     if wanted and path.is_file() and path.stat().st_size != wanted:
-        raise ValueError(
+        raise Mistake(
             f"{path} has {path.stat().st_size:,} bytes, the study says {wanted:,}; download it "
             f"again, or correct teachers.*.bytes of {spec['label']}."
         )

@@ -6,6 +6,7 @@
 
 from gear.alignment.teachers.base import PretrainedTeacher
 from gear.alignment.teachers.layout import Layout, prefixed, same
+from gear.files.mistakes import Mistake
 
 RENAMED = (
     ("patch_embed.proj.", "embeddings.patch_embedding."),
@@ -66,7 +67,7 @@ class SigLIP2(PretrainedTeacher):
     @classmethod
     def check_resolution(cls, shape, resolution):
         if resolution != shape["img_size"]:
-            raise ValueError(
+            raise Mistake(
                 f"the weights of teacher {cls.SAYS} are for {shape['img_size']} pixels, "
                 f"data.resolution is {resolution}; import those of google/siglip2-base-patch16-"
                 f"{resolution} if there are any (256, 512), or align to dinov2."

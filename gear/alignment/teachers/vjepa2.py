@@ -25,6 +25,7 @@ from torch import nn
 from gear.alignment.teachers import resolutions
 from gear.alignment.teachers.base import PretrainedTeacher
 from gear.alignment.teachers.layout import Layout, prefixed
+from gear.files.mistakes import Mistake
 
 PATCH = 16  # pixels
 LAST = 15  # position of the last row and of the last column
@@ -54,9 +55,9 @@ def rotary_table(rows, columns, channels, device=None):
     rows, columns: of the patch grid, at least 2 each; channels: D. Positions are in raster order.
     Channels 0 to A - 1 belong to the frame, which is one, and do not turn; A to 2 A - 1 turn by the
     row, 2 A to 3 A - 1 by the column, both channels of an adjacent pair by one angle; the rest do
-    not turn. ValueError for a single row or column, which has no scale."""
+    not turn. Mistake for a single row or column, which has no scale."""
     if min(rows, columns) < 2:
-        raise ValueError(
+        raise Mistake(
             f"an image of {rows} x {columns} patches has no rotary positions in V-JEPA 2.1; use "
             f"images of at least {2 * PATCH} pixels on each side."
         )
@@ -107,7 +108,7 @@ class ImageEncoder(nn.Module):
         self.norms_block = nn.ModuleList(norm(embed_dim) for _ in range(LEVELS))  # the last is used
 
     def forward(self, x_BCHW):
-        """ValueError where a side has fewer than 32 pixels."""
+        """Mistake where a side has fewer than 32 pixels."""
         rows, columns = (side // PATCH for side in x_BCHW.shape[-2:])
         table = rotary_table(rows, columns, self.head_channels, x_BCHW.device)
         x_BNF = self.patch_embed_img(x_BCHW) + self.img_mod_embed

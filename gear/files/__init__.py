@@ -1,0 +1,1 @@
+"""What every part of the project stands on; nothing in here imports torch."""

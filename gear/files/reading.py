@@ -1,0 +1,32 @@
+"""Text files of a user, or of an earlier job, that may be damaged: the Mistake names the file."""
+
+import csv
+import json
+from pathlib import Path
+
+from gear.files.mistakes import Mistake
+
+
+def read_text(path):
+    """The text of a file. Mistake where it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Mistake(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
+
+
+def read_json(path, cure="make or download it again"):
+    """The content of a JSON file. Mistake where it is not JSON or not UTF-8."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # json.JSONDecodeError or UnicodeDecodeError
+        raise Mistake(f"{path} is no JSON ({error}); {cure}.") from None
+
+
+def read_csv(path):
+    """The lines of a CSV file as dicts of text. Mistake where it is not UTF-8 or no CSV."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        try:
+            return list(csv.DictReader(handle))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise Mistake(f"{path} is no CSV in UTF-8 ({error}); correct it.") from None

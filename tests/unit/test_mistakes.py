@@ -1,0 +1,177 @@
+"""What is a user's mistake ends in one sentence, and what is a bug keeps its traceback.
+
+A bug is made for real: torch refuses shapes that do not fit with a ValueError, in the middle of
+each command or job that turns mistakes into sentences. Files that cannot be read are damaged in
+the ways that json, yaml and the codecs refuse with a ValueError of theirs. What the source may
+raise is read from the source.
+"""
+
+import ast
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gear import cli, launch, registry, slurm, start
+from gear.artifacts import store
+from gear.artifacts.units import Saved
+from gear.config import did_you_mean
+from gear.configfiles import read_yaml
+from gear.data import digits
+from gear.files import mistakes
+from gear.files.mistakes import Mistake
+from gear.report import claims, compare, figure, files, grids, table
+from gear.report.published import published_row
+from gear.runtime import checkpoint, optim
+
+ROOT = registry.CONFIG.parent
+LATIN = "größe: 1\n".encode("latin-1")
+
+
+def buggy(*_, **__):
+    F.cross_entropy(torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64))
+
+
+def mistaken(*_, **__):
+    raise Mistake("the sentence; the cure.")
+
+
+REPORT = ["--root", "r", "--spec", "{}", "--output", "o"]
+PLACES = [  # where a mistake becomes a sentence: object and name of what is called, and the call
+    (compare, "compare", lambda: cli.main(["compare", "a", "b"]), "gear: "),
+    (table, "write_table", lambda: table.main(REPORT), "gear.report.table: "),
+    (figure, "write_figure", lambda: figure.main(REPORT), "gear.report.figure: "),
+    (claims, "write_claims", lambda: claims.main(REPORT), "gear.report.claims: "),
+    (digits, "prepare", lambda: digits.main(["--output", "o"]), "gear.data.digits: "),
+    (compare, "main", lambda: start.run(["gear.report.compare"]), "gear.report.compare: "),
+    (launch, "command", launch.main, "gear.launch: "),
+    (slurm, "ask", lambda: slurm.require(Workflow()), "gear: "),
+]
+
+
+class Workflow:
+    """As much of Snakemake's as slurm.require asks."""
+
+    class executor_settings:
+        partition_config, init_seconds_before_status_checks, status_command = None, 40, "squeue"
+
+    class dag:
+        needrun_jobs = staticmethod(lambda: [])
+
+
+@pytest.fixture(params=PLACES, ids=[name for _, name, _, _ in PLACES])
+def place(request, monkeypatch):
+    """place(what) -> calls the place whose inner function is `what`; and how its sentence begins"""
+    module, name, call, begin = request.param
+    monkeypatch.setattr("sys.argv", ["gear.launch", "--processes", "2", "--", "a_module"])
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+    def run(what):
+        monkeypatch.setattr(module, name, what, raising=name != "main")
+        return call()
+
+    return run, begin
+
+
+def test_a_bug_keeps_its_traceback(place):
+    run, _ = place
+    with pytest.raises(ValueError, match="Expected input batch_size") as caught:
+        run(buggy)
+    assert not isinstance(caught.value, Mistake)
+    assert caught.traceback[-1].path.name == "functional.py"
+
+
+def test_a_mistake_is_one_sentence(place):
+    run, begin = place
+    with pytest.raises(SystemExit) as caught:
+        run(mistaken)
+    assert caught.value.code == f"{begin}the sentence; the cure."
+
+
+def test_our_own_code_raises_mistakes_alone():
+    """No ValueError of ours is left, and none is caught around more than a library's call."""
+    raised, seen = [], 0
+    for path in sorted((ROOT / "gear").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                seen += node.func.id == "Mistake"
+                if node.func.id == "ValueError":
+                    raised.append(f"{path}:{node.lineno}")
+    assert not raised and seen > 250
+
+
+def test_the_nearest_name_is_imported_from_where_it_was():
+    assert did_you_mean is mistakes.did_you_mean
+    assert did_you_mean("gear-m", ["gear-l", "vq"]) == "Did you mean 'gear-l'?"
+    assert did_you_mean("zzz", ["b", "a"]) == "Known: a, b."
+
+
+@pytest.mark.parametrize("content", [LATIN, b"a: 2026-13-01\n", b"a: !!int x\n", b"a: [\n"])
+def test_yaml_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "runs.yaml"
+    path.write_bytes(content)
+    with pytest.raises(Mistake, match="runs.yaml is not"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("content", [LATIN, b'{"a": ', b"<<<<<<< HEAD\n"])
+def test_json_that_cannot_be_read_is_named(tmp_path, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    for name in ("run.json", "results/unit.prov.json"):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(Mistake, match="run.json is no complete JSON"):
+        checkpoint.read_json(tmp_path / "run.json")
+    with pytest.raises(Mistake, match="run.json is no JSON"):
+        files.read_json(tmp_path, "run.json")
+    with pytest.raises(Mistake, match="results/unit.prov.json is no JSON"):
+        Saved(["results"])
+
+
+def test_other_files_that_cannot_be_read_are_named(tmp_path, smoke, edited):
+    for name in ("curves.csv", "state.dvc"):
+        (tmp_path / name).write_bytes(LATIN)
+    with pytest.raises(Mistake, match="curves.csv is no CSV"):
+        files.read_csv(tmp_path, "curves.csv")
+    with pytest.raises(Mistake, match="state.dvc is not UTF-8"):
+        store.outs(tmp_path / "state.dvc")
+    folder = edited("paper.csv", "table", "table")
+    (folder / "paper.csv").write_bytes(LATIN)
+    with pytest.raises(Mistake, match="paper.csv is no CSV"):
+        published_row(registry.Study("smoke", folder=folder), 1, "GEAR-L", "a table")
+
+
+def test_a_torn_array_is_named(tmp_path):
+    path = tmp_path / "pictures.npz"
+    np.savez(path, images=np.zeros(4096))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(Mistake, match="pictures.npz is no complete .npz"):
+        grids._load(tmp_path, "pictures.npz", "images")
+    path.write_bytes(b"no archive")
+    with pytest.raises(Mistake, match="pictures.npz is no complete .npz"):
+        grids._load(tmp_path, "pictures.npz", "images")
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"tokenizer.groups": 3}, "tokenizer.groups is 3, which does not divide the 8 channels"),
+    ({"ar.dropout": 2.0}, "ar.dropout is 2.0"),
+])  # fmt: skip
+def test_numbers_that_torch_refuses_name_their_setting(tiny, make, changes, said):
+    settings = tiny(**changes)
+    with pytest.raises(Mistake, match=said):
+        make.tokenizer(settings)
+        make.ar(settings)
+
+
+@pytest.mark.parametrize(
+    "lr, changes", [(float("nan"), {}), (1.0, {"optim.betas": [0.9, 1.0]}), (-1.0, {})]
+)
+def test_an_optimizer_that_torch_refuses_names_its_setting(tiny, lr, changes):
+    with pytest.raises(Mistake, match="optim has a learning rate of"):
+        optim.adamw([torch.nn.Parameter(torch.zeros(1))], lr, tiny(**changes).optim)
+
+
+def test_a_path_without_a_name_is_refused():
+    with pytest.raises(Mistake, match="names no file"), checkpoint.aside(""):
+        pass
