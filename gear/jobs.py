@@ -2,9 +2,27 @@
 result, and nothing else, so that Snakemake re-runs exactly what a changed setting concerns."""
 
 import json
+import shlex
 
 from gear import config
 from gear.report.vocabulary import blocks
+
+RULES = (  # whose jobs ask for what a study's `jobs` says; the others run where Snakemake does
+    "prepare_data",
+    "train_teacher",
+    "import_teacher",
+    "train_features",
+    "import_features",
+    "import_public",
+    "train_tokenizer",
+    "train_joint",
+    "train_ar",
+    "evaluate",
+    "draw",
+    "score",
+    "decode_samples",
+    "analyse",
+)
 
 
 class Line(str):
@@ -36,6 +54,7 @@ def difference(settings, *sections):
 def needs(study, rule):
     """What a job of a rule asks SLURM for, as Snakemake's resources: the study's `jobs`, whose
     numbers are of one node. A study without them leaves all to the profile's defaults."""
+    assert rule in RULES, rule
     spec = study.spec.get("jobs", {}).get(rule, {})
     nodes, gpus = spec.get("nodes", 1), spec.get("gpus", 0)
     found = {"nodes": nodes, "processes": spec.get("processes", 0 if gpus else 1)}
@@ -50,6 +69,22 @@ def needs(study, rule):
     elif gpus:
         found["gpu"] = gpus
     return found
+
+
+def rules(study):
+    """The names of the rules, of RULES, that a study has."""
+    kinds = teachers_by_kind(study)
+    absent = {
+        "train_teacher": not kinds["standin"],
+        "import_teacher": not kinds["pretrained"],
+        "train_features": study.spec["features"]["kind"] != "standin",
+        "import_features": study.spec["features"]["kind"] == "standin",
+        "import_public": "public" not in study.spec,
+        "draw": study.spec["together"],
+        "score": study.spec["together"],
+        "analyse": not analyses(study),
+    }
+    return [rule for rule in RULES if not absent.get(rule)]
 
 
 def _any(study):
@@ -136,8 +171,13 @@ def evaluation(study, name, samplers=()):
     )
 
 
+def _options(paths):
+    """{'name': path} as options of a shell's command line."""
+    return " ".join(f"--{name} {shlex.quote(path)}" for name, path in paths.items())
+
+
 def evaluation_options(study, name, step):
-    """Where an evaluation finds its weights and puts its results, as command-line options."""
+    """Where an evaluation finds its weights and puts its results, as options, quoted."""
     own, source = study.path(name, step), study.path(*study.tokenizer_of(name, step))
     options = {
         "checkpoint": own,
@@ -149,7 +189,7 @@ def evaluation_options(study, name, step):
     run = study.runs[name]
     if run.stage != "tokenizer":
         options["teacher"] = f"{study.root}/teacher/{run.settings.align.teacher}"
-    return " ".join(f"--{key} {value}" for key, value in options.items())
+    return _options(options)
 
 
 def analyses(study):
@@ -175,13 +215,13 @@ def analysis(study, name):
 
 
 def analysis_options(study, name, step):
-    """Where an analysis finds its weights, as command-line options."""
-    teacher = study.runs[name].settings.align.teacher
-    return (
-        f"--checkpoint {study.path(name, step)} "
-        f"--tokenizer {study.path(*study.tokenizer_of(name, step))} "
-        f"--teacher {study.root}/teacher/{teacher}"
-    )
+    """Where an analysis finds its weights, as options, quoted."""
+    options = {
+        "checkpoint": study.path(name, step),
+        "tokenizer": study.path(*study.tokenizer_of(name, step)),
+        "teacher": f"{study.root}/teacher/{study.runs[name].settings.align.teacher}",
+    }
+    return _options(options)
 
 
 def evaluation_groups(study):

@@ -9,11 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gear import config
+from gear import config, configchecks
 from gear.alignment.teachers import resolutions
 from gear.configfiles import CONFIG, check_schema, read_yaml, studies
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.report.vocabulary import ANALYSED, blocks
+from gear.report.vocabulary import ANALYSED, blocks, samplers_of
 
 STAGES = ("tokenizer", "joint", "ar")
 RUN_KEYS = {"from", "tokenizer", "until", "seeds", "scale", "published"}
@@ -59,10 +59,12 @@ class Study:
                 f"there is no study '{name}'. {did_you_mean(name, studies(folder))} "
                 "A study is a file in config/studies/."
             )
+        configchecks.place(name, results)
         self.name, self.folder = name, folder
         self.root = f"{results}/{name}"
         self.spec = read_yaml(folder / "studies" / f"{name}.yaml")
         check_schema("study", self.spec, f"studies/{name}.yaml")
+        configchecks.study(self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
             self._of_study("quantizers", quantizer, f"studies/{name}.yaml, public")
         self.named = {}  # kind -> the tables or figures that config/ has, made here or not
@@ -80,7 +82,7 @@ class Study:
                         spec = self._of_study("teachers", run.settings.align.teacher, where)
                         pixels, place = run.settings.data.resolution, f"{where}, {name}"
                         resolutions.check(spec.get("network"), pixels, spec["label"], place)
-                for sampler in self.samplers_of(entry):
+                for sampler in samplers_of(entry):
                     self.sampler(sampler, where)
 
     @classmethod
@@ -102,7 +104,7 @@ class Study:
                 f"{did_you_mean(unknown[0], ('study', 'results'))} "
                 "Settings of runs are in config/."
             )
-        return cls(str(name), str(settings.get("results", "results")))
+        return cls(str(name), settings.get("results", "results"))
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -121,11 +123,14 @@ class Study:
 
     def _expand(self, registry):
         check_schema("runs", registry, "runs.yaml")
+        self.milestones = registry["milestones"]
+        configchecks.milestones(self.spec, self.milestones, f"studies/{self.name}.yaml")
         lines, stage_of = {}, {}
         for stage in STAGES:
             for name, line in (registry.get(stage) or {}).items():
                 if name in lines:
                     raise Mistake(f"runs.yaml: the run '{name}' is there twice; rename one.")
+                configchecks.name(name, "run", f"runs.yaml, {stage}")
                 lines[name], stage_of[name] = dict(line or {}), stage
         merged = {name: self._inherit(name, lines, stage_of) for name in lines}
         lists = self.spec["seeds"]
@@ -203,17 +208,14 @@ class Study:
                 f"{where}: align.depth cannot be '{depth}'. {did_you_mean(depth, shape['depth'])}"
             )
         settings |= {"align.layer": shape["depth"][depth]} | own
+        configchecks.settings(settings, where)
         steps = self.spec["milestones"][stage]
-        until = line.get("until")
-        if until is not None and until in steps:
-            names = list(steps)
-            steps = {k: steps[k] for k in names[: names.index(until) + 1]}
         suffix = f"-s{seed}" if seed != seeds_of[name][0] else ""
         return Run(
             name=name + suffix,
             stage=stage,
             settings=config.build(settings, where),
-            steps=dict(steps),
+            steps=configchecks.up_to(line.get("until"), steps, self.milestones, where),
             tokenizer=tokenizer,
             published=line.get("published", True),
             base=name,
@@ -323,17 +325,6 @@ class Study:
             pairs += [(name, step) for step in run.steps]
         return pairs
 
-    @staticmethod
-    def samplers_of(entry):
-        """Every sampler that a table or a figure names."""
-        names = list(entry.get("samplers") or [])
-        if "sampler" in entry:
-            names.append(entry["sampler"])
-        rows = entry.get("rows")
-        if isinstance(rows, list):
-            names += [r["sampler"] for r in rows if "sampler" in r]
-        return names
-
     def evaluations(self):
         """{(run, step): samplers} over all tables and figures; () is validation alone.
 
@@ -351,7 +342,7 @@ class Study:
             for _, run, step, samplers in self.rows(table):
                 want(run, step, samplers)
         for entry in self.figures.values():
-            samplers = self.samplers_of(entry)
+            samplers = samplers_of(entry)
             if entry["kind"] not in ("codebook", "depth_similarity"):
                 for run, step in self.checkpoints_of(entry):
                     want(run, step, samplers)

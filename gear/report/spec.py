@@ -8,7 +8,7 @@ Imports only the standard library, because Snakemake parses with it.
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.report.figurespec import figure_spec
 from gear.report.published import published_row
-from gear.report.vocabulary import ANALYSED, metric
+from gear.report.vocabulary import ANALYSED, metric, samplers_of
 from gear.report.world import checkpoint_path, pick, protocol_name, resolutions, world
 
 __all__ = ["figure_spec", "inputs", "table_spec"]
@@ -141,7 +141,7 @@ def table_spec(study, name):
     _check_names(entry, rows, where)
     blocks = {metric(c["metric"], where).block for c in columns}
     runs = [replica["run"] for row in rows for replica in row.get("replicas", ())]
-    samplers = study.samplers_of(entry) if "generation" in blocks else []
+    samplers = samplers_of(entry) if "generation" in blocks else []
     return {
         "name": name,
         "title": entry["title"],

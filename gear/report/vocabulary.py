@@ -66,6 +66,17 @@ def blocks(entry):
     return {METRICS[key].block for key in entry.get("metrics", ()) if key in METRICS}
 
 
+def samplers_of(entry):
+    """Every sampler that a table or a figure names."""
+    names = list(entry.get("samplers") or [])
+    if "sampler" in entry:
+        names.append(entry["sampler"])
+    rows = entry.get("rows")
+    if isinstance(rows, list):
+        names += [r["sampler"] for r in rows if "sampler" in r]
+    return names
+
+
 def shown(key, protocol):
     """gFID under adm, gFD under demo, 'gFID [clean]' under a protocol that has no own names."""
     entry = METRICS[key]

@@ -91,6 +91,18 @@ def test_until_ends_a_run(paper):
     assert paper.runs["gear-l-frozen"].previous("100k") is None
 
 
+def test_until_in_a_study_of_fewer_milestones(edited):
+    """It ends with the last milestone that is not later, or with the first where all are later."""
+
+    def steps(until):
+        line = f"  ar-{until}: {{tokenizer: vq@400k, until: {until}}}\n"
+        folder = edited("runs.yaml", "\nar:\n", f"\nar:\n{line}")
+        return list(Study("smoke", folder=folder).runs[f"ar-{until}"].steps)
+
+    assert steps("100k") == ["400k"] and steps("400k") == ["400k"]
+    assert steps("1500k") == ["400k", "1500k"] and steps("4000k") == ["400k", "1500k", "4000k"]
+
+
 def test_depth_and_size_name_a_layer(paper):
     def layer(run):
         return paper.runs[run].settings.align.layer
