@@ -25,9 +25,13 @@ def _read_columns(root, path):
     if missing:
         raise Mistake(f"{path} has no column '{missing[0]}'; train that run again.")
     kept = [line for line in lines if all(line[c] not in ("", None) for c in PANELS)]
-    return [
-        {"step": int(float(line["step"]))} | {c: float(line[c]) for c in PANELS} for line in kept
-    ]
+    try:
+        return [
+            {"step": int(float(line["step"]))} | {c: float(line[c]) for c in PANELS}
+            for line in kept
+        ]
+    except ValueError as error:
+        raise Mistake(f"{path} is damaged ({error}); train that run again.") from None
 
 
 def codebook(root, spec):

@@ -71,7 +71,7 @@ def _number(text):
 
 def allowed(line):
     """How far another value may lie from this line of the reference."""
-    if int(line["seed_n"] or 1) > 1:
+    if _number(line["seed_n"] or "1") > 1:
         return 3 * _number(line["ours_sd"] or "nan")
     share, absolute = TOLERANCES.get(line["metric"], (0.0, 0.0))
     return max(share * abs(_number(line["ours"])), absolute)

@@ -11,6 +11,13 @@ def _published(path):
     """{(table, row): {metric: [(sampler, protocol, value as printed), ...]}} of paper.csv."""
     found = {}
     for line in read_csv(path):
+        try:
+            float(line["value"])
+        except (TypeError, ValueError):
+            raise Mistake(
+                f"{path}, table {line['table']}, row {line['row']}: the value {line['value']!r} is "
+                "no number; correct it."
+            ) from None
         cells = found.setdefault((line["table"], line["row"]), {})
         cell = (line["sampler"], line["protocol"], line["value"])
         cells.setdefault(line["metric"], []).append(cell)

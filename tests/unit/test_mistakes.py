@@ -15,13 +15,13 @@ import torch.nn.functional as F
 
 from gear import cli, launch, registry, slurm, start
 from gear.artifacts import store
-from gear.artifacts.units import Saved
+from gear.artifacts.units import Saved, cleaned
 from gear.config import did_you_mean
 from gear.configfiles import read_yaml
 from gear.data import digits
 from gear.files import mistakes
 from gear.files.mistakes import Mistake
-from gear.report import claims, compare, figure, files, grids, table
+from gear.report import claims, codebook, compare, figure, files, grids, table
 from gear.report.published import published_row
 from gear.runtime import checkpoint, optim
 
@@ -140,6 +140,24 @@ def test_other_files_that_cannot_be_read_are_named(tmp_path, smoke, edited):
     (folder / "paper.csv").write_bytes(LATIN)
     with pytest.raises(Mistake, match="paper.csv is no CSV"):
         published_row(registry.Study("smoke", folder=folder), 1, "GEAR-L", "a table")
+
+
+def test_a_number_that_cannot_be_read_is_named_with_its_file(tmp_path, edited):
+    columns = ("step", *codebook.PANELS)
+    lines = (",".join(columns), ",".join("1" for _ in columns), ",".join("1.x" for _ in columns))
+    (tmp_path / "curves.csv").write_text("\n".join(lines))
+    with pytest.raises(Mistake, match="curves.csv is damaged .*'1.x'"):
+        codebook._read_columns(tmp_path, "curves.csv")
+    folder = edited("paper.csv", ",adm,gfid,1.78,", ",adm,gfid,l.78,")
+    with pytest.raises(Mistake, match="paper.csv, table 1, row .*: the value 'l.78' is no number"):
+        published_row(registry.Study("smoke", folder=folder), 1, "ImageNet val (oracle)", "here")
+
+
+def test_an_empty_path_names_no_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    with pytest.raises(Mistake, match="an empty path names no folder of results"):
+        cleaned(["results/demo", ""])
 
 
 def test_a_torn_array_is_named(tmp_path):
