@@ -159,8 +159,7 @@ def remote():
 def cluster(study):
     """Whether the cluster can run the study's jobs and say when they end."""
     profile = yaml.safe_load(read_text(slurm.PROFILE))
-    rules = ["import_features", *study.spec.get("jobs", {})]
-    needs = [_need(study, rule, profile) for rule in rules]
+    needs = [_need(study, rule, profile) for rule in jobs.rules(study)]
     state = MISSING if "jobs" in study.spec else NOTE  # a study that does without a cluster
     try:
         found = slurm.ask()

@@ -1,5 +1,7 @@
 # What all rules share: the study's paths, the wildcards, and the warm process of a local study.
 import os
+import re
+import shlex
 
 from gear import jobs, slurm
 from gear.runtime.provenance import code_hash
@@ -48,7 +50,7 @@ def initial(w):
 
 def initial_option(w):
     source = STUDY.initial(w.run)
-    return f"--tokenizer {source}" if source else ""
+    return f"--tokenizer {shlex.quote(source)}" if source else ""
 
 
 def run_and_step(w):

@@ -35,7 +35,7 @@ for samplers, checkpoints in GROUPS.items():
             options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
         shell:
             "python -m gear.start gear.metrics.evaluate --job {params.cfg[json]:q} "
-            "{params.options} --data {input.data} 2>&1 | tee {log}"
+            "{params.options} --data {input.data:q} 2>&1 | tee {log:q}"
 
 
 # The pictures of a figure, out of the samples that were scored.
@@ -61,8 +61,8 @@ rule decode_samples:
         tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
     shell:
         "python -m gear.start gear.metrics.pick --job {params.cfg[json]:q} "
-        "--samples {input.samples} --tokenizer {params.tokenizer} "
-        "--output {output} 2>&1 | tee {log}"
+        "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
+        "--output {output:q} 2>&1 | tee {log:q}"
 
 
 if not STUDY.spec["together"]:
@@ -85,7 +85,7 @@ if not STUDY.spec["together"]:
             checkpoint=lambda w: STUDY.path(*run_and_step(w)),
         shell:
             "python -m gear.start gear.sampling.generate --job {params.cfg[json]:q} "
-            "--checkpoint {params.checkpoint} --output {output} 2>&1 | tee {log}"
+            "--checkpoint {params.checkpoint:q} --output {output:q} 2>&1 | tee {log:q}"
 
     rule score:
         input:
@@ -108,8 +108,8 @@ if not STUDY.spec["together"]:
                 "code": SCORING,
             },
             tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
+            features=lambda w: f"{R}/features",
         shell:
             "python -m gear.start gear.metrics.score --job {params.cfg[json]:q} "
-            "--samples {input.samples} --tokenizer {params.tokenizer} "
-            f"--features {R}/features "
-            "--output {output} 2>&1 | tee {log}"
+            "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
+            "--features {params.features:q} --output {output:q} 2>&1 | tee {log:q}"
