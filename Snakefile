@@ -1,8 +1,8 @@
 # Every table and figure of one study. See README.md; say which study: --config study=demo
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.registry import Study
-from gear.report.claimspec import claims_spec
-from gear.report.spec import figure_spec, inputs, table_spec
+from gear.study.registry import Study
+from gear.study.specs.claims import claims_spec
+from gear.study.specs.tables import figure_spec, inputs, table_spec
 
 try:
     STUDY = Study.chosen(config)

@@ -18,16 +18,18 @@ from unittest import mock
 
 import torch
 
-from gear import config, jobs
+from gear import config
 from gear.alignment.teachers import standin
 from gear.alignment.teachers.load import load_teacher
-from gear.analysis import codebook
 from gear.ar.train import ARTrainer
 from gear.data import digits
 from gear.data.sets import training_set
 from gear.joint import train as joint
-from gear.registry import Study
 from gear.runtime import loop, optim, rng
+from gear.runtime.device import setup
+from gear.study import jobs
+from gear.study.registry import Study
+from gear.tokenizer import codebook
 from gear.tokenizer import train as tokenizer
 from gear.tokenizer.autoencoder import Tokenizer
 
@@ -79,7 +81,7 @@ def trainer_of(stage, settings, teacher):
 
 def measure(stage, settings, teacher, data, folder, steps):
     """Clock of a segment of `steps`."""
-    loop.setup(settings)
+    setup(settings)
     trainer = trainer_of(stage, settings, teacher)
     for number in range(3):  # buffers, caches
         trainer.step(data.batch(number), number)

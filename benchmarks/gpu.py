@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT))  # a borrowed machine has no installed copy of thi
 import torch  # noqa: E402
 
 from benchmarks.gpu_parts import ceilings, correct, devices, resume, speed, steps  # noqa: E402
-from benchmarks.gpu_parts.report import markdown, say_row, write_text  # noqa: E402
+from benchmarks.gpu_parts.report import markdown, say_row  # noqa: E402
+from gear.files.aside import write  # noqa: E402
 
 # part -> (its rows, its share of the time, the parts whose numbers it reads)
 PARTS = {
@@ -139,8 +140,8 @@ class Run:
         self.content = {**header, "parts": {}}
 
     def save(self):
-        write_text(self.folder / "gpu.json", json.dumps(self.content, indent=1) + "\n")
-        write_text(self.folder / "gpu.md", markdown(self.content))
+        write(self.folder / "gpu.json", json.dumps(self.content, indent=1) + "\n")
+        write(self.folder / "gpu.md", markdown(self.content))
 
     def part(self, name, context, seconds):
         """Run one part. Its numbers for later parts go into context.known."""
@@ -189,7 +190,7 @@ def main(arguments=None):
     if args.device == "cpu" and not args.tiny:
         parser.error("--device cpu needs --tiny; the paper's sizes would take hours on a CPU.")
     began, header = time.monotonic(), {}
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as gear.runtime.loop.setup
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as gear.runtime.device.setup
     problem = run_part(lambda: iter([environment(args.device)]), (), 60, header.update)
     if problem:
         raise SystemExit(f"gpu.py: {problem}")

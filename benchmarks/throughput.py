@@ -23,10 +23,9 @@ from gear.ar.train import ARTrainer
 from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
 from gear.plan.costs import cost, networks_of
-from gear.registry import Study
-from gear.runtime.device import use
-from gear.runtime.loop import setup
+from gear.runtime.device import setup, use
 from gear.sampling.generate import Sampler, draw
+from gear.study.registry import Study
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.train import TokenizerTrainer
 

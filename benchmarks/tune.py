@@ -20,8 +20,8 @@ from throughput import Teacher, clock
 from gear import config
 from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
-from gear.registry import Study
-from gear.runtime.loop import setup
+from gear.runtime.device import setup
+from gear.study.registry import Study
 
 WAYS = {
     "float32": {"precision": "fp32"},

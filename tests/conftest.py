@@ -7,7 +7,7 @@ import tiny as networks
 import torch
 
 from gear import config
-from gear.registry import CONFIG, Study
+from gear.study.registry import CONFIG, Study
 
 torch.set_num_threads(1)
 

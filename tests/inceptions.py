@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from gear.metrics.inception import build
-from gear.runtime.provenance import sha256
+from gear.features.inception import build
+from gear.files.hashes import sha256
 
 
 def state(seed=5):

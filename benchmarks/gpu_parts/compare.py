@@ -2,8 +2,9 @@
 
 The error of a case is ||out - ref|| / ||ref||, the largest of its outputs and gradients. The
 tolerances were chosen without a GPU, from the number formats: float32 sums of a few thousand terms
-stay below 1e-4, TF32 has a mantissa of 10 bits and bfloat16 one of 7. On a CPU the toy encoder and
-decoder under bfloat16 have gradients that are 0.07 away from float32.
+stay below 1e-4, TF32 has a mantissa of 10 bits and bfloat16 one of 7. On a CPU the
+gradients of the toy encoder and decoder under bfloat16 were 0.06 to 0.12 away from float32, in 30
+draws of weights and images.
 """
 
 import copy
@@ -19,7 +20,7 @@ from gear.runtime.tune import tune
 TOLERANCE = {
     "float32": 1e-4,
     "tf32": 1e-2,
-    "bf16": 1e-1,
+    "bf16": 2e-1,
     "channels_last": 1e-4,
     "compile": 1e-4,
     "recompute": 1e-4,

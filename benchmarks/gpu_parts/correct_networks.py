@@ -176,7 +176,7 @@ def feature_error(name, network, function, images, context):
 
 
 def inception(context, way):
-    from gear.metrics import inception as module
+    from gear.features import inception as module
 
     try:
         import cleanfid  # noqa: F401
@@ -192,7 +192,7 @@ def inception(context, way):
 
 
 def dinov2(context):
-    from gear.metrics import dinov2 as module
+    from gear.features import dinov2 as module
 
     shape = workload.TEACHER["tiny"] if context.tiny else module.DINOv2L.SHAPE
     state = module.DINOv2L.build(518, **shape).state_dict()
@@ -203,7 +203,7 @@ def dinov2(context):
 
 def clip(context):
     """CLIP's image and text vectors; weights are random, through our own class."""
-    from gear.metrics import clip_score as module
+    from gear.features import clip as module
 
     try:
         import open_clip

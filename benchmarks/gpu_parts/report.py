@@ -4,10 +4,8 @@ A row is {name, ok, numbers, note}: ok is True, False, or None where nothing was
 measurement, or a case that was left out; the note says why).
 """
 
-import os
 import time
 import traceback
-from pathlib import Path
 
 
 def row(name, ok=None, note="", known=None, **numbers):
@@ -71,12 +69,3 @@ def markdown(content):
         if "problem" in part:
             lines += ["", "```", part["problem"].strip(), "```"]
     return "\n".join(lines) + "\n"
-
-
-def write_text(path, text):
-    """Write aside, then rename: a run that is killed leaves a whole file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -21,7 +21,8 @@ from gear.alignment.teachers.load import network
 from gear.ar.train import ARTrainer
 from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
-from gear.runtime import distributed, loop
+from gear.runtime import distributed
+from gear.runtime.device import setup
 from gear.tokenizer import train as tokenizer_train
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.losses import make_lpips
@@ -170,7 +171,7 @@ def trainer(stage, settings, device, teacher=None, tune=True):
     """The trainer of a stage as if no stage had been before it, with random weights that are made
     on the device: `same_weights` gives two of them the same ones."""
     with on(device, tiny=settings.tokenizer.channels == TINY["tokenizer.channels"]):
-        loop.setup(settings)
+        setup(settings)
         built = _build(stage, settings, teacher)
         if tune:
             built.tune()

@@ -27,15 +27,14 @@ from gear.analysis.features import ar_states, tokenizer_features
 from gear.analysis.hsic import ESTIMATORS
 from gear.analysis.moran import morans_i
 from gear.analysis.spectrum import high_frequency_share
+from gear.ar.load import load_ar
 from gear.data.memory import to_float
-from gear.data.sets import validation_set
+from gear.data.sets import piece_of, validation_set
+from gear.files.aside import read_json, write_json
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.metrics.validate import piece_of
 from gear.runtime import checkpoint, rng
-from gear.runtime.device import use
-from gear.runtime.loop import setup
+from gear.runtime.device import setup, use
 from gear.runtime.progress import say
-from gear.sampling.generate import load_ar
 from gear.tokenizer.load import load_frozen
 
 KERNELS = ("inner", "cosine")
@@ -193,7 +192,7 @@ def analyse(job, args):
     """Write the analysis of one checkpoint; null where it, or what it froze, diverged."""
     settings, choices = config.build(job["settings"]), Choices(**job["analysis"])
     setup(settings)
-    records = [checkpoint.read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
+    records = [read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
     if any(record["status"] == "diverged" for record in records):
         found = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
     else:
@@ -204,7 +203,7 @@ def analyse(job, args):
         found = report(subject, tally)
         for name, lacking in found["undefined"].items():
             say(f"{name} is undefined in {lacking} images, which do not vary; they are left out")
-    checkpoint.write_json(args.output, found | {"choices": job["analysis"]})
+    write_json(args.output, found | {"choices": job["analysis"]})
 
 
 def main():

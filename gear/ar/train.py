@@ -16,7 +16,8 @@ from gear.ar.transformer import Transformer
 from gear.data.memory import to_device
 from gear.data.sets import training_set
 from gear.runtime import job, optim, rng
-from gear.runtime.loop import Segment, Trainer, setup
+from gear.runtime.device import setup
+from gear.runtime.loop import Segment, Trainer
 from gear.tokenizer.load import check_tokenizer, load_frozen
 
 

@@ -1,14 +1,15 @@
 """Results that count as made although code has changed since (`gear artifacts restore
 --accept-code`).
 
-A rule's params hold {kind: hash} of the code that can change what it makes (gear/jobs.py, CODE). An
-accepted job gets today's hash in its params, so that Snakemake plans nothing, and its provenance
-record says so under `accepted`: a list of {"code": kind, "made_with": hash, "accepted": hash}."""
+A rule's params hold {kind: hash} of the code that can change what it makes (CODE in
+gear/study/jobs.py). An accepted job gets today's hash in its params, so that Snakemake plans
+nothing, and its provenance record says so under `accepted`: a list of {"code": kind, "made_with":
+hash, "accepted": hash}."""
 
 import re
 
 from gear.artifacts.units import under, write_provenance
-from gear.jobs import CODE, code
+from gear.study.jobs import CODE, code
 
 PARAM = re.compile(r"'code': \{'(\w+)': '([0-9a-f]{12})'\}")
 

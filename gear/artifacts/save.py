@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gear.artifacts import records, store
+from gear.artifacts import records, store, times
 from gear.artifacts.restore import restore
 from gear.artifacts.units import (
     DATA,
@@ -73,6 +73,7 @@ def _jobs(paths, contents):
                 )
             job = {key: before[key] for key in ("inputs", "seconds", *records.job(record))}
             job |= {key: before[key] for key in ("accepted",) if key in before}
+            job["seconds"] += 0.0  # older records have -0.0
             sha = before["outputs"][path]
         else:
             if sha is None:
@@ -80,9 +81,8 @@ def _jobs(paths, contents):
                     f"{path} is gone, while other files of its folder are there; run Snakemake "
                     f"again, or have it forgotten: snakemake --cleanup-metadata {path}"
                 )
-            seconds = round(record["endtime"] - record["starttime"], 1)
             job = records.job(record) | {"inputs": _inputs(path, record, contents)}
-            job["seconds"] = max(seconds, 0.0)
+            job["seconds"] = times.seconds(record)
         same = [j for j in jobs if all(j[k] == v for k, v in job.items() if k != "seconds")]
         if not same:
             jobs.append(job | {"outputs": {}})

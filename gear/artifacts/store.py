@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from gear.files.aside import write
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_text
-from gear.report.files import write
 
 REMOTE = "storage"
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gear.artifacts import records
+from gear.files.aside import write
+from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
-from gear.report.files import write
-from gear.runtime.provenance import sha256
 
 DATA = "data"  # one unit, whose large files are whole data sets: data.dvc
 LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore

@@ -65,7 +65,7 @@ def _still_good(kept: Path, paths: list[Path], shape: tuple) -> np.ndarray | Non
 
 def _keep(kept: Path, images: np.ndarray) -> None:
     """Write the decoded images for the next job; without them it only takes longer."""
-    from gear.runtime.checkpoint import aside
+    from gear.files.aside import aside
 
     try:
         with aside(kept) as part, open(part, "wb") as handle:

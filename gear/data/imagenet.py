@@ -98,7 +98,7 @@ def prepare(path, classes, output, expected=None):
     """Write `output` (manifest.json) and the list of files beside it; returns the manifest.
 
     expected: {split: number of images} where it is known."""
-    from gear.runtime.checkpoint import write_json, write_text
+    from gear.files.aside import write, write_json
 
     beside = Path(output).parent
     (beside / UNREADABLE).unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def prepare(path, classes, output, expected=None):
                 "more memory and run again."
             ) from None
     if bad:
-        write_text(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
+        write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
         others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise Mistake(
             f"{path}: {bad[0][0]}{others} cannot be read as an image ({bad[0][1]}); restore what "

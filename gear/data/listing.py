@@ -23,7 +23,7 @@ def write_listing(folder, files):
     """Write the list of {split: {class: sorted file names}}; returns what the manifest says of it.
 
     Mistake: a name that cannot stand in a line."""
-    from gear.runtime.checkpoint import aside
+    from gear.files.aside import aside
 
     lines = [f"{s}/{c}/{name}" for s in SPLITS for c, names in files[s].items() for name in names]
     for line in lines:
@@ -42,7 +42,7 @@ class Listing:
 
     def __init__(self, manifest, split, data):
         """manifest: path of manifest.json; data: config.Data. Mistake where they disagree."""
-        from gear.runtime.checkpoint import read_json
+        from gear.files.aside import read_json
 
         said = read_json(manifest)
         if not isinstance(said, dict) or not {"path", "images", "listing"} <= set(said):

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from gear.runtime.checkpoint import aside
+from gear.files.aside import aside
 
 
 def save_png(path, picture_HWC):

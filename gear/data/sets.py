@@ -10,6 +10,7 @@ from gear.files.mistakes import Mistake
 from gear.runtime import distributed
 
 WHOLE = slice(None)
+ROWS = 4096  # tokens of a piece: 256 MiB of scores at K = 16384
 
 
 def image_set(settings, split, manifest, batch, seed, share=WHOLE):
@@ -39,3 +40,9 @@ def training_set(settings, manifest):
 def validation_set(settings, manifest):
     """What a checkpoint is validated on; it is asked for pieces, not for batches."""
     return image_set(settings, "val", manifest, 1, 0)
+
+
+def piece_of(settings):
+    """Images of a piece."""
+    patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
+    return max(1, ROWS // (settings.data.resolution // patch) ** 2)

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from gear.alignment.loss import alignment_loss
 from gear.alignment.teachers.load import load_teacher
-from gear.analysis.codebook import SoftAssignment
 from gear.ar.train import ARUpdate
 from gear.data.sets import training_set
 from gear.joint import readout
 from gear.runtime import job, optim
-from gear.runtime.loop import Segment, setup
+from gear.runtime.device import setup
+from gear.runtime.loop import Segment
+from gear.tokenizer.codebook import SoftAssignment
 from gear.tokenizer.load import check_tokenizer
 from gear.tokenizer.train import TokenizerTrainer
 

@@ -1,9 +1,9 @@
 """Protocols: named ways to score images, each a composition features -> statistics -> metric.
 
-A protocol is a feature network with a way into it (gear/metrics/networks.py), a reference and the
-measures listed here. The formulas are the same for all, so that two protocols differ only in what
-this table says, and values of two are never subtracted. Legend: N images, D pooled and S spatial
-dimensions, C classes.
+A protocol is a feature network with a way into it (gear/evaluation/networks.py), a reference and
+the measures listed here. The formulas are the same for all. Two protocols therefore differ only in
+what this table says, and values of two are never subtracted. Legend: N images, D pooled and S
+spatial dimensions, C classes.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ several devices lost nothing. Validation, scores, pictures and analyses are coun
 
 import math
 
-from gear.configfiles import CONFIG, check_schema, read_yaml
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.jobs import needs
 from gear.plan.costs import networks_of
 from gear.plan.targets import is_made, lies
+from gear.study.configfiles import CONFIG, check_schema, read_yaml
+from gear.study.jobs import needs
 
 AVERAGED = {"tokenizer": ("tokenizer",), "joint": ("tokenizer", "ar"), "ar": ("ar",)}
 FLOAT = 4  # bytes

@@ -7,7 +7,7 @@ from gear.files.mistakes import Mistake
 from gear.plan.budget import Budget, described, throughput
 from gear.plan.costs import TRAINED, cost
 from gear.plan.targets import is_made, wanted
-from gear.registry import STAGES, Study
+from gear.study.registry import STAGES, Study
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from gear.artifacts.units import provenance, unit_of
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
-from gear.report.claimspec import claims_spec
-from gear.report.spec import figure_spec, inputs, table_spec
+from gear.study.specs.claims import claims_spec
+from gear.study.specs.tables import figure_spec, inputs, table_spec
 
 
 @dataclass
@@ -50,7 +50,7 @@ def files(study, target):
 
 
 def wanted(study, target="all"):
-    """The Wanted of a target: see gear/report/spec.py for the paths."""
+    """The Wanted of a target: see gear/study/specs/tables.py for the paths."""
     found = Wanted()
     for path in map(PurePosixPath, files(study, target)):
         noun = path.parts[0]

@@ -1,6 +1,6 @@
 """Caption sentences: what was measured, on what, how often, and what may not be concluded."""
 
-from gear.report.vocabulary import ARROWS, COLLAPSED, METRICS, shown
+from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, shown
 
 
 def _listed(items):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gear.files.mistakes import Mistake
 from gear.report.files import read_csv
-from gear.report.vocabulary import ANALYSED, METRICS
+from gear.study.vocabulary import ANALYSED, METRICS
 
 # For one training (n = 1), how far a number may lie from ours and still count as reproduced:
 # (share of our value, absolute), the larger of the two. Chosen, not measured, for the same seed on
@@ -71,7 +71,7 @@ def _number(text):
 
 def allowed(line):
     """How far another value may lie from this line of the reference."""
-    if int(line["seed_n"] or 1) > 1:
+    if _number(line["seed_n"] or "1") > 1:
         return 3 * _number(line["ours_sd"] or "nan")
     share, absolute = TOLERANCES.get(line["metric"], (0.0, 0.0))
     return max(share * abs(_number(line["ours"])), absolute)

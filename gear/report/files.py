@@ -4,20 +4,10 @@ import csv
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 
 from gear.files import reading
 from gear.files.mistakes import Mistake
-
-
-def write(path, content):
-    """Write text or bytes aside, then rename: `path` is never half-written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(aside, path)
 
 
 def csv_text(columns, rows):

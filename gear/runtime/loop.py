@@ -19,6 +19,8 @@ from pathlib import Path
 import torch
 
 from gear import config
+from gear.files import hashes
+from gear.files.aside import NoRoom, write, write_json
 from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
 from gear.runtime.guards import Guards, not_finite
@@ -91,21 +93,6 @@ class Trainer:
             match_layout(optimizer)
 
 
-def setup(settings):
-    """Threads, determinism and group of this process, before any tensor is made.
-
-    On the CPU torch's operations here are deterministic as they are; the switch would only load
-    the compiler, 6 s a process."""
-    distributed.start()
-    if settings.runtime.threads:
-        torch.set_num_threads(settings.runtime.threads)
-    if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = False  # a token could become its neighbour
-        torch.backends.cudnn.allow_tf32 = settings.runtime.tf32
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    rng.seed_torch(settings.seed, "weights")
-
-
 class Segment:
     """A run's training from its milestone at `start` to the one at `stop`, in optimizer steps."""
 
@@ -114,7 +101,7 @@ class Segment:
         self.output = Path(output)
         self.folder = self.output.parent
         self.start, self.stop = start, stop
-        self.inputs = {str(p): provenance.sha256(p) for p in inputs}
+        self.inputs = {str(p): hashes.sha256(p) for p in inputs}
         self.identity = identity(self.settings, self.inputs.values())
         self.states = States(self.folder)
         self.writes = distributed.rank() == 0
@@ -144,7 +131,7 @@ class Segment:
             )
         if self.writes:  # without what a killed trainer left behind
             self.states.sweep()
-            checkpoint.write_text(self.folder / "metrics.jsonl", lines(self.history))
+            write(self.folder / "metrics.jsonl", lines(self.history))
 
     def _take(self, state, path):
         self.trainer.restore(state["trainer"])
@@ -263,7 +250,7 @@ class Segment:
             return
         try:
             self.states.save_latest(self.state())
-        except checkpoint.NoRoom as error:
+        except NoRoom as error:
             if must:
                 raise
             say(f"warning: at step {self.step} {error}")
@@ -329,8 +316,8 @@ class Segment:
             checkpoint.save_state(self.states.milestone(self.stop), self.state())
             exports = self.trainer.exports()
             checkpoint.save_weights(self.output / "weights.safetensors", exports)
-            checkpoint.write_text(self.output / "curves.csv", curves(self.history))
-            checkpoint.write_json(self.output / "run.json", record)
+            write(self.output / "curves.csv", curves(self.history))
+            write_json(self.output / "run.json", record)
             self.states.forget()
         distributed.barrier()
         distributed.stop()

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from gear import config
+from gear.files.aside import aside
 from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint
 
@@ -59,7 +60,7 @@ class States:
 
     def save_latest(self, state):
         """The latest state takes the place of the one before."""
-        with checkpoint.aside(self.latest) as part:
+        with aside(self.latest) as part:
             checkpoint.write_state(part, state)
             if self.latest.exists():
                 os.replace(self.latest, self.previous)

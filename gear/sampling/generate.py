@@ -16,12 +16,11 @@ import numpy as np
 import torch
 
 from gear import config
-from gear.ar.transformer import Transformer
+from gear.ar.load import load_ar
+from gear.files.aside import aside
 from gear.files.mistakes import Mistake
-from gear.runtime import checkpoint, rng
-from gear.runtime.device import use
-from gear.runtime.loop import setup
-from gear.tokenizer.load import settings_of
+from gear.runtime import rng
+from gear.runtime.device import setup, use
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,6 @@ class Sampler:
                 f"{self}: images must be at least 1, temperature above 0 and top_p in (0, 1]; "
                 "correct the sampler in the study's file."
             )
-
-
-def load_ar(folder):
-    """(AR with averaged weights, its settings) of a joint or ar checkpoint."""
-    settings = settings_of(folder)
-    side = settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)
-    ar = Transformer(settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side)
-    checkpoint.load_weights(f"{folder}/weights.safetensors", "ar", ar)
-    return ar.eval().requires_grad_(False), settings
 
 
 def filtered(logits_BK, sampler):
@@ -125,7 +115,7 @@ def generate(ar, classes, sampler, batch=256):
 
 def save_arrays(path, arrays):
     """An uncompressed .npz, written aside; equal arrays give equal bytes."""
-    with checkpoint.aside(path) as part, open(part, "wb") as handle:
+    with aside(path) as part, open(part, "wb") as handle:
         np.savez(handle, **arrays)
 
 

@@ -1,6 +1,7 @@
 """A trained tokenizer, frozen, from a checkpoint folder."""
 
 from gear import config
+from gear.files.aside import read_json
 from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint
 from gear.tokenizer.autoencoder import Tokenizer
@@ -8,7 +9,7 @@ from gear.tokenizer.autoencoder import Tokenizer
 
 def settings_of(folder):
     """The resolved settings that a checkpoint was trained with."""
-    record = checkpoint.read_json(f"{folder}/run.json")
+    record = read_json(f"{folder}/run.json")
     if "settings" not in record:
         raise Mistake(
             f"{folder}/run.json states no settings; name the folder of a tokenizer, joint or ar "

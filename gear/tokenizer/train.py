@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import torch
 
-from gear.analysis.codebook import usage_stats
 from gear.data.sets import training_set
 from gear.runtime import checkpoint, job, optim
-from gear.runtime.loop import Segment, Trainer, setup
+from gear.runtime.device import setup
+from gear.runtime.loop import Segment, Trainer
 from gear.tokenizer.autoencoder import Tokenizer
+from gear.tokenizer.codebook import usage_stats
 from gear.tokenizer.discriminator import PatchGAN
 from gear.tokenizer.load import check_tokenizer, load_tokenizer
 from gear.tokenizer.losses import hinge_discriminator, make_lpips, tokenizer_loss

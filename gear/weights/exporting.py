@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 
+from gear.ar.load import load_ar
+from gear.files.aside import aside
 from gear.files.mistakes import Mistake
+from gear.foreign import convert
 from gear.runtime import checkpoint
-from gear.sampling.generate import load_ar
 from gear.tokenizer.load import load_tokenizer
-from gear.weights import convert, keys
+from gear.weights import keys
 
 WRAPPERS = {"vq": "model", "lfq": "state_dict", "ibq": "state_dict"}
 
@@ -37,7 +39,7 @@ def export(folder, output, part=None):
             "tokenizer or --part ar."
         )
     wrapper, state = (_tokenizer if (part or there[0]) == "tokenizer" else _ar)(folder)
-    with checkpoint.aside(output) as path:
+    with aside(output) as path:
         torch.save({wrapper: state}, path)
     count = sum(v.numel() for v in state.values())
     print(f"{output}: {len(state)} tensors, {count:,} numbers, under '{wrapper}'", file=sys.stderr)

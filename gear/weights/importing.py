@@ -19,9 +19,12 @@ from collections import Counter
 from pathlib import Path
 
 from gear import config
+from gear.files import hashes
+from gear.files.aside import read_json, write_json
 from gear.files.mistakes import Mistake
+from gear.foreign import convert, source
 from gear.runtime import checkpoint, provenance
-from gear.weights import convert, layouts, source
+from gear.weights import layouts
 from gear.weights.networks import ar_settings, network
 
 
@@ -123,7 +126,7 @@ def _refuse_other(dest, sha256):
         record = folder / "run.json"
         if not record.exists() and not (folder / "weights.safetensors").exists():
             continue
-        origin = checkpoint.read_json(record).get("source") or {} if record.exists() else {}
+        origin = read_json(record).get("source") or {} if record.exists() else {}
         if origin.get("sha256") != sha256:
             raise Mistake(
                 f"{folder} holds other weights ({origin.get('name', 'not imported')}); name "
@@ -138,7 +141,7 @@ def _write(made, dest, origin):
     try:
         for name, folder in made.items():
             checkpoint.save_weights(aside / name / "weights.safetensors", folder.weights)
-            checkpoint.write_json(aside / name / "run.json", folder.record(origin))
+            write_json(aside / name / "run.json", folder.record(origin))
         for name, target in targets.items():
             target.mkdir(parents=True, exist_ok=True)
             for file in ("weights.safetensors", "run.json"):
@@ -159,7 +162,7 @@ def import_weights(
     path, dest, began = Path(path), Path(dest), time.monotonic()
     content = source.read(path)
     found = layouts.find(content, layout, path)
-    digest = provenance.sha256(path)
+    digest = hashes.sha256(path)
     if sha256 and digest != sha256:
         raise Mistake(
             f"{path} has sha256 {digest}, wanted: {sha256}; download it again, or correct the hash."
@@ -185,7 +188,7 @@ def import_weights(
 
 def main():
     parser = argparse.ArgumentParser(description="Import a study's public tokenizer.")
-    parser.add_argument("--job", required=True, type=json.loads, help="gear.jobs.public")
+    parser.add_argument("--job", required=True, type=json.loads, help="gear.study.jobs.public")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     job = args.job

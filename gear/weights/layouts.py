@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 
 from gear.files.mistakes import Mistake
+from gear.foreign.convert import Taken, unwrapped
 from gear.weights import LAYOUTS
 
 QUANTIZERS = {"llamagen-tokenizer": "vq", "open-magvit2": "lfq", "ibq": "ibq"}
@@ -29,33 +30,10 @@ TRAINING = re.compile(r"args|steps?|stage|epoch|opt|sched|scaler")  # what else 
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One state of the file and the prefixes under which ours holds it; () is checked and left."""
-
-    kind: str  # tokenizer | discriminator | ar | projector
-    name: str  # the file's entry
-    tensors: dict
-    prefixes: tuple[str, ...]
-    dotless: bool = False  # the keys have lost their dots
-
-    def spell(self, key):
-        """A key of the network as this state has it."""
-        return key.replace(".", "") if self.dotless else key
-
-
-@dataclass(frozen=True)
 class Found:
     quantizer: str | None  # of the tokenizer, if there is one
     taken: list[Taken]
     left_out: list[str]
-
-
-def unwrapped(content):
-    """(entry name, state, other entries) of a file with one state."""
-    for name in ("model", "state_dict"):
-        if isinstance(content.get(name), dict):
-            return name, content[name], {k: v for k, v in content.items() if k != name}
-    return "the file", content, {}
 
 
 def kind_of(state):

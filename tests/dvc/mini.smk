@@ -1,6 +1,6 @@
 # A study of four jobs that train nothing, with the shapes of a real one: data, a training with a
 # large and a small output, samples, a table.
-from gear import jobs
+from gear.study import jobs
 
 R = "results/mini"
 SETTING = config.get("setting", "1")

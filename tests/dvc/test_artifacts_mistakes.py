@@ -16,8 +16,8 @@ WEIGHTS = f"{R}/joint/a/400k/weights.safetensors"
 
 
 def test_code_that_is_not_committed(built):
-    (built.folder / "gear/cli.py").open("a").write("# changed\n")
-    assert "gear/cli.py differ from the last commit" in built.refused("save", R)
+    (built.folder / "gear/cli/main.py").open("a").write("# changed\n")
+    assert "gear/cli/main.py differ from the last commit" in built.refused("save", R)
     assert not list((built.folder / R).rglob("*.prov.json"))
 
 

@@ -21,8 +21,8 @@ from gear import config
 from gear.ar.train import ARTrainer
 from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
-from gear.registry import Study
-from gear.runtime.loop import setup
+from gear.runtime.device import setup
+from gear.study.registry import Study
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.train import TokenizerTrainer
 

@@ -6,7 +6,7 @@ import torch
 from torch import multiprocessing
 
 from gear import config
-from gear.registry import Study
+from gear.study.registry import Study
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,10 @@ import pytest
 import tiny
 
 from gear import config
-from gear.registry import Study
 from gear.runtime import checkpoint
-from gear.runtime.loop import Segment, setup
+from gear.runtime.device import setup
+from gear.runtime.loop import Segment
+from gear.study.registry import Study
 
 pytestmark = pytest.mark.slow
 

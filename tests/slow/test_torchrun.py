@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from gear import jobs
-from gear.registry import Study
+from gear.study import jobs
+from gear.study.registry import Study
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ import pytest
 import yaml
 from house import ROOT, copy_of
 
-from gear import jobs
-from gear.registry import Study
+from gear.study import jobs
+from gear.study.registry import Study
 
 pytestmark = pytest.mark.cluster
 

@@ -38,11 +38,13 @@ class Refused:
         if name.split(".")[0] == "torch":
             raise ImportError("the report imported torch")
 sys.meta_path.insert(0, Refused())
-from gear import jobs
-from gear.registry import Study
-from gear.report import claims, figure, table
-from gear.report.claimspec import claims_spec
-from gear.report.spec import figure_spec, table_spec
+from gear.study import jobs
+from gear.study.registry import Study
+from gear.report.tables import claims
+from gear.report.figures import figure
+from gear.report.tables import table
+from gear.study.specs.claims import claims_spec
+from gear.study.specs.tables import figure_spec, table_spec
 study, root, new = Study("smoke"), "results/smoke", "rebuilt"
 as_jobs_get_it = lambda spec: json.loads(jobs.line(spec))
 for name in study.tables:

@@ -10,9 +10,9 @@ import torch
 from house import ROOT, copy_of
 from PIL import Image
 
-from gear.metrics import inception
+from gear.features import inception
+from gear.launch.warm import Warm
 from gear.sampling.decode import decode
-from gear.start import Warm
 from gear.tokenizer.load import load_frozen
 
 IMAGES, CLASSES, VAL = 12, 3, 6

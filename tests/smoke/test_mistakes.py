@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gear import slurm
+from gear.launch import slurm
 
 # all that Debian's slurm-client holds; a PATH without these is a machine without SLURM
 SLURM = set(slurm.PROGRAMS) | {"sacct", "sacctmgr", "salloc", "sattach", "sbcast", "sdiag"}
@@ -95,6 +95,8 @@ def test_sinfo_alone_is_one_sentence_without_a_cluster_too(house, path_without_s
         ("studies/smoke.yaml", "components,", "component,", "Did you mean 'components'?"),
         ("studies/smoke.yaml", "together: true", "togethr: true", "Did you mean 'together'?"),
         ("studies/smoke.yaml", "batch: 8, lr_tok", "batch: '8', lr_tok", "must be a whole number"),
+        ("studies/smoke.yaml", "\nsamplers:", "\njobs: {drow: {gpus: 8}}\nsamplers:", "'draw'?"),
+        ("runs.yaml", "until: 100k, scale: 2", "until: 10k, scale: 2", "Did you mean '100k'?"),
     ],
 )
 def test_a_wrong_line_in_config_is_named_before_any_job(edited, file, old, new, sentence):

@@ -6,10 +6,11 @@ import shutil
 import pytest
 from test_report import edit, fake, lines
 
-from gear.registry import CONFIG, Study
-from gear.report import claims, compare
-from gear.report.claimspec import claims_spec
-from gear.report.spec import inputs
+from gear.report import compare
+from gear.report.tables import claims
+from gear.study.registry import CONFIG, Study
+from gear.study.specs.claims import claims_spec
+from gear.study.specs.tables import inputs
 
 PLAIN = "metrics/ar/{}/1500k/plain.json"
 SEEDS = ("", "-s22", "-s23")

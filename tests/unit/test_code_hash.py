@@ -9,8 +9,8 @@ import ast
 
 import pytest
 
-from gear import jobs
-from gear.runtime.provenance import ROOT, code_hash
+from gear.files.hashes import ROOT, code_hash
+from gear.study import jobs
 
 FILES = sorted({path for patterns in jobs.CODE.values() for p in patterns for path in ROOT.glob(p)})
 MODULE = '''\

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from gear import cli
+from gear.cli import main as cli
+from gear.files import aside as files
 from gear.runtime import checkpoint
 from gear.sampling.generate import Sampler, draw
 
@@ -21,7 +22,7 @@ SIDE = 16  # pixels of the smoke study's images; 4 x 4 tokens of 16 codes
 def save(folder, settings, **modules):
     """A checkpoint folder as training writes it."""
     checkpoint.save_weights(folder / "weights.safetensors", modules)
-    checkpoint.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
+    files.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
     return folder
 
 
@@ -147,7 +148,7 @@ def test_images_are_brought_to_the_resolution(home, tiny, make):
 
 def test_the_batch_does_not_matter(home, monkeypatch):
     reconstruct(home, tokens=home.path / "one.npz")
-    monkeypatch.setattr("gear.commands.reconstruct.PIXELS", 2 * SIDE**2)
+    monkeypatch.setattr("gear.cli.reconstruct.PIXELS", 2 * SIDE**2)
     reconstruct(home, tokens=home.path / "two.npz", output=home.path / "again")
     assert (home.path / "one.npz").read_bytes() == (home.path / "two.npz").read_bytes()
     for name in NAMES:
@@ -163,7 +164,7 @@ def test_a_failure_leaves_the_earlier_result(home, monkeypatch):
     for name in NAMES:
         picture(home.path / "images" / name, np.zeros((SIDE, SIDE), np.uint8))
     (home.path / "images/sub/c.png").write_bytes(b"no picture")
-    monkeypatch.setattr("gear.commands.reconstruct.PIXELS", SIDE**2)  # the last image alone fails
+    monkeypatch.setattr("gear.cli.reconstruct.PIXELS", SIDE**2)  # the last image alone fails
     said = refused("reconstruct", tokenizer=home.path / "tokenizer", images=home.path / "images",
                    output=home.path / "out", tokens=home.path / "t.npz")  # fmt: skip
     assert "images/sub/c.png cannot be read as an image" in said
@@ -258,9 +259,9 @@ def test_the_same_seed_gives_the_same_file(home):
 
 
 def test_an_image_does_not_depend_on_the_others(home, monkeypatch):
-    monkeypatch.setattr("gear.commands.sample.BATCH", 2)
+    monkeypatch.setattr("gear.cli.sample.BATCH", 2)
     sample(home, tokens=home.path / "small.npz")
-    monkeypatch.setattr("gear.commands.sample.BATCH", 64)
+    monkeypatch.setattr("gear.cli.sample.BATCH", 64)
     sample(home, tokens=home.path / "large.npz", classes="7,0,3", count=5)
     small, large = drawn(home.path / "small.npz"), drawn(home.path / "large.npz")
     assert np.array_equal(small["tokens"][3:], large["tokens"][:3])  # class 7
@@ -374,7 +375,7 @@ def test_one_class_for_all(home, tokens, capsys):
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
 def test_the_batch_of_a_score_does_not_matter(home, tokens, batch):
-    from gear.commands.score import mean_loss
+    from gear.cli.score import mean_loss
 
     labels = np.arange(7)
     found = mean_loss(home.ar, torch.from_numpy(tokens).long(), torch.from_numpy(labels), batch)
@@ -478,7 +479,7 @@ def test_help_and_comparison_load_no_torch():
     import sys
 
     code = (
-        "import sys\nfrom gear import cli\n"
+        "import sys\nfrom gear.cli import main as cli\n"
         "try:\n    cli.main(['compare', '/nowhere', '/nowhere'])\nexcept SystemExit: pass\n"
         "try:\n    cli.main(['--help'])\nexcept SystemExit: pass\n"
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"

@@ -6,10 +6,11 @@ import json
 import pytest
 import torch
 
-from gear import config, jobs
+from gear import config
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
-from gear.registry import CONFIG, Study
+from gear.study import jobs
+from gear.study.registry import CONFIG, Study
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gear import config, jobs
+from gear import config
 from gear.runtime import state
+from gear.study import jobs
 
 TABLE = Path(__file__).with_name("defaults.json")
 WRITE = "python tests/unit/test_defaults.py"

@@ -6,10 +6,10 @@ import shutil
 import pytest
 from test_report import cell, fake, lines, make_figure, make_table
 
-from gear import jobs
-from gear.registry import CONFIG, Study
-from gear.report import depth
-from gear.report.spec import figure_spec, inputs, table_spec
+from gear.report.figures import depth
+from gear.study import jobs
+from gear.study.registry import CONFIG, Study
+from gear.study.specs.tables import figure_spec, inputs, table_spec
 
 PATH = "analysis/joint/gear-l/400k.json"
 

@@ -21,9 +21,10 @@ from vits import (
     write,
 )
 
+from gear.features import clip as features_clip
+from gear.features import dinov2 as dino
+from gear.files.hashes import sha256
 from gear.metrics import clip_score
-from gear.metrics import dinov2 as dino
-from gear.runtime.provenance import sha256
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def clip(tmp_path):
     torch.manual_seed(3)
     network = open_clip.CLIP(**TINY)
     torch.save(network.state_dict(), tmp_path / "clip.pt")
-    return clip_score.Clip(tmp_path / "clip.pt", shape=TINY), network.eval()
+    return features_clip.Clip(tmp_path / "clip.pt", shape=TINY), network.eval()
 
 
 def test_clip_score_is_the_mean_cosine(clip, pictures):
@@ -132,7 +133,7 @@ def test_clip_reads_images_as_open_clip_does(clip, photo):
 
 
 def test_the_architecture_is_openais():
-    shape = open_clip.get_model_config(clip_score.ARCHITECTURE)
+    shape = open_clip.get_model_config(features_clip.ARCHITECTURE)
     assert shape["quick_gelu"] and shape["vision_cfg"]["patch_size"] == 32
 
 
@@ -157,4 +158,4 @@ def test_captions(tmp_path):
 
 def test_a_file_of_another_clip_is_refused(tmp_path, clip):
     with pytest.raises(ValueError, match="clip.pt, the file: '.*' has shape"):
-        clip_score.Clip(tmp_path / "clip.pt", shape=TINY | {"embed_dim": 8})
+        features_clip.Clip(tmp_path / "clip.pt", shape=TINY | {"embed_dim": 8})

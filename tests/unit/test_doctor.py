@@ -6,9 +6,10 @@ from collections import namedtuple
 import pytest
 from test_slurm_fit import CONFIG, SINFO, program
 
-from gear import cli, slurm
-from gear.commands import doctor
-from gear.registry import Study
+from gear.cli import doctor
+from gear.cli import main as cli
+from gear.launch import slurm
+from gear.study.registry import Study
 
 FILES = (
     "weights/vq_ds16_c2i.pt",

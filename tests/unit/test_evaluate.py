@@ -10,7 +10,11 @@ import torch
 from gear import config
 from gear.ar.train import ARTrainer
 from gear.data import digits
-from gear.metrics import evaluate, pick, score, standin, validate
+from gear.evaluation import checkpoint as evaluate
+from gear.evaluation import pictures as pick
+from gear.evaluation import score, validate
+from gear.features import standin
+from gear.files import aside as files
 from gear.runtime import checkpoint
 from gear.runtime.loop import Segment
 from gear.sampling import generate
@@ -47,7 +51,7 @@ def world(tmp_path_factory, tiny, make, images):
     network = standin.StandinClassifier(**shape).eval()
     features = standin.extract(network, (torch.rand(40, 1, 16, 16) * 255).to(torch.uint8))
     checkpoint.save_weights(root / "features/weights.safetensors", {"classifier": network})
-    checkpoint.write_json(root / "features/run.json", {"shape": shape})
+    files.write_json(root / "features/run.json", {"shape": shape})
     arrays = (features.pooled_ND, features.spatial_NS, features.probs_NC)
     named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))
     generate.save_arrays(root / "features/reference.npz", named)
@@ -56,7 +60,7 @@ def world(tmp_path_factory, tiny, make, images):
     shape |= {"patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
-    checkpoint.write_json(root / "teacher/run.json", record)
+    files.write_json(root / "teacher/run.json", record)
 
     data = images(settings)
     for name, source in (("good", data), ("bad", Spoiled(data))):

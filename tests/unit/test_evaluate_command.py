@@ -17,9 +17,11 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch_fidelity import metric_fid
 
-from gear import cli
-from gear.commands import evaluate
-from gear.metrics import PROTOCOLS, inception, networks, protocol, reference
+from gear.cli import evaluate
+from gear.cli import main as cli
+from gear.evaluation import networks, reference
+from gear.features import inception
+from gear.metrics import PROTOCOLS, protocol
 from gear.metrics.frechet import Statistics, frechet_distance
 
 approx = pytest.approx

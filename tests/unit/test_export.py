@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file
 from test_import import LAYOUT, NETWORKS, SIZES, content, state
 
-from gear.cli import main
+from gear.ar.load import load_ar
+from gear.cli.main import main
+from gear.files import aside as files
 from gear.runtime import checkpoint
-from gear.sampling.generate import load_ar
 from gear.tokenizer.load import load_frozen
 from gear.weights.exporting import export
 from gear.weights.importing import import_weights
@@ -52,7 +53,7 @@ def test_in_and_out_and_in_again_is_exact(tmp_path, layout):
     import_weights(tmp_path / "ours.pt", tmp_path / "second", layout, NETWORKS, SIZES)
     first, second = (load_file(tmp_path / d / "weights.safetensors") for d in ("first", "second"))
     assert equal(first, second)
-    records = [checkpoint.read_json(tmp_path / d / "run.json") for d in ("first", "second")]
+    records = [files.read_json(tmp_path / d / "run.json") for d in ("first", "second")]
     assert records[0]["settings"] == records[1]["settings"]
 
 
@@ -66,7 +67,7 @@ def trained(tmp_path, tiny, make):
             parameter.mul_(1.5).add_(0.01)
     folder = tmp_path / "gear-l"
     checkpoint.save_weights(folder / "weights.safetensors", trainer.exports())
-    checkpoint.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
+    files.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
     return folder, trainer
 
 
@@ -127,7 +128,7 @@ def test_a_folder_without_what_is_asked_for(tmp_path, tiny, make):
     with pytest.raises(ValueError, match="lfq/weights.safetensors is missing"):
         export(folder, output)
     checkpoint.save_weights(folder / "weights.safetensors", {"tokenizer": make.tokenizer(settings)})
-    checkpoint.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
+    files.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
     with pytest.raises(ValueError, match="lfq holds no ar; it has: tokenizer"):
         export(folder, output, "ar")
     said = (

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gear.configfiles import check_schema
+from gear.study.configfiles import check_schema
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
 

@@ -12,8 +12,9 @@ import sys
 import pytest
 import torch
 
+from gear.runtime.device import setup
 from gear.runtime.guards import Guards
-from gear.runtime.loop import Segment, setup
+from gear.runtime.loop import Segment
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
 OFTEN = {"runtime.checkpoint_minutes": 0.0}  # a state after each step

@@ -15,7 +15,7 @@ from PIL import Image
 from gear.config import Data
 from gear.data import imagenet, survey
 from gear.data.listing import Listing
-from gear.start import run
+from gear.launch.warm import run
 
 TRAIN, VAL = 7, 3  # images in each of three classes
 

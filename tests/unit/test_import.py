@@ -10,14 +10,16 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from gear import config
-from gear.cli import main
+from gear.ar.load import load_ar
+from gear.cli.main import main
+from gear.files import aside as files
+from gear.foreign import convert
+from gear.foreign.convert import Taken
 from gear.runtime import checkpoint
-from gear.sampling.generate import load_ar
 from gear.tokenizer.discriminator import PatchGAN
 from gear.tokenizer.load import load_frozen, load_tokenizer, settings_of
 from gear.tokenizer.losses import tokenizer_loss
-from gear.weights import convert, importing
-from gear.weights.layouts import Taken
+from gear.weights import importing
 from gear.weights.networks import ar_settings, network
 
 LAYOUT = {"vq": "llamagen-tokenizer", "lfq": "open-magvit2", "ibq": "ibq"}
@@ -253,7 +255,7 @@ def test_half_precision_becomes_float32_exactly(imported):
 
 def test_the_record_says_where_the_weights_come_from(imported, tmp_path):
     dest = imported(content("ibq"), "ibq", ".ckpt")
-    record = checkpoint.read_json(dest / "run.json")
+    record = files.read_json(dest / "run.json")
     assert record["status"] == "imported" and record["settings"]["tokenizer"]["quantizer"] == "ibq"
     source = record["source"]
     assert (source["name"], source["layout"]) == ("file.ckpt", "ibq")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_import import LAYOUT, NETWORKS, SIZES, content, state
 
-from gear.cli import main
+from gear.cli.main import main
 from gear.weights import LAYOUTS, importing
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from gear import cli
-from gear.metrics import inception, networks
+from gear.cli import main as cli
+from gear.evaluation import networks
+from gear.features import inception
 from gear.metrics.protocol import Features
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gear.alignment.loss import alignment_loss
+from gear.files import aside as files
 from gear.joint import readout
 from gear.runtime import checkpoint, optim
 from gear.tokenizer.train import TokenizerTrainer
@@ -280,7 +281,7 @@ def test_joint_training_starts_from_the_live_weights(joint, make, tiny, tmp_path
     for number in range(3):
         source.step(batch, number)
     checkpoint.save_weights(tmp_path / "weights.safetensors", source.exports())
-    checkpoint.write_json(tmp_path / "run.json", {"settings": dataclasses.asdict(source.settings)})
+    files.write_json(tmp_path / "run.json", {"settings": dataclasses.asdict(source.settings)})
     trainer = type(source)(tiny(), make.teacher(tiny()), str(tmp_path))
     for name in ("tokenizer", "discriminator"):
         for found, expected in zip(

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from gear import jobs, launch
-from gear.registry import Study
+from gear.launch import __main__ as launch
+from gear.study import jobs
+from gear.study.registry import Study
 
 MODULE = ["gear.ar.train", "--output", "results/x/ar/run/400k"]
 
@@ -20,7 +21,7 @@ def line(job=None, **given):
 
 
 def test_one_process_is_started_as_any_job():
-    assert line() == [sys.executable, "-m", "gear.start", *MODULE]
+    assert line() == [sys.executable, "-m", "gear.launch.warm", *MODULE]
 
 
 def test_several_processes_of_one_node_are_torchruns():

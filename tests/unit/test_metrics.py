@@ -8,12 +8,12 @@ import scipy.linalg
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from gear.analysis.codebook import soft_assignment_stats, usage_stats
 from gear.metrics.frechet import Statistics, frechet_distance, frechet_with_bound
 from gear.metrics.inception_score import inception_score
 from gear.metrics.prdc import prdc
 from gear.metrics.protocol import PROTOCOLS, Features, Summary, measured, require_count
 from gear.metrics.reconstruction import l1, psnr, ssim
+from gear.tokenizer.codebook import soft_assignment_stats, usage_stats
 
 approx, RNG = pytest.approx, np.random.default_rng(0)
 P, ONES, IMAGE = np.eye(2)[[0, 1, 0, 0]], np.ones((5, 2)), torch.full((1, 1, 8, 8), 0.5)

@@ -13,17 +13,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gear import cli, launch, registry, slurm, start
 from gear.artifacts import store
-from gear.artifacts.units import Saved
+from gear.artifacts.units import Saved, cleaned
+from gear.cli import main as cli
 from gear.config import did_you_mean
-from gear.configfiles import read_yaml
 from gear.data import digits
+from gear.files import aside as whole_files
 from gear.files import mistakes
 from gear.files.mistakes import Mistake
-from gear.report import claims, compare, figure, files, grids, table
-from gear.report.published import published_row
-from gear.runtime import checkpoint, optim
+from gear.launch import __main__ as launch
+from gear.launch import slurm
+from gear.launch import warm as start
+from gear.report import compare, files
+from gear.report.figures import codebook, figure, grids
+from gear.report.tables import claims, table
+from gear.runtime import optim
+from gear.study import registry
+from gear.study.configfiles import read_yaml
+from gear.study.published import published_row
 
 ROOT = registry.CONFIG.parent
 LATIN = "größe: 1\n".encode("latin-1")
@@ -40,9 +47,9 @@ def mistaken(*_, **__):
 REPORT = ["--root", "r", "--spec", "{}", "--output", "o"]
 PLACES = [  # where a mistake becomes a sentence: object and name of what is called, and the call
     (compare, "compare", lambda: cli.main(["compare", "a", "b"]), "gear: "),
-    (table, "write_table", lambda: table.main(REPORT), "gear.report.table: "),
-    (figure, "write_figure", lambda: figure.main(REPORT), "gear.report.figure: "),
-    (claims, "write_claims", lambda: claims.main(REPORT), "gear.report.claims: "),
+    (table, "write_table", lambda: table.main(REPORT), "gear.report.tables.table: "),
+    (figure, "write_figure", lambda: figure.main(REPORT), "gear.report.figures.figure: "),
+    (claims, "write_claims", lambda: claims.main(REPORT), "gear.report.tables.claims: "),
     (digits, "prepare", lambda: digits.main(["--output", "o"]), "gear.data.digits: "),
     (compare, "main", lambda: start.run(["gear.report.compare"]), "gear.report.compare: "),
     (launch, "command", launch.main, "gear.launch: "),
@@ -122,7 +129,7 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, monkeypatch):
     for name in ("run.json", "results/unit.prov.json"):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(Mistake, match="run.json is no complete JSON"):
-        checkpoint.read_json(tmp_path / "run.json")
+        whole_files.read_json(tmp_path / "run.json")
     with pytest.raises(Mistake, match="run.json is no JSON"):
         files.read_json(tmp_path, "run.json")
     with pytest.raises(Mistake, match="results/unit.prov.json is no JSON"):
@@ -140,6 +147,24 @@ def test_other_files_that_cannot_be_read_are_named(tmp_path, smoke, edited):
     (folder / "paper.csv").write_bytes(LATIN)
     with pytest.raises(Mistake, match="paper.csv is no CSV"):
         published_row(registry.Study("smoke", folder=folder), 1, "GEAR-L", "a table")
+
+
+def test_a_number_that_cannot_be_read_is_named_with_its_file(tmp_path, edited):
+    columns = ("step", *codebook.PANELS)
+    lines = (",".join(columns), ",".join("1" for _ in columns), ",".join("1.x" for _ in columns))
+    (tmp_path / "curves.csv").write_text("\n".join(lines))
+    with pytest.raises(Mistake, match="curves.csv is damaged .*'1.x'"):
+        codebook._read_columns(tmp_path, "curves.csv")
+    folder = edited("paper.csv", ",adm,gfid,1.78,", ",adm,gfid,l.78,")
+    with pytest.raises(Mistake, match="paper.csv, table 1, row .*: the value 'l.78' is no number"):
+        published_row(registry.Study("smoke", folder=folder), 1, "ImageNet val (oracle)", "here")
+
+
+def test_an_empty_path_names_no_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    with pytest.raises(Mistake, match="an empty path names no folder of results"):
+        cleaned(["results/demo", ""])
 
 
 def test_a_torn_array_is_named(tmp_path):
@@ -173,5 +198,5 @@ def test_an_optimizer_that_torch_refuses_names_its_setting(tiny, lr, changes):
 
 
 def test_a_path_without_a_name_is_refused():
-    with pytest.raises(Mistake, match="names no file"), checkpoint.aside(""):
+    with pytest.raises(Mistake, match="names no file"), whole_files.aside(""):
         pass

@@ -6,14 +6,16 @@ import json
 import pytest
 import torch
 
-from gear import config, jobs
+from gear import config
 from gear.alignment.teachers import objectives
 from gear.alignment.teachers.load import load_teacher
 from gear.alignment.teachers.objectives import OBJECTIVES
 from gear.alignment.teachers.standin import train
 from gear.data import digits
-from gear.registry import Study
-from gear.runtime import checkpoint, optim
+from gear.files import aside as files
+from gear.runtime import optim
+from gear.study import jobs
+from gear.study.registry import Study
 
 SHAPE = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
 
@@ -119,6 +121,6 @@ def test_the_job_writes_what_load_teacher_reads(tmp_path):
         assert features.shape == (3, 16, 16) and features.isfinite().all()
         larger = dataclasses.replace(settings.data, resolution=24)
         assert load_teacher(tmp_path / name, larger)(torch.rand(3, 1, 24, 24)).shape == (3, 36, 16)
-        record = checkpoint.read_json(tmp_path / name / "run.json")
+        record = files.read_json(tmp_path / name / "run.json")
         assert record["label"] == standin["label"] and "stand-in teacher (" in record["label"]
     assert len({s["objective"] for s in study.spec["teachers"].values()}) == 4

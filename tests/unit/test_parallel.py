@@ -6,8 +6,8 @@ import torch
 from torch import multiprocessing
 
 from gear import config
-from gear.registry import Study
 from gear.runtime import distributed
+from gear.study.registry import Study
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
 STEPS = 10

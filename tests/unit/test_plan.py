@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gear import cli
+from gear.cli import main as cli
 from gear.plan import budget, costs, pieces, report, teachers
 from gear.plan.targets import wanted
-from gear.registry import Study
+from gear.study.registry import Study
 
 approx = pytest.approx
 

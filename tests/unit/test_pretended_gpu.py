@@ -34,9 +34,11 @@ from vits import SHAPE, random_state
 from gear import config
 from gear.alignment.teachers.load import NETWORKS, network
 from gear.analysis import similarity
+from gear.evaluation import checkpoint as evaluate
+from gear.features import dinov2, inception, standin
+from gear.features.resize import resized
+from gear.files import aside as files
 from gear.joint import train as joint
-from gear.metrics import dinov2, evaluate, inception, standin
-from gear.metrics.resize import resized
 from gear.runtime import checkpoint
 from gear.runtime.loop import Segment
 from gear.sampling import generate
@@ -225,9 +227,9 @@ def test_drawing_reads_back_the_tokens_alone(pretended, tiny, make, name):
 
 
 def test_feature_networks_read_back_features_and_what_pil_resizes(pretended):
-    adm, clean, fid = (f"metrics.inception.{name}" for name in ("adm", "clean", "pytorch_fid"))
-    fdd, pil = "metrics.dinov2.features", "metrics.dinov2.Encoder.forward"
-    small = "metrics.resize._bicubic"
+    adm, clean, fid = (f"features.inception.{name}" for name in ("adm", "clean", "pytorch_fid"))
+    fdd, pil = "features.dinov2.features", "features.dinov2.Encoder.forward"
+    small = "features.resize._bicubic"
     google = inception.Inception().eval().requires_grad_(False)
     facebook = dinov2.Encoder(random_state(vits.dinov2(facebook=False)), SHAPE).eval()
     with pretended(adm, clean, fid, fdd, pil, small) as gpu:
@@ -259,7 +261,7 @@ def world(tiny, make, images, tmp_path):
     classifier = standin.StandinClassifier(**shape)
     features = standin.extract(classifier, torch.zeros(40, 1, 16, 16, dtype=torch.uint8))
     checkpoint.save_weights(tmp_path / "features/weights.safetensors", {"classifier": classifier})
-    checkpoint.write_json(tmp_path / "features/run.json", {"shape": shape})
+    files.write_json(tmp_path / "features/run.json", {"shape": shape})
     arrays = (features.pooled_ND, features.spatial_NS, features.probs_NC)
     named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))
     generate.save_arrays(tmp_path / "features/reference.npz", named)
@@ -267,7 +269,7 @@ def world(tiny, make, images, tmp_path):
     checkpoint.save_weights(tmp_path / "teacher/weights.safetensors", {"teacher": teacher})
     shape |= {"patch": 4, "dim": 16, "layers": 1}
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
-    checkpoint.write_json(tmp_path / "teacher/run.json", record)
+    files.write_json(tmp_path / "teacher/run.json", record)
     trainer = make.trainer("joint", settings)
     Segment(trainer, images(settings), tmp_path / "joint/1k", 0, 1).run("joint")
     return tmp_path, settings
@@ -284,11 +286,11 @@ def arguments(folder):
 # one piece of validation images, one batch of pictures
 MEANT = {
     "sampling.generate.draw_all": 3,  # the tokens of all batches
-    "metrics.standin.extract": 12,  # three features of two samplers, images, reconstructions
+    "features.standin.extract": 12,  # three features of two samplers, images, reconstructions
     "metrics.reconstruction._checked": 12,  # the ranges of images and reconstructions, by metric
-    "metrics.validate.through": 8,  # tokens, a number per image by metric, four means of the scores
-    "metrics.validate.likelihood": 2,  # two losses
-    "metrics.evaluate.last_axis": 1,  # reconstructions
+    "evaluation.validate.through": 8,  # tokens, one number per image by metric, four means
+    "evaluation.validate.likelihood": 2,  # two losses
+    "evaluation.checkpoint.last_axis": 1,  # reconstructions
     "sampling.decode.decode": 1,  # images
 }
 

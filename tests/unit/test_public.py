@@ -6,10 +6,11 @@ import layouts
 import pytest
 import torch
 
-from gear import config, jobs
+from gear import config
 from gear.joint.train import JointTrainer
-from gear.registry import Study
 from gear.runtime import checkpoint
+from gear.study import jobs
+from gear.study.registry import Study
 from gear.tokenizer import train
 from gear.tokenizer.load import load_tokenizer
 from gear.tokenizer.train import TokenizerTrainer

@@ -2,8 +2,9 @@
 
 import pytest
 
-from gear import config, jobs
-from gear.registry import Study, studies
+from gear import config
+from gear.study import jobs
+from gear.study.registry import Study, studies
 
 GEAR_B = "gear-b:            {from: gear-l, ar.size: b}"
 
@@ -89,6 +90,18 @@ def test_until_ends_a_run(paper):
     }
     assert paper.runs["gear-l-frozen"].previous("400k") == "100k"
     assert paper.runs["gear-l-frozen"].previous("100k") is None
+
+
+def test_until_in_a_study_of_fewer_milestones(edited):
+    """It ends with the last milestone that is not later, or with the first where all are later."""
+
+    def steps(until):
+        line = f"  ar-{until}: {{tokenizer: vq@400k, until: {until}}}\n"
+        folder = edited("runs.yaml", "\nar:\n", f"\nar:\n{line}")
+        return list(Study("smoke", folder=folder).runs[f"ar-{until}"].steps)
+
+    assert steps("100k") == ["400k"] and steps("400k") == ["400k"]
+    assert steps("1500k") == ["400k", "1500k"] and steps("4000k") == ["400k", "1500k", "4000k"]
 
 
 def test_depth_and_size_name_a_layer(paper):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gear.registry import Study
+from gear.study.registry import Study
 
 GEAR_B = "gear-b:            {from: gear-l, ar.size: b}"
 
@@ -31,6 +31,8 @@ GEAR_B = "gear-b:            {from: gear-l, ar.size: b}"
             "{from: gear-l, tokenizer.quantizer: lqf}",
             "setting 'tokenizer.quantizer' cannot be 'lqf'. Did you mean 'lfq'?",
         ),
+        ("{from: gear-l, until: 10k}", "until cannot be '10k'. Did you mean '100k'?"),
+        ("{from: gear-l, until: 399k}", "until cannot be '399k'. Known: 100k, 1500k, 4"),
     ],
 )
 def test_a_line_with_a_mistake_is_named_with_its_cure(edited, line, message):
@@ -123,6 +125,31 @@ def test_a_line_with_a_mistake_is_named_with_its_cure(edited, line, message):
             "lff: {tokenizer",
             "runs.yaml, lfq: study 'smoke' has no quantizer 'lfq'. Did you mean 'lff'?",
         ),
+        (
+            "studies/smoke.yaml",
+            "\nsamplers:",
+            "\njobs: {train_jiont: {gpus: 8}}\nsamplers:",
+            "studies/smoke.yaml, jobs: there is no rule 'train_jiont'. Did you mean 'train_joint'?",
+        ),
+        (
+            "studies/smoke.yaml",
+            "ar: {400k: 2,",
+            "ar: {40k: 2,",
+            "milestones.ar: runs.yaml has no milestone '40k'. Did you mean '400k'?",
+        ),
+        (
+            "studies/smoke.yaml",
+            "1500k: 3, 4000k: 4",
+            "4000k: 3, 1500k: 4",
+            "milestones.ar: list them in the order of runs.yaml, 100k, 400k, 1500k, 4000k.",
+        ),
+        (
+            "studies/smoke.yaml",
+            "1500k: 3, 4000k: 4",
+            "1500k: 3, 4000k: 3",
+            "milestones.ar: 4000k is at step 3, which must be above the 3 of the milestone before",
+        ),
+        ("runs.yaml", "[100k, 400k,", "[100k, 100k,", "milestones: ["),
     ],
 )
 def test_a_file_with_a_mistake_is_named_with_its_cure(edited, file, old, new, message):

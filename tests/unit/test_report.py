@@ -8,10 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from gear.registry import CONFIG, Study
-from gear.report import compare, figure, table
-from gear.report.convergence import reached_at
-from gear.report.spec import figure_spec, inputs, table_spec
+from gear.report import compare
+from gear.report.figures import figure
+from gear.report.figures.convergence import reached_at
+from gear.report.tables import table
+from gear.study.registry import CONFIG, Study
+from gear.study.specs.tables import figure_spec, inputs, table_spec
 
 CELLS = {1: 251, 2: 84, 3: 23, 4: 16, 5: 40, 6: 32, 7: 24, 8: 48, 9: 48, 10: 64, 11: 48, 12: 24,
          13: 60, 14: 25, 18: 81, 19: 72}  # fmt: skip

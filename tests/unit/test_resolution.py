@@ -7,13 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gear import config, jobs
+from gear import config
 from gear.data import digits
 from gear.data.memory import ImageSet
-from gear.metrics import standin
-from gear.metrics.resize import resized
-from gear.metrics.score import Scorer
-from gear.registry import Study
+from gear.evaluation.score import Scorer
+from gear.features import standin
+from gear.features.resize import resized
+from gear.files import aside as files
+from gear.study import jobs
+from gear.study.registry import Study
 
 
 def differences(study, name):
@@ -95,7 +97,7 @@ def test_samples_are_scored_at_the_features_size(tmp_path, sets):
     shape = {"channels": 1, "resolution": 16, "classes": 10}
     network = standin.StandinClassifier(**shape).eval()
     checkpoint.save_weights(tmp_path / "weights.safetensors", {"classifier": network})
-    checkpoint.write_json(tmp_path / "run.json", {"shape": shape})
+    files.write_json(tmp_path / "run.json", {"shape": shape})
     found = standin.extract(network, sets[16].images)
     arrays = (found.pooled_ND, found.spatial_NS, found.probs_NC)
     named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))

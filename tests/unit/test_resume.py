@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from gear.runtime import checkpoint
-from gear.runtime.loop import Segment, setup
+from gear.runtime.device import setup
+from gear.runtime.loop import Segment
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l-ste", "ar": "llamagen-repa-l"}
 

@@ -12,6 +12,7 @@ import scipy.stats
 import torch
 from torch import nn
 
+from gear.files import aside as files
 from gear.runtime import checkpoint, optim, rng
 
 approx = pytest.approx
@@ -129,24 +130,24 @@ def test_frozen_modules_pass_gradients_and_are_themselves_again():
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
     path = tmp_path / "folder" / "a.json"
-    checkpoint.write_text(path, "old")
-    with pytest.raises(RuntimeError), checkpoint.aside(path) as part:
+    files.write(path, "old")
+    with pytest.raises(RuntimeError), files.aside(path) as part:
         part.write_text("half")
         assert path.read_text() == "old" and part.parent == path.parent
         raise RuntimeError
     assert path.read_text() == "old" and os.listdir(path.parent) == ["a.json"]
-    checkpoint.write_json(path, {"b": 1, "a": "τ"})
+    files.write_json(path, {"b": 1, "a": "τ"})
     assert path.read_text(encoding="utf-8") == '{\n "a": "τ",\n "b": 1\n}\n'
-    assert checkpoint.read_json(path) == {"a": "τ", "b": 1}
+    assert files.read_json(path) == {"a": "τ", "b": 1}
     assert os.listdir(path.parent) == ["a.json"]
 
 
 def test_json_that_is_missing_or_torn_is_named(tmp_path):
     with pytest.raises(ValueError, match="run.json is missing; make it with Snakemake or pull it"):
-        checkpoint.read_json(tmp_path / "run.json")
+        files.read_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text('{"a": 1')
     with pytest.raises(ValueError, match="run.json is no complete JSON file; remove it and run"):
-        checkpoint.read_json(tmp_path / "run.json")
+        files.read_json(tmp_path / "run.json")
 
 
 @pytest.fixture

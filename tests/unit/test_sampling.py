@@ -8,7 +8,8 @@ import pytest
 import scipy.stats
 import torch
 
-from gear.metrics.score import load_samples
+from gear.ar.load import load_ar
+from gear.evaluation.score import load_samples
 from gear.runtime import rng
 from gear.sampling import generate as generation
 from gear.sampling.decode import decode
@@ -239,4 +240,4 @@ def test_a_torn_samples_file_is_named(ar, tmp_path, share):
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"run.json is missing; make it with Snakemake or pull"):
-        generation.load_ar(tmp_path)
+        load_ar(tmp_path)

@@ -15,6 +15,7 @@ from gear.analysis.features import ar_states, tokenizer_features
 from gear.analysis.similarity import Choices, Tally, gather, report
 from gear.ar.train import ARTrainer
 from gear.data import digits
+from gear.files import aside as files
 from gear.runtime import checkpoint, rng
 from gear.runtime.loop import Segment
 from gear.tokenizer.load import load_frozen
@@ -207,7 +208,7 @@ def world(tmp_path_factory, tiny, make):
     shape = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
-    checkpoint.write_json(root / "teacher/run.json", record)
+    files.write_json(root / "teacher/run.json", record)
     for name, data in (("good", RandomImages(settings)), ("bad", Spoiled(settings))):
         Segment(make.trainer("joint", settings), data, root / name / "1k", 0, 1).run(name)
     frozen = ARTrainer(settings, load_frozen(root / "good/1k"), teacher)

@@ -1,12 +1,12 @@
-"""What SLURM would never run is said before it is queued (gear/slurm.py)."""
+"""What SLURM would never run is said before it is queued (gear/launch/slurm.py)."""
 
 import math
 import stat
 
 import pytest
 
-from gear import slurm
-from gear.slurm import Cluster, Need, Nodes
+from gear.launch import slurm
+from gear.launch.slurm import Cluster, Need, Nodes
 
 SINFO = """\
 batch*|infinite|3|4|8000|gpu:2

@@ -53,7 +53,7 @@ def environment(folder):
 
 
 def serve(environment, socket):
-    command = [sys.executable, "-m", "gear.start", "--serve", str(socket)]
+    command = [sys.executable, "-m", "gear.launch.warm", "--serve", str(socket)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
     end = time.monotonic() + 100
     while not socket.exists():
@@ -80,7 +80,7 @@ def begin(environment, folder):
         more["warm"] = {"GEAR_WARM": str(folder / "socket")}
         begun.append(
             subprocess.Popen(
-                [sys.executable, "-m", "gear.start", "a_job", *arguments],
+                [sys.executable, "-m", "gear.launch.warm", "a_job", *arguments],
                 env=environment | more[way],
                 cwd=folder,
                 text=True,

@@ -24,12 +24,15 @@ from vits import (
     zscore,
 )
 
-from gear import config, jobs
+from gear import config
 from gear.alignment.loss import alignment_loss
 from gear.alignment.teachers import load, pretrained
 from gear.alignment.teachers.base import spatial_zscore
 from gear.alignment.teachers.load import load_teacher
-from gear.runtime import checkpoint, provenance
+from gear.files import aside as files
+from gear.files import hashes
+from gear.runtime import checkpoint
+from gear.study import jobs
 
 
 def data(resolution=256, **more):
@@ -140,7 +143,7 @@ def test_the_record_says_where_the_weights_come_from(imported, tmp_path):
     source = tmp_path / "public.pth"
     assert record["kind"] == "pretrained" and record["network"] == "dinov3"
     assert record["label"] == "the teacher" and "facebook" in record["layout"]
-    assert record["source"]["sha256"] == provenance.sha256(source)
+    assert record["source"]["sha256"] == hashes.sha256(source)
     assert record["source"]["bytes"] == source.stat().st_size
     weights = load_file(tmp_path / "teacher/weights.safetensors")
     assert all(k.startswith("teacher.") for k in weights)
@@ -153,7 +156,7 @@ def test_a_standin_is_still_read(tiny, make, tmp_path):
     shape = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(tmp_path / "weights.safetensors", {"teacher": standin})
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
-    checkpoint.write_json(tmp_path / "run.json", record)
+    files.write_json(tmp_path / "run.json", record)
     found = load_teacher(tmp_path, settings.data)
     x = torch.rand(2, 1, 16, 16)
     assert torch.equal(found(x), standin(x)) and found.width == standin.std.numel() == 16

@@ -8,8 +8,8 @@ import torch
 from vits import DIM, FILES, MLP, SHAPE, clip_l, dinov2, random_state, spec, write
 
 from gear.alignment.teachers import load, pretrained, resolutions
-from gear.registry import CONFIG, Study
-from gear.runtime import provenance
+from gear.files import hashes
+from gear.study.registry import CONFIG, Study
 
 
 def refused(path, network="dinov2", **more):
@@ -84,7 +84,7 @@ def test_a_torchscript_program_is_not_run(tmp_path):
 def test_another_hash_is_refused_and_the_right_one_taken(tmp_path):
     path = write(tmp_path / "public.pth", random_state(dinov2()))
     said = refused(path, sha256="0" * 64)
-    right = provenance.sha256(path)
+    right = hashes.sha256(path)
     assert right in said and "0" * 64 in said
     pretrained.import_weights(spec(path, sha256=right), tmp_path / "teacher", SHAPE)
     assert (tmp_path / "teacher/weights.safetensors").exists()

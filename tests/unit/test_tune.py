@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gear.runtime.loop import Segment, setup
+from gear.runtime.device import setup
+from gear.runtime.loop import Segment
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
+from gear.data import sets
 from gear.data.memory import to_float, to_uint8
-from gear.metrics import validate
+from gear.evaluation import validate
 
 
 class Images:
@@ -42,7 +43,7 @@ def frechet(a, b):
 def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece, asked, rounding):
     settings, data = tiny("vq"), Images(10)
     tokenizer = make.tokenizer(settings).eval()
-    monkeypatch.setattr(validate, "ROWS", piece * 16)
+    monkeypatch.setattr(sets, "ROWS", piece * 16)
     metrics, codebook, tokens = validate.through(tokenizer, settings, data, pooled, rounding)
     assert data.asked == asked
 
@@ -69,6 +70,6 @@ def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece
 
 
 def test_a_piece_of_large_images_is_small(tiny, paper):
-    assert validate.piece_of(tiny("vq")) == 256
+    assert sets.piece_of(tiny("vq")) == 256
     runs = ("gear-l", "gear-l-res384", "gear-l-res512")
-    assert [validate.piece_of(paper.runs[run].settings) for run in runs] == [16, 7, 4]
+    assert [sets.piece_of(paper.runs[run].settings) for run in runs] == [16, 7, 4]

@@ -19,7 +19,7 @@ from gear.alignment.teachers.base import spatial_zscore
 from gear.alignment.teachers.load import load_teacher
 from gear.alignment.teachers.vjepa2 import VJEPA2, frequencies, rotary_table
 from gear.data.memory import to_float
-from gear.runtime import checkpoint
+from gear.files import aside as files
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/vjepa21.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-4  # absolute, of values up to 17; rounding of float32 is at most 2e-5
@@ -226,7 +226,7 @@ def test_the_rest_of_a_training_does_not_disturb(tmp_path):
         pretrained.import_weights(spec(path, "vjepa2"), tmp_path / path.stem, SHAPE)
         made.append((tmp_path / path.stem / "weights.safetensors").read_bytes())
     assert made[0] == made[1]
-    record = checkpoint.read_json(tmp_path / "whole/run.json")
+    record = files.read_json(tmp_path / "whole/run.json")
     assert "ema_encoder" not in record["shape"] and record["network"] == "vjepa2"
     assert record["parameters"] == sum(v.numel() for v in state.values())
 

@@ -28,5 +28,5 @@ if ANALYSED:
             },
             options=lambda w: jobs.analysis_options(STUDY, *run_and_step(w)),
         shell:
-            "python -m gear.start gear.analysis.similarity --job {params.cfg[json]:q} "
-            "{params.options} --data {input.data} --output {output} 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.analysis.similarity --job {params.cfg[json]:q} "
+            "{params.options} --data {input.data:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -24,6 +24,6 @@ rule train_ar:
         tokenizer=initial_option,
     shell:
         LAUNCH + "gear.ar.train --job {params.cfg[json]:q} "
-        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
-        "--data {input.data} "
-        "--teacher $(dirname {input.teacher}) {params.tokenizer} 2>&1 | tee {log}"
+        '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
+        "--data {input.data:q} "
+        '--teacher "$(dirname {input.teacher:q})" {params.tokenizer} 2>&1 | tee {log:q}'

@@ -1,8 +1,11 @@
 # What all rules share: the study's paths, the wildcards, and the warm process of a local study.
 import os
+import re
+import shlex
 
-from gear import jobs, slurm
-from gear.start import Warm
+from gear.study import jobs
+from gear.launch import slurm
+from gear.launch.warm import Warm
 
 DATA = STUDY.manifest()
 TEACHERS = jobs.teachers_by_kind(STUDY)
@@ -43,7 +46,7 @@ def initial(w):
 
 def initial_option(w):
     source = STUDY.initial(w.run)
-    return f"--tokenizer {source}" if source else ""
+    return f"--tokenizer {shlex.quote(source)}" if source else ""
 
 
 def run_and_step(w):

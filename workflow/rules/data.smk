@@ -12,15 +12,17 @@ if STUDY.makes_data:
         benchmark:
             f"{R}/benchmark/{{folder}}.tsv"
         wildcard_constraints:
-            folder="|".join(FOLDERS).replace(".", "[.]"),
+            folder="|".join(map(re.escape, FOLDERS)),
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "prepare_data"),
         params:
             cfg=lambda w: STUDY.spec["data"] | {"size": FOLDERS[w.folder]},
         shell:
-            "python -m gear.start gear.data.digits --output $(dirname {output}) "
+            'python -m gear.launch.warm gear.data.digits --output "$(dirname {output:q})" '
             "--size {params.cfg[size]} --train {params.cfg[train]} --val {params.cfg[val]} "
-            "--seed {params.cfg[seed]} 2>&1 | tee {log}"
+            "--seed {params.cfg[seed]} 2>&1 | tee {log:q}"
 
 else:
 
@@ -45,9 +47,9 @@ else:
                 if split in STUDY.spec["data"]
             ),
         shell:
-            "python -m gear.start gear.data.imagenet --path {params.cfg[path]:q} "
-            "--classes {params.cfg[classes]} {params.counts} --output {output.manifest} "
-            "2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.data.imagenet --path {params.cfg[path]:q} "
+            "--classes {params.cfg[classes]} {params.counts} --output {output.manifest:q} "
+            "2>&1 | tee {log:q}"
 
 
 # A study's stand-ins are trained, its pretrained teachers imported; either way the files are the same.
@@ -67,11 +69,13 @@ if TEACHERS["standin"]:
             teacher="|".join(TEACHERS["standin"]).replace(".", "[.]"),
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "train_teacher"),
         params:
             cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
         shell:
-            "python -m gear.start gear.alignment.teachers.standin --job {params.cfg[json]:q} "
-            "--output $(dirname {output.weights}) --data {input} 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.alignment.teachers.standin --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" --data {input:q} 2>&1 | tee {log:q}'
 
 
 # The public file is a param: a plan resolves on a machine that has none of them.
@@ -89,11 +93,13 @@ if TEACHERS["pretrained"]:
             teacher="|".join(TEACHERS["pretrained"]).replace(".", "[.]"),
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "import_teacher"),
         params:
             cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
         shell:
-            "python -m gear.start gear.alignment.teachers.pretrained --job {params.cfg[json]:q} "
-            "--output $(dirname {output.weights}) 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.alignment.teachers.pretrained --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'
 
 
 # A stand-in is trained, Inception imported; the public files are params here too.
@@ -112,11 +118,13 @@ if STUDY.spec["features"]["kind"] == "standin":
             f"{R}/features/benchmark.tsv"
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "train_features"),
         params:
             cfg={"json": jobs.features(STUDY)},
         shell:
-            "python -m gear.start gear.metrics.standin --job {params.cfg[json]:q} "
-            "--output $(dirname {output.weights}) --data {input} 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.features.standin --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" --data {input:q} 2>&1 | tee {log:q}'
 
 else:
 
@@ -131,8 +139,10 @@ else:
             f"{R}/features/benchmark.tsv"
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "import_features"),
         params:
             cfg={"json": jobs.features(STUDY)},
         shell:
-            "python -m gear.start gear.metrics.importing --job {params.cfg[json]:q} "
-            "--output $(dirname {output.weights}) 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.evaluation.importing --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'

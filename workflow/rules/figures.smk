@@ -26,11 +26,11 @@ rule make_figure:
         CONDA
     params:
         cfg=lambda w: {"json": jobs.line(FIGURES[w.figure]), "code": REPORT},
+        root=lambda w: R,
         output=f"{R}/figures/{{figure}}",
     shell:
-        "python -m gear.start gear.report.figure --spec {params.cfg[json]:q} "
-        f"--root {R} "
-        "--output {params.output} 2>&1 | tee {log}"
+        "python -m gear.launch.warm gear.report.figures.figure --spec {params.cfg[json]:q} "
+        "--root {params.root:q} --output {params.output:q} 2>&1 | tee {log:q}"
 
 
 for figure in FIGURES:

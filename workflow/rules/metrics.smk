@@ -34,8 +34,8 @@ for samplers, checkpoints in GROUPS.items():
             cfg=evaluation(samplers),
             options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
         shell:
-            "python -m gear.start gear.metrics.evaluate --job {params.cfg[json]:q} "
-            "{params.options} --data {input.data} 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.evaluation.checkpoint --job {params.cfg[json]:q} "
+            "{params.options} --data {input.data:q} 2>&1 | tee {log:q}"
 
 
 # The pictures of a figure, out of the samples that were scored.
@@ -60,9 +60,9 @@ rule decode_samples:
         },
         tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
     shell:
-        "python -m gear.start gear.metrics.pick --job {params.cfg[json]:q} "
-        "--samples {input.samples} --tokenizer {params.tokenizer} "
-        "--output {output} 2>&1 | tee {log}"
+        "python -m gear.launch.warm gear.evaluation.pictures --job {params.cfg[json]:q} "
+        "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
+        "--output {output:q} 2>&1 | tee {log:q}"
 
 
 if not STUDY.spec["together"]:
@@ -87,8 +87,8 @@ if not STUDY.spec["together"]:
             },
             checkpoint=lambda w: STUDY.path(*run_and_step(w)),
         shell:
-            "python -m gear.start gear.sampling.generate --job {params.cfg[json]:q} "
-            "--checkpoint {params.checkpoint} --output {output} 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.sampling.generate --job {params.cfg[json]:q} "
+            "--checkpoint {params.checkpoint:q} --output {output:q} 2>&1 | tee {log:q}"
 
     rule score:
         input:
@@ -111,8 +111,8 @@ if not STUDY.spec["together"]:
                 "code": SCORES,
             },
             tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
+            features=lambda w: f"{R}/features",
         shell:
-            "python -m gear.start gear.metrics.score --job {params.cfg[json]:q} "
-            "--samples {input.samples} --tokenizer {params.tokenizer} "
-            f"--features {R}/features "
-            "--output {output} 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.evaluation.score --job {params.cfg[json]:q} "
+            "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
+            "--features {params.features:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -19,11 +19,11 @@ rule make_table:
         CONDA
     params:
         cfg=lambda w: {"json": jobs.line(TABLES[w.table]), "code": REPORT},
+        root=lambda w: R,
         output=f"{R}/tables/{{table}}",
     shell:
-        "python -m gear.start gear.report.table --spec {params.cfg[json]:q} "
-        f"--root {R} "
-        "--output {params.output} 2>&1 | tee {log}"
+        "python -m gear.launch.warm gear.report.tables.table --spec {params.cfg[json]:q} "
+        "--root {params.root:q} --output {params.output:q} 2>&1 | tee {log:q}"
 
 
 for table in TABLES:
@@ -54,10 +54,10 @@ rule make_claims:
         CONDA
     params:
         cfg={"json": jobs.line(CLAIMS), "code": REPORT},
+        root=lambda w: R,
     shell:
-        "python -m gear.start gear.report.claims --spec {params.cfg[json]:q} "
-        f"--root {R} "
-        "--output $(dirname {output.page})/claims 2>&1 | tee {log}"
+        "python -m gear.launch.warm gear.report.tables.claims --spec {params.cfg[json]:q} "
+        '--root {params.root:q} --output "$(dirname {output.page:q})"/claims 2>&1 | tee {log:q}'
 
 
 rule claims:

@@ -13,14 +13,16 @@ if "public" in STUDY.spec:
         benchmark:
             f"{R}/public/{{quantizer}}/benchmark.tsv"
         wildcard_constraints:
-            quantizer="|".join(STUDY.spec["public"]),
+            quantizer="|".join(STUDY.spec["public"]).replace(".", "[.]"),
         conda:
             CONDA
+        resources:
+            **jobs.needs(STUDY, "import_public"),
         params:
             cfg=lambda w: {"json": jobs.public(STUDY, w.quantizer)},
         shell:
-            "python -m gear.start gear.weights.importing --job {params.cfg[json]:q} "
-            "--output $(dirname {output.weights}) 2>&1 | tee {log}"
+            "python -m gear.launch.warm gear.weights.importing --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'
 
 
 rule train_tokenizer:
@@ -45,5 +47,5 @@ rule train_tokenizer:
         tokenizer=initial_option,
     shell:
         LAUNCH + "gear.tokenizer.train --job {params.cfg[json]:q} "
-        "--name {wildcards.run}@{wildcards.step} --output $(dirname {output.weights}) "
-        "--data {input.data} {params.tokenizer} 2>&1 | tee {log}"
+        '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
+        "--data {input.data:q} {params.tokenizer} 2>&1 | tee {log:q}"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from gear.files.mistakes import Mistake
-from gear.weights import convert
-from gear.weights.layouts import Taken
+from gear.foreign import convert
+from gear.foreign.convert import Taken
 
 
 @dataclass(frozen=True)

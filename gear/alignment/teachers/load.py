@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from gear.alignment.teachers.objectives import OBJECTIVES
+from gear.files.aside import read_json
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.runtime import checkpoint
 
@@ -26,7 +27,7 @@ def network(name):
 
 def load_teacher(folder, data):
     """The frozen teacher that `standin` or `pretrained` wrote, for the images of config.Data."""
-    record = checkpoint.read_json(f"{folder}/run.json")
+    record = read_json(f"{folder}/run.json")
     if record.get("kind") == "pretrained":
         teacher = network(record["network"]).load(folder, record["shape"], data)
     else:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from gear.alignment.teachers import layout
 from gear.alignment.teachers.load import network
+from gear.files import hashes
+from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
+from gear.foreign import source
 from gear.runtime import checkpoint, provenance
-from gear.weights import source
 
 
 def fetch(hub, path, label):
@@ -55,7 +57,7 @@ def find(spec):
             ".safetensors, or take the file that open_clip publishes."
         )
     _check_size(path, spec)
-    found = provenance.sha256(path) if path.is_file() else None
+    found = hashes.sha256(path) if path.is_file() else None
     wanted = spec.get("sha256")
     if wanted and found and found != wanted:
         raise Mistake(
@@ -99,7 +101,7 @@ def import_weights(spec, output, shape=None):
         "source": origin,
         **provenance.environment(),
     }
-    checkpoint.write_json(f"{output}/run.json", record)
+    write_json(f"{output}/run.json", record)
     print(
         f"{spec['label']}: {path}, sha256 {sha256}, as {style.name}: {len(state)} tensors, "
         f"{parameters:,} numbers",

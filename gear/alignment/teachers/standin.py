@@ -15,8 +15,9 @@ from gear import config
 from gear.alignment.teachers.objectives import OBJECTIVES
 from gear.data.memory import to_float
 from gear.data.sets import image_set
+from gear.files.aside import write, write_json
 from gear.runtime import checkpoint, optim, rng
-from gear.runtime.loop import setup
+from gear.runtime.device import setup
 from gear.runtime.progress import Progress
 
 MASKED = 0.4
@@ -47,7 +48,7 @@ def train(settings, spec, output, manifest=None):
     teacher = OBJECTIVES[spec["objective"]](**shape)
     average = optim.EMA(teacher, teacher.DECAY, warmup=True) if teacher.DECAY else None
     optimizer = torch.optim.AdamW(teacher.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    checkpoint.write_text(f"{output}/metrics.jsonl", "")
+    write(f"{output}/metrics.jsonl", "")
     progress = Progress("teacher", 0, spec["steps"], spec["batch"], f"{output}/metrics.jsonl")
     for step in range(spec["steps"]):
         batch = data.batch(step)
@@ -67,7 +68,7 @@ def train(settings, spec, output, manifest=None):
     teacher = average.module if average else teacher
     standardise(teacher, data)
     checkpoint.save_weights(f"{output}/weights.safetensors", {"teacher": teacher})
-    checkpoint.write_json(
+    write_json(
         f"{output}/run.json", {"label": spec["label"], "shape": shape, "spec": spec}
     )
 

@@ -1,0 +1,249 @@
+"""The `gear` command: one small function per subcommand declares its options.
+
+What a subcommand needs is imported in its handler, so that `gear --help` and `gear compare` load no
+torch."""
+
+import argparse
+
+from gear.files.mistakes import Mistake
+from gear.metrics import PROTOCOLS
+from gear.weights import LAYOUTS
+
+
+def _compare(commands):
+    command = commands.add_parser("compare", help="compare two results folders, cell by cell")
+    command.add_argument("ours", help="such as reproduced/demo")
+    command.add_argument("theirs", help="such as results/demo")
+    command.add_argument("--strict", action="store_true", help="fail where a cell is different")
+
+    def run(args):
+        from gear.report.compare import compare
+
+        return compare(args.ours, args.theirs, args.strict)
+
+    command.set_defaults(run=run)
+
+
+def _target(command):
+    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--results", default="results", help="where finished milestones lie")
+    command.add_argument("--target", default="all", help="a table or figure; default: all")
+
+
+def _plan(commands):
+    command = commands.add_parser("plan", help="what a study will train, and what it will cost")
+    _target(command)
+    command.add_argument("--device", help="hours and queue on a device of config/devices.yaml")
+    command.add_argument("--tflops", type=float, help="training hours at so many TFLOP/s a GPU")
+    command.add_argument("--wait", type=float, default=0, help="minutes in the queue at each start")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def run(args):
+        from gear.plan import report
+
+        chosen = (args.target, args.device, args.tflops, args.wait)
+        report.plan(args.study, args.results, *chosen, as_json=args.json)
+
+    command.set_defaults(run=run)
+
+
+def _doctor(commands):
+    command = commands.add_parser("doctor", help="what a study needs that is not here yet")
+    _target(command)
+
+    def run(args):
+        from gear.cli import doctor
+
+        return doctor.main(args.study, args.results, args.target)
+
+    command.set_defaults(run=run)
+
+
+def _reconstruct(commands):
+    command = commands.add_parser("reconstruct", help="images through a tokenizer and back")
+    command.add_argument("--tokenizer", required=True, help="checkpoint folder that holds one")
+    command.add_argument("--images", required=True, help="folder, searched with its subfolders")
+    command.add_argument("--output", required=True, help="folder of PNGs, one per image")
+    command.add_argument("--tokens", help="write the tokens found to this .npz")
+    command.add_argument("--resolution", type=int, help="pixels; default: the checkpoint's")
+    command.add_argument("--json", action="store_true", help="print L1, PSNR and SSIM as JSON")
+    _device(command)
+
+    def run(args):
+        from gear.cli import reconstruct
+
+        reconstruct.main(args)
+
+    command.set_defaults(run=run)
+
+
+def _sample(commands):
+    command = commands.add_parser("sample", help="draw a grid of images, one row per class")
+    command.add_argument("--checkpoint", required=True, help="folder that holds an AR")
+    command.add_argument("--tokenizer", help="default: the checkpoint, if it holds its own")
+    command.add_argument("--classes", required=True, help="class numbers, such as 3,207")
+    command.add_argument("--count", type=int, default=4, help="images of each class (4)")
+    command.add_argument("--guidance", type=float, default=1.0, help="1 is none (default)")
+    command.add_argument("--temperature", type=float, default=1.0)
+    command.add_argument("--top-k", type=int, default=0, help="0: off (default)")
+    command.add_argument("--top-p", type=float, default=1.0, help="1: off (default)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--output", required=True, help="the grid, a .png file")
+    command.add_argument("--tokens", help="write tokens, labels and seeds to this .npz")
+    _device(command)
+
+    def run(args):
+        from gear.cli import sample
+
+        sample.main(args)
+
+    command.set_defaults(run=run)
+
+
+def _score(commands):
+    command = commands.add_parser("score", help="mean next-token loss of given tokens")
+    command.add_argument("--checkpoint", required=True, help="folder that holds an AR")
+    command.add_argument("--tokens", required=True, help=".npz with tokens and, if any, labels")
+    command.add_argument("--class", dest="label", type=int, help="one class for all of them")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    _device(command)
+
+    def run(args):
+        from gear.cli import score
+
+        score.main(args)
+
+    command.set_defaults(run=run)
+
+
+def _evaluate(commands):
+    command = commands.add_parser("evaluate", help="metrics of any images under a protocol")
+    command.add_argument("--samples", required=True, help="folder, or .npz with arr_0 as ADM's")
+    command.add_argument("--reference", help="an .npz of the protocol, or a folder of images")
+    command.add_argument("--protocol", required=True, choices=PROTOCOLS)
+    command.add_argument("--weights", help="local file of the feature network's; default: weights/")
+    command.add_argument("--sha256", help="that the weights have, where it is not the publisher's")
+    command.add_argument("--images", type=int, help="exact number; default: the protocol's")
+    command.add_argument("--classes", type=int, help="how many must be there, where labels are")
+    command.add_argument("--captions", help="for clip_score: lines, or .json {file: caption}")
+    command.add_argument("--save-reference", help="write the reference's statistics to this .npz")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    _device(command)
+
+    def run(args):
+        from gear.cli import evaluate
+
+        evaluate.main(args)
+
+    command.set_defaults(run=run)
+
+
+def _import(commands):
+    command = commands.add_parser("import", help="public weights into a checkpoint folder")
+    command.add_argument("source", help="a .pt, .pth, .ckpt or .safetensors file")
+    command.add_argument("dest", help="folder; DEST/tokenizer and DEST/ar where there are both")
+    command.add_argument("--layout", required=True, choices=LAYOUTS)
+    command.add_argument("--study", default="paper", help="whose network settings it has (paper)")
+    command.add_argument("--resolution", type=int, help="of an AR's images; default: the study's")
+    command.add_argument("--sha256", help="refuse a file with another hash")
+
+    def run(args):
+        from gear.study.registry import Study
+        from gear.weights.importing import import_weights
+
+        study = Study(args.study)
+        networks = {name: study.network(name) for name in study.spec["quantizers"]}
+        options = {"resolution": args.resolution, "sha256": args.sha256}
+        sizes = study.spec["sizes"]
+        import_weights(args.source, args.dest, args.layout, networks, sizes, **options)
+
+    command.set_defaults(run=run)
+
+
+def _export(commands):
+    command = commands.add_parser("export", help="a checkpoint's weights in their public layout")
+    command.add_argument("checkpoint", help="folder of a checkpoint")
+    command.add_argument("output", help="a .pt file")
+    command.add_argument("--part", choices=("tokenizer", "ar"), help="where it holds both")
+
+    def run(args):
+        from gear.weights.exporting import export
+
+        export(args.checkpoint, args.output, args.part)
+
+    command.set_defaults(run=run)
+
+
+ACTIONS = {  # of `gear artifacts`: what it does, and its options
+    "save": ("take what Snakemake made into DVC and git", "states"),
+    "push": ("copy large files to the remote", "inputs", "states"),
+    "pull": ("get large files from the remote, then restore", "inputs", "states"),
+    "restore": ("give Snakemake its records of what is in git", "accept-code"),
+    "check": ("what is stale by its inputs' content, changed, missing or damaged",),
+    "status": ("what is saved, modified or not pulled",),
+    "remote": ("show the remote, or set it to a URL",),
+}
+ARTIFACT_OPTIONS = {
+    "inputs": "and all that they were made from",
+    "states": "and the training states",
+    "accept-code": "results count as made although code has changed; their records then say so",
+}
+
+
+def _artifacts(commands):
+    command = commands.add_parser(
+        "artifacts",
+        help="results by DVC, and what Snakemake knows of them",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=(
+            "remotes:\n"
+            "  gear artifacts remote /mnt/disk/gear           a folder\n"
+            "  gear artifacts remote s3://bucket/gear         Amazon S3 (pip install dvc-s3)\n"
+            "  gear artifacts remote gs://bucket/gear         Google Cloud (pip install dvc-gs)\n"
+            "  gear artifacts remote ssh://me@host/gear       a server (pip install dvc-ssh)"
+        ),
+    )
+    actions = command.add_subparsers(dest="action", required=True)
+    for name, (said, *options) in ACTIONS.items():
+        action = actions.add_parser(name, help=said)
+        what = "URL" if name == "remote" else "such as results/demo/joint/gear-l"
+        action.add_argument("paths", nargs="*", help=what)
+        for option in options:
+            action.add_argument(f"--{option}", action="store_true", help=ARTIFACT_OPTIONS[option])
+
+    def run(args):
+        from gear.cli import artifacts
+
+        return artifacts.main(args)
+
+    command.set_defaults(run=run)
+
+
+def _device(command):
+    command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
+
+
+COMMANDS = (
+    _compare,
+    _plan,
+    _doctor,
+    _reconstruct,
+    _sample,
+    _score,
+    _evaluate,
+    _import,
+    _export,
+    _artifacts,
+)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for declare in COMMANDS:
+        declare(commands)
+    args = parser.parse_args(arguments)
+    try:
+        return args.run(args)
+    except (Mistake, OSError) as error:  # a user's mistake; a disk that is full or not ours
+        raise SystemExit(f"gear: {error}") from None

@@ -1,0 +1,131 @@
+"""`gear reconstruct`: images through a tokenizer and back, a PNG for each.
+
+An image is brought to the tokenizer's resolution as in validation: short side by bicubic resize,
+then the centre; one that has that size is taken as it is. Scores are of the published protocol:
+the reconstruction as float in [0, 1], clamped but not rounded to 8 bits (only the PNG is), against
+the image / 255, and the mean over images. Float32 with the averaged weights.
+
+Shapes: N images, T tokens of each, C channels, H x W pixels.
+"""
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gear.data.folder import find_images
+from gear.data.memory import to_float, to_uint8
+from gear.data.png import save_png
+from gear.data.transforms import validation_pixels
+from gear.files.mistakes import Mistake
+from gear.metrics.reconstruction import l1, psnr, ssim
+from gear.runtime.device import use
+from gear.sampling.generate import save_arrays
+from gear.tokenizer.load import load_frozen, require, settings_of
+
+SCORES = {"l1": l1, "psnr": psnr, "ssim": ssim}
+PIXELS = 4 * 256**2  # of the images that go through the tokenizer at once
+
+
+def png_names(names):
+    """{name: its PNG}. Mistake where two images would become one."""
+    found = {}
+    for name in names:
+        target = Path(name).with_suffix(".png").as_posix()
+        if target in found:
+            raise Mistake(f"{found[target]} and {name} would both become {target}; rename one.")
+        found[target] = name
+    return {name: target for target, name in found.items()}
+
+
+def check_apart(images, output):
+    """Mistake unless the two folders lie outside each other."""
+    a, b = Path(images).resolve(), Path(output).resolve()
+    if a == b or a in b.parents or b in a.parents:
+        raise Mistake(
+            f"--output {output} and --images {images} lie in each other, so that reconstructions "
+            "would mix with images; name another --output."
+        )
+
+
+@contextmanager
+def staged(output):
+    """A hidden folder in `output`; when the block ends well its files move up into `output`."""
+    output = Path(output)
+    part = output / f".{os.getpid()}.part"
+    try:
+        part.mkdir(parents=True)
+    except (FileExistsError, NotADirectoryError):
+        raise Mistake(f"--output {output} cannot be a folder; a file has that name.") from None
+    try:
+        yield part
+        for path in sorted(p for p in part.rglob("*") if p.is_file()):
+            target = output / path.relative_to(part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    finally:
+        shutil.rmtree(part)
+
+
+def resolution_of(wanted, settings, tokenizer):
+    """Pixels a side: `wanted`, or what the tokenizer was trained at."""
+    size = settings.data.resolution if wanted is None else wanted
+    if size < 1 or size % tokenizer.downsampling:
+        raise Mistake(
+            f"--resolution is {size}; it must be a multiple of {tokenizer.downsampling}, the "
+            "tokenizer's downsampling."
+        )
+    return size
+
+
+def read_images(folder, names, channels, size):
+    """uint8 (N, C, size, size) of the named files."""
+    pixels = [validation_pixels(Path(folder) / name, channels, size) for name in names]
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def reconstruct(tokenizer, images_NCHW):
+    """(tokens (N, T), reconstructions in [-1, 1] (N, C, H, W), unclamped) of uint8 images."""
+    tokens = tokenizer.tokens(to_float(images_NCHW))
+    return tokens, tokenizer.decode(tokens)
+
+
+def scores(images_uint8, recon):
+    """{'l1': (N,), 'psnr': (N,), 'ssim': (N,)} float64; recon in [-1, 1], unclamped."""
+    found, truth = (recon.float() / 2 + 0.5).clamp(0, 1), images_uint8.float() / 255
+    return {name: f(found, truth).cpu() for name, f in SCORES.items()}
+
+
+def main(args):
+    """args: the options of `gear reconstruct` (gear/cli/main.py)."""
+    device = use(args.device)
+    check_apart(args.images, args.output)
+    names = find_images(args.images)
+    targets = png_names(names)
+    require(args.tokenizer, "tokenizer", "name a tokenizer or joint checkpoint")
+    settings, tokenizer = settings_of(args.tokenizer), load_frozen(args.tokenizer).to(device)
+    size = resolution_of(args.resolution, settings, tokenizer)
+    batch, tokens, values = max(1, PIXELS // size**2), [], []
+    with staged(args.output) as folder:
+        for i in range(0, len(names), batch):
+            part = names[i : i + batch]
+            images = read_images(args.images, part, settings.data.channels, size).to(device)
+            found, recon = reconstruct(tokenizer, images)
+            tokens.append(found.cpu())
+            values.append(scores(images, recon))
+            for name, picture in zip(part, to_uint8(recon).permute(0, 2, 3, 1).cpu(), strict=True):
+                save_png(folder / targets[name], picture.numpy())
+    if args.tokens:
+        tokens = torch.cat(tokens).numpy().astype(np.int32)
+        save_arrays(args.tokens, {"tokens": tokens, "names": np.array(names)})
+    means = {name: torch.cat([v[name] for v in values]).mean().item() for name in SCORES}
+    if args.json:
+        print(json.dumps({"images": len(names), **means}))
+    else:
+        said = "L1 {l1:.4f}, PSNR {psnr:.2f} dB, SSIM {ssim:.3f}".format(**means)
+        print(f"{args.output}: {len(names)} images of {size} x {size} pixels; {said}")

@@ -1,1 +1,0 @@
-"""Commands that use one checkpoint: pictures and numbers out, nothing trained."""

@@ -1,0 +1,1 @@
+"""Jobs that score: images, checkpoints and samples under a protocol."""

@@ -1,0 +1,163 @@
+"""The real side of a protocol: made from images, read from a published file, or kept as our own.
+
+- ADM's .npz: arr_0, the images of precision and recall, and mu, sigma, mu_s, sigma_s, the moments
+  of the whole training set; without moments those of its images count, as in ADM's evaluator
+- pytorch-fid's and clean-fid's .npz: mu and sigma alone
+- a folder of images
+- ours: the moments with their count, the rows that the protocol needs, and what they are of
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from gear.evaluation.images import arrays, keys, open_images, watched
+from gear.files.aside import aside
+from gear.files.mistakes import Mistake
+from gear.metrics.frechet import Statistics
+from gear.metrics.protocol import PROTOCOLS, Features, Summary
+
+MOMENTS = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+UNSTATED = 2**62  # the count of moments whose file does not say of how many images they are
+# numbers of a row of features, by which a file of another network is told
+WIDTHS = {
+    "adm": {"pooled": 2048, "spatial": 17 * 17 * 7},
+    "clean": {"pooled": 2048},
+    "coco": {"pooled": 2048},
+    "fdd": {"pooled": 1024},
+}
+
+
+class Reference:
+    """A Summary of real images, and their height and width, None where unknown."""
+
+    def __init__(self, summary, size=None):
+        self.summary, self.size = summary, size
+
+
+def peek(path, protocol):
+    """(size, classes) of a reference's images, None where unknown, before any long work.
+
+    Mistake where it is no reference of the protocol."""
+    if not Path(path).exists():
+        raise Mistake(f"{path} is missing; name the reference, an .npz or a folder of images.")
+    found = [] if Path(path).is_dir() else check(path, protocol)
+    if "size" in found:
+        return tuple(int(x) for x in arrays(path, "size")["size"]) or None, None
+    if found and "arr_0" not in found:
+        return None, None
+    images = open_images(path, protocol.square)
+    return images.size, images.classes
+
+
+def check(path, protocol):
+    """Keys of an .npz. Mistake where it is no reference of the protocol."""
+    found = keys(path)
+    if "protocol" in found:
+        stated = str(arrays(path, "protocol")["protocol"])
+        if stated != protocol.name:
+            raise Mistake(
+                f"{path} is a reference of protocol {stated}, not of {protocol.name}; features of "
+                "two protocols do not compare: make or name another."
+            )
+    wanted = [key for part in protocol.moments for key in MOMENTS[part]]
+    have = [key for key in wanted if key in found]
+    if not have and "arr_0" in found:
+        return found
+    if have != wanted:
+        missing = next(key for key in wanted if key not in found)
+        raise Mistake(
+            f"{path} has no {missing}, which protocol {protocol.name} needs (it holds "
+            f"{', '.join(found)}); it is of another protocol: name a reference of {protocol.name}."
+        )
+    if protocol.reference_rows and not {"arr_0", "pooled"} & set(found):
+        raise Mistake(
+            f"{path} has moments alone, but {protocol.name} also compares single images; name a "
+            "reference with images (arr_0), or a folder of them."
+        )
+    return found
+
+
+def moments(path, protocol, count):
+    """{part: Statistics} of an .npz. Mistake where they are of another network or damaged."""
+    found = {}
+    for part in protocol.moments:
+        mean, cov = arrays(path, *MOMENTS[part]).values()
+        width = WIDTHS[protocol.name][part]
+        if mean.shape != (width,) or cov.shape != (width, width):
+            raise Mistake(
+                f"{path}: {MOMENTS[part][0]} has shape {mean.shape} and {MOMENTS[part][1]} "
+                f"{cov.shape}, features of protocol {protocol.name} have {width} numbers; it is a "
+                "reference of another protocol."
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
+            raise Mistake(f"{path}: {part} moments hold NaN or infinity; download it again.")
+        found[part] = Statistics(count, mean.astype(np.float64), cov.astype(np.float64))
+    return found
+
+
+def extracted(extract, images, batch, what="reference"):
+    """Features of all images of a Folder or an Archive, a batch at a time."""
+    for piece in watched(images.batches(batch), images.count, batch, what):
+        yield extract(piece)
+
+
+def load(path, extract, batch):
+    """The Reference at a path for an Extractor; images are only read where they are needed."""
+    protocol = extract.protocol
+    size, _ = peek(path, protocol)
+    if Path(path).is_dir():
+        return _of_images(path, extract, batch)
+    found = keys(path)
+    if "protocol" in found:
+        return read(path, protocol, extract.weights)
+    if "mu" not in found:
+        return _of_images(path, extract, batch)
+    known = moments(path, protocol, UNSTATED)
+    rows = {}
+    if "arr_0" in found and protocol.reference_rows:
+        pieces = extracted(extract, open_images(path, protocol.square), batch)
+        rows["pooled"] = np.concatenate([features.pooled_ND for features in pieces])
+    return Reference(Summary(UNSTATED, known, rows), size)
+
+
+def _of_images(path, extract, batch):
+    images = open_images(path, extract.protocol.square)
+    kept = Summary.of(extract.protocol, extracted(extract, images, batch))
+    rows = {part: kept.rows[part] for part in extract.protocol.reference_rows}
+    return Reference(Summary(images.count, kept.moments, rows), images.size)
+
+
+def read(path, protocol, weights):
+    """The Reference that `save` wrote. Mistake where the network has other weights."""
+    check(path, protocol)
+    said = arrays(path, "weights", "count", "size")
+    if weights and str(said["weights"]) != weights:
+        raise Mistake(
+            f"{path} was made with weights of sha256 {str(said['weights'])[:8]}..., the network "
+            f"has {weights[:8]}...; make it again, or name those weights."
+        )
+    rows = arrays(path, *protocol.reference_rows)
+    known = moments(path, protocol, int(said["count"]))
+    size = tuple(int(x) for x in said["size"]) or None
+    return Reference(Summary(int(said["count"]), known, rows), size)
+
+
+def save(path, reference, extract):
+    """Write a Reference in our own form, aside and then renamed."""
+    summary, protocol = reference.summary, extract.protocol
+    named = {"protocol": protocol.name, "weights": extract.weights, "count": summary.count}
+    named["size"] = np.array(reference.size or (), np.int64)
+    for part, (mean, cov) in MOMENTS.items():
+        if part in summary.moments:
+            named |= {mean: summary.moments[part].mean, cov: summary.moments[part].cov}
+    named |= {part: summary.rows[part] for part in protocol.reference_rows}
+    with aside(path) as part, open(part, "wb") as handle:
+        np.savez(handle, **named)
+
+
+def of_features(features: Features, protocol=PROTOCOLS["demo"]):
+    """The Summary of features that are all there, such as a stand-in's reference."""
+    found = {part: Statistics.of(features.part(part)) for part in protocol.moments}
+    rows = {part: features.part(part) for part in protocol.reference_rows}
+    return Summary(len(features.pooled_ND), found, rows)

@@ -1,0 +1,113 @@
+"""Scores of generated samples under a protocol: tokens -> images -> features -> metrics.
+
+python -m gear.evaluation.score --job JSON --samples FILE.npz --tokenizer DIR --features DIR
+    --output FILE.json
+"""
+
+import argparse
+import json
+from zipfile import BadZipFile
+
+import numpy as np
+
+from gear import config
+from gear.evaluation import networks
+from gear.features import standin
+from gear.features.resize import resized
+from gear.files.aside import read_json, write_json
+from gear.files.mistakes import Mistake
+from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
+from gear.runtime.device import setup, use
+from gear.sampling.decode import decoded
+from gear.tokenizer.load import load_frozen
+
+KINDS = {"demo": "standin"}  # the kind of features that a protocol is computed on, else inception
+
+
+class Scorer:
+    """A protocol with its feature network and reference, loaded first, in case that fails."""
+
+    def __init__(self, protocol, features, device="cpu"):
+        """protocol: a study's protocols.generation; features: folder of its feature network."""
+        self.protocol = named(protocol["name"])
+        self.settings = {k: v for k, v in protocol.items() if k != "name"}
+        chosen_settings(self.protocol, self.settings)
+        record = read_json(f"{features}/run.json")
+        self.kind = record.get("kind", "standin")
+        if KINDS.get(self.protocol.name, "inception") != self.kind:
+            raise Mistake(
+                f"protocol {self.protocol.name} is not computed on {self.kind} features "
+                f"({features}); set the study's features.kind, or another protocol."
+            )
+        if self.kind == "standin":
+            self._standin(features, device)
+        else:
+            self._inception(features, record, device)
+
+    def _standin(self, features, device):
+        from gear.evaluation.reference import of_features
+
+        network = standin.load_network(features).to(device)
+        self.reference = of_features(standin.load_reference(features), self.protocol)
+        self.size = read_json(f"{features}/run.json")["shape"]["resolution"]
+        self.extract = lambda images: standin.extract(network, resized(images, self.size))
+        self.pooled = lambda images: self.extract(images).pooled_ND
+
+    def _inception(self, features, record, device):
+        from gear.evaluation import reference
+        from gear.features import inception
+
+        network = inception.load_folder(features).to(device)
+        weights = record["weights"]["sha256"]
+        extract = networks.extractor(self.protocol.name, network, weights)
+        self.extract = lambda images: extract(resized(images, self.size) if self.size else images)
+        path = f"{features}/reference.npz"
+        found = reference.read(path, self.protocol, weights)
+        self.reference = found.summary
+        self.size = found.size and found.size[0]  # of its images, if it has some
+
+        def pooled(images):
+            networks.require_colour(images, "rFID on Inception features")
+            return inception.pytorch_fid(network, images).pooled_ND
+
+        self.pooled = pooled
+
+    def __call__(self, batches):
+        """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W)."""
+        fake = Summary.of(self.protocol, map(self.extract, batches))
+        values, _ = measured(self.protocol, fake, self.reference, self.settings)
+        return {self.protocol.name: values}
+
+    def nothing(self):
+        """The scores of a run that diverged."""
+        return {self.protocol.name: dict.fromkeys(self.protocol.metrics)}
+
+
+def load_samples(path):
+    """The arrays of a samples file. Mistake where it is half-written."""
+    try:
+        with np.load(path) as file:
+            return {k: file[k] for k in ("tokens", "labels", "seeds")}
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise Mistake(
+            f"{path} is no complete samples file ({error}); remove it and draw again."
+        ) from None
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Score one sampler's images.")
+    parser.add_argument("--job", required=True, type=json.loads)
+    for name in ("samples", "tokenizer", "features", "output"):
+        parser.add_argument(f"--{name}", required=True)
+    args = parser.parse_args()
+    setup(config.build(args.job["settings"]))
+    device = use()
+    scorer = Scorer(args.job["protocol"], args.features, device)
+    tokens = load_samples(args.samples)["tokens"]
+    require_count(len(tokens), args.job["protocol"].get("images"), f"{args.samples}: ")
+    tokenizer = load_frozen(args.tokenizer).to(device)
+    write_json(args.output, scorer(decoded(tokenizer, tokens)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What a checkpoint does with the validation images: reconstruction, codebook use, likelihood.
+
+The images come in pieces, because fifty thousand of them, their reconstructions and their scores do
+not fit in memory; only features, tokens and one number an image are kept.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from gear.alignment.loss import alignment_loss
+from gear.alignment.projector import projector
+from gear.ar.load import load_ar
+from gear.data.memory import to_float, to_uint8
+from gear.data.sets import piece_of
+from gear.files.mistakes import Mistake
+from gear.metrics.frechet import Stream, frechet_distance
+from gear.metrics.reconstruction import l1, psnr, ssim
+from gear.runtime import checkpoint
+from gear.tokenizer.codebook import SoftAssignment, usage_stats
+
+PER_IMAGE = {"psnr": psnr, "ssim": ssim, "l1": l1}
+RECONSTRUCTION = ("rfid", "psnr", "ssim", "l1")
+ROUNDINGS = ("none", "uint8")  # of what rFID sees: none, as published
+CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size", "top1", "top10")
+
+
+@torch.no_grad()
+def reconstruct(tokenizer, images_uint8):
+    """(reconstructions in [0, 1] (N, C, H, W), tokens (N, T), scores (N T, K))."""
+    scores = tokenizer.quantizer.scores(tokenizer.encode(to_float(images_uint8)))
+    tokens = scores.argmax(-1)
+    images = (tokenizer.decode(tokens) / 2 + 0.5).clamp(0, 1)
+    return images, tokens, scores.flatten(0, 1)
+
+
+def through(tokenizer, settings, data, pooled, rounding):
+    """(reconstruction metrics, codebook statistics, tokens (N, T)) of all images.
+
+    rFID is of `pooled`'s features against the same images, of reconstructions that are rounded to
+    8 bits or not (ROUNDINGS); PSNR, SSIM, L1 in [0, 1], never rounded."""
+    device = next(tokenizer.parameters()).device
+    tokens, streams, values = [], (Stream(), Stream()), {name: [] for name in PER_IMAGE}
+    soft = SoftAssignment(settings.joint.temperature)
+    for images, _ in data.pieces(piece_of(settings)):
+        images = images.to(device)
+        recon, found, scores = reconstruct(tokenizer, images)
+        tokens.append(found.cpu())
+        soft.add(scores)
+        truth = images.float() / 255
+        for name, f in PER_IMAGE.items():
+            values[name].append(f(recon, truth).cpu())
+        shown = to_uint8(recon * 2 - 1) if rounding == "uint8" else recon
+        for stream, pixels in zip(streams, (shown, images), strict=True):
+            stream.add(pooled(pixels))
+    rfid = frechet_distance(*(stream.finish() for stream in streams))
+    tokens = torch.cat(tokens)
+    metrics = {name: torch.cat(v).mean().item() for name, v in values.items()}
+    usage = usage_stats(tokens, settings.tokenizer.codebook_size)
+    codebook = {k: v.item() for k, v in (usage | soft.means()).items()}
+    return {"rfid": rfid, **metrics}, codebook, tokens
+
+
+@torch.no_grad()
+def likelihood(folder, tokens, data, teacher, device):
+    """Mean NTP loss in nats per token and mean alignment loss, of averaged weights."""
+    ar, settings = load_ar(folder)
+    project = projector(settings.ar.dim, settings.align.projector_dim, teacher.width)
+    checkpoint.load_weights(f"{folder}/weights.safetensors", "projector", project)
+    for network in (ar, project, teacher):
+        network.to(device)
+    ntp, align = 0.0, 0.0
+    piece, done = piece_of(settings), 0
+    for images, _ in data.pieces(piece):
+        part, labels = tokens[done : done + piece], data.labels[done : done + piece]
+        part, labels, done = part.to(device), labels.to(device), done + piece
+        logits, tap = ar(ar.embedding(part[:, :-1]), labels, tap=settings.align.layer)
+        share = len(part) / len(tokens)
+        ntp += share * F.cross_entropy(logits.flatten(0, 1), part.flatten()).item()
+        target = teacher(to_float(images.to(device)))
+        align += share * alignment_loss(project(tap), target).item()
+    return {"ntp": ntp, "align": align}
+
+
+def rounding_of(protocol, kind):
+    """How a validation protocol rounds what rFID sees, on features of a kind (standin | inception).
+
+    Mistake: a protocol of another kind, an unknown rounding."""
+    name, rounding = protocol["name"], protocol.get("rounding", "none")
+    if (name == "demo") != (kind == "standin"):
+        raise Mistake(
+            f"validation protocol {name} is not computed on {kind} features; set "
+            "protocols.validation.name to demo for a stand-in, to reconstruction for Inception."
+        )
+    if rounding not in ROUNDINGS:
+        raise Mistake(f"rounding is '{rounding}'; it is {' or '.join(ROUNDINGS)}.")
+    return "uint8" if kind == "standin" else rounding
+
+
+def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
+    """The metrics of one checkpoint on a validation set; `likelihood` where a teacher is given.
+
+    scorer: gear.evaluation.score.Scorer, whose feature network rFID is computed on."""
+    rounding = rounding_of(protocol, scorer.kind)
+    if len(data) != protocol["images"]:
+        raise Mistake(
+            f"{settings.data.path}/val holds {len(data)} images, protocol "
+            f"validation needs {protocol['images']}; set protocols.validation.images in the study."
+        )
+    metrics, codebook, tokens = through(tokenizer, settings, data, scorer.pooled, rounding)
+    found = {protocol["name"]: metrics, "codebook": codebook}
+    if teacher is not None:
+        device = next(tokenizer.parameters()).device
+        found["likelihood"] = likelihood(folder, tokens, data, teacher, device)
+    return found
+
+
+def nothing(protocol):
+    """The metrics of a run that diverged."""
+    return {
+        protocol["name"]: dict.fromkeys(RECONSTRUCTION),
+        "codebook": dict.fromkeys(CODEBOOK),
+        "likelihood": dict.fromkeys(("ntp", "align")),
+    }

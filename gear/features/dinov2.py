@@ -1,0 +1,92 @@
+"""DINOv2 ViT-L/14 without registers (arXiv 2304.07193): the features of the protocol fdd.
+
+- images are resized to 224 x 224 by PIL's antialiased bicubic filter, in 8 bits, then normalised as
+  ImageNet
+- the CLS token after the last norm, 1024 wide
+- the 37 x 37 position embedding is resampled as facebook's network does it (bicubic without
+  antialias, scale (16 + 0.1) / 37), not as timm; the teacher of gear/alignment has timm's
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from gear.alignment.teachers import layout
+from gear.alignment.teachers.base import IMAGENET
+from gear.alignment.teachers.dinov2 import DINOv2
+from gear.features.weights import verified
+from gear.foreign import source
+from gear.metrics.protocol import Features
+
+SIZE, OFFSET = 224, 0.1
+WHAT = "DINOv2's weights, facebook's dinov2_vitl14_pretrain.pth"
+
+
+class DINOv2L(DINOv2):
+    """How public files name the weights of the large network."""
+
+    SAYS = "DINOv2 ViT-L/14"
+    SHAPE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+    LAYOUTS = (
+        layout.Layout(
+            "facebook's dinov2_vitl14_pretrain.pth",
+            "mask_token",
+            layout.same,
+            unused=("mask_token",),
+        ),
+        layout.Layout("timm's vit_large_patch14_dinov2.lvd142m", "pos_embed", layout.same),
+    )
+
+
+def resampled(positions_1PF, side):
+    """The position embedding (1, 1 + side^2, F) of a smaller grid; the first row is CLS's."""
+    cls, grid = positions_1PF[:, :1], positions_1PF[:, 1:]
+    had = round(grid.shape[1] ** 0.5)
+    if had != side:
+        grid = grid.unflatten(1, (had, had)).permute(0, 3, 1, 2)
+        scale = (side + OFFSET) / had
+        grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic")
+        assert grid.shape[-2:] == (side, side)
+        grid = grid.permute(0, 2, 3, 1).flatten(1, 2)
+    return torch.cat([cls, grid], 1)
+
+
+class Encoder(nn.Module):
+    """uint8 RGB images -> CLS (B, F)."""
+
+    def __init__(self, state, shape):
+        """state: the encoder's weights; shape: of DINOv2L.build, without img_size."""
+        super().__init__()
+        side = SIZE // DINOv2L.PATCH
+        state = state | {"pos_embed": resampled(state["pos_embed"], side)}
+        with torch.random.fork_rng(devices=[]):
+            self.encoder = DINOv2L.build(SIZE, **shape)
+        self.encoder.load_state_dict(state)
+        for name, value in zip(("mean", "std"), IMAGENET, strict=True):
+            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1))
+
+    def forward(self, images_uint8):
+        x = torch.stack([_resized(image) for image in images_uint8.cpu()]).to(self.mean.device)
+        return self.encoder.forward_features((x / 255 - self.mean) / self.std)[:, 0]
+
+
+def _resized(image_3HW):
+    picture = Image.fromarray(image_3HW.permute(1, 2, 0).numpy())
+    picture = picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()
+
+
+def load(path, sha256=None, shape=None):
+    """(frozen network, sha256) of a local file. shape: of a smaller network, in tests."""
+    found = verified(path, WHAT, sha256)
+    shape = shape or DINOv2L.SHAPE
+    _, _, state = layout.read(source.read(path), DINOv2L, shape, path)
+    return Encoder(state, shape).eval().requires_grad_(False), found
+
+
+@torch.no_grad()
+def features(network, images_uint8):
+    """Pooled Features of uint8 RGB images (B, 3, H, W)."""
+    return Features(network(images_uint8).float().cpu().numpy())

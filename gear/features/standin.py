@@ -1,0 +1,150 @@
+"""A small stand-in for Inception: features of a classifier trained on the study's own images.
+
+- four convolutions; 64 pooled features, which must tell the class and redraw the image, so that
+  they hold more than the class
+- spatial features: the first 7 channels of the second convolution, as sFID takes them
+
+python -m gear.features.standin --job JSON --output DIR [--data MANIFEST]
+    writes the network and the reference batch
+"""
+
+import argparse
+import json
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gear import config
+from gear.data.memory import to_float
+from gear.data.sets import image_set, validation_set
+from gear.files.aside import aside, read_json, write, write_json
+from gear.files.mistakes import Mistake
+from gear.metrics.protocol import Features
+from gear.runtime import checkpoint
+from gear.runtime.device import setup
+from gear.runtime.progress import Progress
+
+POOLED, SPATIAL = 64, 7
+
+
+class StandinClassifier(nn.Module):
+    def __init__(self, channels, resolution, classes):
+        super().__init__()
+        widths = [channels, 24, 32, 64, POOLED]
+        strides = [1, 2, 2, 1]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, s, 1)
+            for a, b, s in zip(widths[:-1], widths[1:], strides, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(8, w) for w in widths[1:])
+        self.to_class = nn.Linear(POOLED, classes)
+        self.to_image = nn.Linear(POOLED, channels * resolution**2)
+
+    def forward(self, x):
+        """(pooled (B, 64), spatial (B, 7 h w), logits (B, classes)) of images in [-1, 1]."""
+        spatial = None
+        for i, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = F.gelu(norm(conv(x)))
+            if i == 1:
+                spatial = x[:, :SPATIAL].flatten(1)
+        pooled = x.mean((2, 3))
+        return pooled, spatial, self.to_class(pooled)
+
+
+@torch.no_grad()
+def extract(network, images_uint8, batch=256):
+    """Features of uint8 images (N, C, H, W), the same for every batch size."""
+    parts, device = [[], [], []], network.to_class.weight.device
+    for x in images_uint8.split(batch):
+        pooled, spatial, logits = network(to_float(x.to(device)))
+        for part, value in zip(parts, (pooled, spatial, logits.softmax(-1)), strict=True):
+            part.append(value.cpu().numpy())
+    return Features(*(np.concatenate(p).astype(np.float32) for p in parts))
+
+
+def extract_all(network, data, batch=256):
+    """Features of all images of a data set, in its order."""
+    parts = [vars(extract(network, images)) for images, _ in data.pieces(batch)]
+    return Features(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+def load_network(folder):
+    """The frozen network that `train` wrote."""
+    record = read_json(f"{folder}/run.json")
+    network = StandinClassifier(**record["shape"])
+    checkpoint.load_weights(f"{folder}/weights.safetensors", "classifier", network)
+    return network.eval().requires_grad_(False)
+
+
+def load_reference(folder):
+    """Features of the training images."""
+    path = f"{folder}/reference.npz"
+    try:
+        with np.load(path) as file:
+            return Features(file["pooled"], file["spatial"], file["probs"])
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise Mistake(
+            f"{path} is no complete reference ({error}); remove its folder and run again."
+        ) from None
+
+
+def train(settings, spec, output, manifest=None):
+    """Train for spec['steps']; write weights, reference.npz, run.json with validation accuracy.
+
+    manifest: of the images, where data.crop is random."""
+    setup(settings)
+    data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
+    shape = {
+        "channels": settings.data.channels,
+        "resolution": settings.data.resolution,
+        "classes": settings.data.classes,
+    }
+    network = StandinClassifier(**shape)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
+    write(f"{output}/metrics.jsonl", "")
+    progress = Progress("classifier", 0, spec["steps"], spec["batch"], f"{output}/metrics.jsonl")
+    for step in range(spec["steps"]):
+        batch = data.batch(step)
+        pooled, _, logits = network(batch.images)
+        drawn = network.to_image(pooled).view_as(batch.images)
+        loss = F.cross_entropy(logits, batch.labels) + (drawn - batch.images).square().mean()
+        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / spec["steps"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if (step + 1) % 50 == 0 or step + 1 == spec["steps"]:
+            progress.report(step + 1, {"loss": loss.item()})
+    network.eval()
+    validation = validation_set(settings, manifest)
+    found = extract_all(network, validation).probs_NC.argmax(-1)
+    accuracy = float((found == validation.labels.numpy()).mean())
+    reference = extract_all(network, data)
+    checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
+    with aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:
+        np.savez(
+            handle,
+            pooled=reference.pooled_ND,
+            spatial=reference.spatial_NS,
+            probs=reference.probs_NC,
+        )
+    write_json(
+        f"{output}/run.json",
+        {"label": spec["label"], "shape": shape, "spec": spec, "accuracy": accuracy},
+    )
+    print(f"stand-in classifier: validation accuracy {accuracy:.3f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Train the stand-in feature network.")
+    parser.add_argument("--job", required=True, type=json.loads)
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--data", help="manifest of the images")
+    args = parser.parse_args()
+    train(config.build(args.job["settings"]), args.job["spec"], args.output, args.data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Files of public weights that metrics read: local ones, checked, never downloaded."""
+
+from pathlib import Path
+
+import torch
+
+from gear.files import hashes
+from gear.files.mistakes import Mistake
+from gear.foreign import convert, source
+from gear.foreign.convert import Taken, unwrapped
+
+
+def verified(path, what, sha256=None, published=None):
+    """The sha256 of a file. Mistake where it is missing or has another.
+
+    what: what the file is, in messages; sha256: that it must have; published: the beginning of the
+    publisher's, which counts where the user names none."""
+    path = Path(path)
+    if not path.is_file():
+        raise Mistake(f"{path} is missing; put {what} there, or name another file.")
+    found = hashes.sha256(path)
+    if sha256 and found != sha256:
+        raise Mistake(
+            f"{path} has sha256 {found}, but {sha256} is asked for; download it again, or correct "
+            "the sha256."
+        )
+    if published and not sha256 and not found.startswith(published):
+        raise Mistake(
+            f"{path} has sha256 {found[:8]}..., that of {what} begins with {published}; download "
+            "it again, or name the file's own sha256 in the study or with --sha256."
+        )
+    return found
+
+
+def load_strictly(path, network, what, unused=()):
+    """Load a file of weights into a network whose keys it has. Mistake names the first that is
+    missing, surplus or of another shape.
+
+    unused: beginnings of keys that the network does without. BatchNorm's counter of batches may be
+    missing, because old files have none and nothing reads it."""
+    content = source.read(path)
+    name, state, _ = unwrapped(content) if isinstance(content, dict) else ("", None, {})
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise Mistake(f"{path} holds no named tensors alone; wanted: {what}.")
+    state = {k: v for k, v in state.items() if not k.startswith(unused or "\0")}
+    wanted = network.state_dict()
+    counters = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")}
+    shapes = {k: v.shape for k, v in wanted.items() if k not in counters}
+    taken = Taken("features", name, {k: v for k, v in state.items() if k not in counters}, ())
+    mapping = {key: (key,) for key in shapes}
+    convert.check(taken, mapping, shapes, path)
+    network.load_state_dict(convert.to_ours(taken, mapping) | counters)
+    return network

@@ -1,0 +1,59 @@
+"""Hashes of files and of Python code."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+
+def sha256(path):
+    """Hex digest of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def code_hash(patterns, root=ROOT):
+    """12 hex digits of the Python code in the files that match any of the patterns.
+
+    Comments, docstrings, formatting and the messages of errors do not count: they change no result.
+    The hash is the same for every supported version of Python."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
+        digest.update(f"{path.relative_to(root)}\0{_code(path.read_text('utf-8'))}\0".encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _code(text):
+    """A module's syntax tree as text. `ast.dump` would do, but differs between versions of Python:
+    fields that are empty are left out here, because newer versions have more of them."""
+
+    def shape(node):
+        if isinstance(node, list):
+            return f"[{','.join(map(shape, node))}]"
+        if not isinstance(node, ast.AST):
+            return repr(node)
+        if isinstance(node, ast.Constant):  # before the empty fields: the constant may be None
+            return f"Constant({node.value!r})"
+        if isinstance(node, ast.Raise):  # what it says is for people
+            return "Raise()"
+        fields = {k: _counted(node, v) for k, v in ast.iter_fields(node)}
+        kept = (f"{k}={shape(v)}" for k, v in fields.items() if v not in (None, []))
+        return f"{type(node).__name__}({','.join(kept)})"
+
+    return shape(ast.parse(text))
+
+
+def _counted(node, field):
+    """What counts of a node's field: of a body, what follows its docstring."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty texts into some f-strings
+        return [part for part in field if getattr(part, "value", None) != ""]
+    if isinstance(node, DOCUMENTED) and field is node.body and ast.get_docstring(node, False):
+        return field[1:]
+    return field
+
+
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,0 +1,175 @@
+"""Start a job's module, from a warm process where there is one.
+
+Importing torch and making the first optimizer takes a process several seconds, which for the
+hundreds of small jobs of a local study is most of the work. A study with `together: true` therefore
+keeps one process that has imported them (the Snakefile starts and ends it) and forks it per job.
+Without one, or where GEAR_WARM is not set, the module runs right here.
+
+python -m gear.launch.warm MODULE [ARGUMENT ...]
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+from gear.files.mistakes import Mistake
+
+
+class Warm:
+    """The warm process as its parent sees it. It ends with its parent, however that ends."""
+
+    process = None
+
+    def start(self):
+        """Start it; jobs find it by the variable GEAR_WARM, and do without while it imports.
+
+        Its numerical libraries take one thread, as in a job of its own: the bits depend on it."""
+        self.folder = tempfile.TemporaryDirectory(prefix="gear-")
+        os.environ["GEAR_WARM"] = f"{self.folder.name}/socket"
+        command = [sys.executable, "-m", "gear.launch.warm", "--serve", os.environ["GEAR_WARM"]]
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one)
+
+    def stop(self):
+        """End it, which may still be importing, if it was started: no job needs it any more."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.folder.cleanup()
+
+
+def connect(path):
+    """A connection to the warm process, or None."""
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.connect(path)
+    except OSError:
+        return None
+    return link
+
+
+def delegate(link, arguments):
+    """Have the warm process run a module with our standard streams. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    passed_on = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until it is known whose they are
+    request = json.dumps({"arguments": arguments, "folder": os.getcwd()}).encode()
+    socket.send_fds(link, [len(request).to_bytes(4, "big")], [0, 1, 2])
+    link.sendall(request)
+    answers = link.makefile()
+    pid = int(answers.readline() or 0)
+    for number in passed_on:
+        signal.signal(number, lambda n, _: os.kill(pid, n))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    status = answers.readline()
+    if not status:
+        print("the job's process was killed", file=sys.stderr)
+        return 1
+    return int(status)
+
+
+def run(arguments):
+    """Call MODULE's main() in this process; a user's mistake ends as one sentence."""
+    sys.argv = arguments
+    try:
+        importlib.import_module(arguments[0]).main()
+    except Mistake as error:
+        raise SystemExit(f"{arguments[0]}: {error}") from None
+
+
+def status_of(function, *arguments):
+    """The exit status that a process would have had."""
+    try:
+        function(*arguments)
+    except SystemExit as exit_:
+        if isinstance(exit_.code, str):
+            print(exit_.code, file=sys.stderr)
+            return 1
+        return exit_.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def serve_one(link):
+    """In a fork: take over the client's streams, run its module, send the exit status."""
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    size, streams, _, _ = socket.recv_fds(link, 4, 3)
+    request = b""
+    while len(request) < int.from_bytes(size, "big"):
+        request += link.recv(65536)
+    request = json.loads(request)
+    for target, source in enumerate(streams):
+        os.dup2(source, target)
+        os.close(source)
+    os.chdir(request["folder"])
+    link.sendall(f"{os.getpid()}\n".encode())
+
+    def follow():  # the client has gone, perhaps before it read our number: so must its job
+        with contextlib.suppress(ConnectionResetError):
+            link.recv(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+    status = status_of(run, request["arguments"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    link.sendall(f"{status}\n".encode())
+
+
+def serve(path):
+    """The warm process: fork per connection, until standard input closes."""
+    import torch
+
+    import gear.analysis.similarity  # noqa: F401  what the jobs import
+    import gear.evaluation.checkpoint  # noqa: F401
+    import gear.report.figures.figure  # noqa: F401
+    import gear.report.tables.table  # noqa: F401
+
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)  # imports the compiler
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the kernel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(64)
+
+    def watch():  # Snakemake has gone, however it went
+        sys.stdin.buffer.read()
+        os.unlink(path)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        link, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            serve_one(link)
+            os._exit(0)
+        link.close()
+
+
+def main():
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--serve"]:
+        serve(arguments[1])
+    path = os.environ.get("GEAR_WARM")
+    link = connect(path) if path else None
+    if link is not None:
+        raise SystemExit(delegate(link, arguments))
+    run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What config/ may say beyond its schemas, checked while it is read.
+
+Names become parts of rules, paths and command lines; paths are quoted in every shell, so that all
+they must leave out is what Snakemake or an option parser would read as something else. A name of a
+rule or of a milestone that does not exist would change nothing and is refused.
+"""
+
+import re
+import unicodedata
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.study import jobs
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+NAMED = ("seeds", "quantizers", "public", "sizes", "teachers", "samplers")  # parts of a study
+REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, broken bytes, line separators
+PATHS = {"data.path": True, "loss.vgg16": False}  # settings that are paths; must they be there?
+
+
+def name(text, what, where):
+    """Mistake unless a name can stand in a path, in a rule and in a command line."""
+    if not isinstance(text, str) or not NAME.fullmatch(text):
+        raise Mistake(
+            f"{where}: {text!r} cannot be the name of a {what}; take letters, digits, '.', '_' and "
+            "'-', with a letter, a digit or '_' in front."
+        )
+
+
+def path(text, what, where):
+    """Mistake unless Snakemake and a command line can take a path."""
+    if not isinstance(text, str):
+        said = "is no text, but a value that YAML has a form for"
+    elif not text:
+        said = "is empty"
+    elif text.startswith("-"):
+        said = "begins with '-', as an option does"
+    elif any(unicodedata.category(sign) in REFUSED for sign in text):
+        said = "holds a control character"
+    elif any(sign in text for sign in "{}<>"):
+        said = "holds one of { } < >, which Snakemake reads as names of its own"
+    else:
+        return
+    raise Mistake(f"{where}: the path {text!r} of {what} {said}; name another.")
+
+
+def settings(flat, where):
+    """Mistake where a setting that is a path cannot be one. flat: {dotted name: value}."""
+    for setting, needed in PATHS.items():
+        if setting in flat and (needed or flat[setting]):
+            path(flat[setting], setting, where)
+
+
+def place(study, results):
+    """Mistake where the name of a study or the folder of all results cannot be."""
+    name(study, "study", "config/studies")
+    path(results, "results", "--config or --results")
+
+
+def study(spec, where):
+    """Mistake where a study's names, paths or `jobs` cannot be."""
+    for part in NAMED:
+        for text in spec.get(part, {}):
+            name(text, part.removesuffix("s"), f"{where}, {part}")
+    for part, keys in (("teachers", ("weights",)), ("public", ("file",))):
+        for entry, content in spec.get(part, {}).items():
+            for key in keys:
+                if key in content:
+                    path(content[key], key, f"{where}, {part}.{entry}")
+    for key in ("weights", "reference"):
+        if key in spec["features"]:
+            path(spec["features"][key], key, f"{where}, features")
+    for rule in spec.get("jobs", {}):
+        if rule not in jobs.RULES:
+            cure = did_you_mean(rule, jobs.RULES)
+            raise Mistake(f"{where}, jobs: there is no rule '{rule}'. {cure}")
+
+
+def milestones(spec, names, where):
+    """Mistake unless a study's milestones are some of `names`, in that order, at ascending steps.
+
+    names: the milestones of runs.yaml, which all studies share."""
+    for stage, steps in spec["milestones"].items():
+        place = f"{where}, milestones.{stage}"
+        for milestone in steps:
+            if milestone not in names:
+                cure = did_you_mean(milestone, names)
+                raise Mistake(f"{place}: runs.yaml has no milestone '{milestone}'. {cure}")
+        if list(steps) != [n for n in names if n in steps]:
+            raise Mistake(f"{place}: list them in the order of runs.yaml, {', '.join(names)}.")
+        before = 0
+        for milestone, step in steps.items():
+            if step <= before:
+                raise Mistake(
+                    f"{place}: {milestone} is at step {step}, which must be above the {before} of "
+                    "the milestone before it."
+                )
+            before = step
+
+
+def up_to(until, steps, names, where):
+    """The milestones {name: step} of a study that a run has whose last one is `until`.
+
+    A study may have none so early: the run then ends with the study's first."""
+    if until is None:
+        return dict(steps)
+    if until not in names:
+        raise Mistake(f"{where}: until cannot be '{until}'. {did_you_mean(until, names)}")
+    last = names.index(until)
+    return {k: v for k, v in steps.items() if names.index(k) <= last} or dict([*steps.items()][:1])

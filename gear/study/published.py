@@ -1,0 +1,37 @@
+"""The numbers that the paper prints, from config/paper.csv."""
+
+import functools
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import read_csv
+
+
+@functools.lru_cache(maxsize=4)
+def _published(path):
+    """{(table, row): {metric: [(sampler, protocol, value as printed), ...]}} of paper.csv."""
+    found = {}
+    for line in read_csv(path):
+        try:
+            float(line["value"])
+        except (TypeError, ValueError):
+            raise Mistake(
+                f"{path}, table {line['table']}, row {line['row']}: the value {line['value']!r} is "
+                "no number; correct it."
+            ) from None
+        cells = found.setdefault((line["table"], line["row"]), {})
+        cell = (line["sampler"], line["protocol"], line["value"])
+        cells.setdefault(line["metric"], []).append(cell)
+    return found
+
+
+def published_row(study, table, row, where):
+    """The cells of one row of paper.csv. Mistake names the nearest row."""
+    published = _published(str(study.folder / "paper.csv"))
+    if (str(table), row) not in published:
+        known = [name for number, name in published if number == str(table)]
+        if not known:
+            raise Mistake(f"{where}: paper.csv has no table '{table}'; correct `paper:`.")
+        raise Mistake(
+            f"{where}: paper.csv, table {table}, has no row '{row}'. {did_you_mean(row, known)}"
+        )
+    return published[str(table), row]

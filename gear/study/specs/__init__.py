@@ -1,0 +1,1 @@
+"""What each table, figure and claim shows, as data that its job receives."""

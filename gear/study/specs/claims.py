@@ -1,0 +1,161 @@
+"""What the job of the page `claims` receives: each claim's criterion and the rows that it asks.
+
+A claim on a table or figure that the study does not make is left out, and counted.
+"""
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.specs.figures import figure_spec
+from gear.study.specs.tables import table_spec
+from gear.study.specs.world import world
+from gear.study.vocabulary import METRICS
+
+PAIRS, LIMITS = ("lower", "higher"), ("below", "above")
+ROW = ("row", "run", "stage", "step", "steps", "sampler", "paper", "replicas")
+
+
+def _column(spec, test, where):
+    """Position of the column that a test names. Mistake names what the table has."""
+    found = [
+        i
+        for i, column in enumerate(spec["columns"])
+        if column["metric"] == test["metric"]
+        and test.get("sampler", column["sampler"]) == column["sampler"]
+    ]
+    if len(found) == 1:
+        return found[0]
+    name = spec["name"]
+    if found:
+        raise Mistake(f"{where}: table {name} has several {test['metric']}; add its `sampler:`.")
+    cure = did_you_mean(test["metric"], [c["metric"] for c in spec["columns"]])
+    raise Mistake(f"{where}: table {name} has no such column of {test['metric']}. {cure}")
+
+
+def _asked(test):
+    """The rows that a test names."""
+    names = [name for kind in PAIRS for pair in test.get(kind, ()) for name in pair]
+    return names + [name for kind in LIMITS for name in test.get(kind, ())]
+
+
+def _test(spec, test, where):
+    """A test with its column, its rows checked against the table's trained ones."""
+    trained = [row["row"] for row in spec["rows"] if "run" in row]
+    for name in _asked(test):
+        if name not in trained:
+            raise Mistake(
+                f"{where}: table {spec['name']} has no trained row '{name}'. "
+                f"{did_you_mean(name, trained)}"
+            )
+    if not _asked(test):
+        raise Mistake(f"{where}: a test on a table asks lower, higher, below or above.")
+    position = _column(spec, test, where)
+    column = spec["columns"][position]
+    kinds = {k: test[k] for k in (*PAIRS, *LIMITS) if k in test}
+    return {"column": column, "position": position, **kinds}
+
+
+def _curve_tests(study, claim, where):
+    """(tests, the curves that they ask) of a claim on the figure convergence."""
+    spec, tests, names = figure_spec(study, claim["figure"]), [], []
+    known = [c["label"] for c in spec["curves"] if c["baseline"]]
+    for test in claim["tests"]:
+        for name in test.get("sooner", [""]):
+            if name not in known:
+                cure = did_you_mean(name, known)
+                raise Mistake(f"{where}: no curve '{name}' has a baseline. {cure}")
+        column = {k: spec[k] for k in ("metric", "sampler", "protocol")}
+        tests.append({"column": column, "sooner": test["sooner"]})
+        names += test["sooner"]
+    bases = [c["baseline"] for c in spec["curves"] if c["label"] in names]
+    return tests, [c for c in spec["curves"] if c["label"] in (*names, *bases)]
+
+
+def _check_name(study, kind, claim, where):
+    """Mistake unless config/ has the table or figure that a claim names, made here or not."""
+    known = study.named[f"{kind}s"]
+    if claim[kind] not in known:
+        cure = did_you_mean(claim[kind], known)
+        raise Mistake(f"{where}: there is no {kind} '{claim[kind]}'. {cure}")
+
+
+def claims_spec(study):
+    """JSON-able: everything that the page's job needs. Mistake: a name that leads nowhere."""
+    entry, made = study.claims, {name: table_spec(study, name) for name in study.tables}
+    claims, names, wanted, curves, left_out = [], set(), {}, {}, 0
+    spread = {"sds": entry["spread"]["sds"], "table": entry["spread"]["table"]}
+    if spread["table"] in made:
+        spec = made[spread["table"]]
+        wanted[spec["name"]] = {name for pair in spec["comparisons"] for name in pair}
+        spread |= {"columns": spec["columns"], "comparisons": spec["comparisons"]}
+    for claim in entry["claims"]:
+        where = f"claims.yaml, '{claim['claim']}'"
+        if claim["claim"] in names:
+            raise Mistake(f"{where}: the claim is there twice; reword one.")
+        names.add(claim["claim"])
+        if ("table" in claim) == ("figure" in claim):
+            raise Mistake(f"{where}: name either a table or the figure convergence.")
+        head = {k: claim[k] for k in ("claim", "source", "table", "figure") if k in claim}
+        head["ours"] = claim.get("ours", False)
+        if "figure" in claim and claim["figure"] in study.figures:
+            tests, found = _curve_tests(study, claim, where)
+            curves |= {curve["label"]: curve for curve in found}
+        elif claim.get("table") in made:
+            spec = made[claim["table"]]
+            tests = [_test(spec, test, where) for test in claim["tests"]]
+            rows = {name for test in claim["tests"] for name in _asked(test)}
+            wanted[spec["name"]] = wanted.get(spec["name"], set()) | rows
+        else:
+            _check_name(study, "table" if "table" in claim else "figure", claim, where)
+            left_out += 1
+            continue
+        claims.append(head | {"tests": tests})
+    rows = [
+        _pruned(row, table, claims, spread)
+        for table, names in wanted.items()
+        for row in made[table]["rows"]
+        if row["row"] in names
+    ]
+    curves = list(curves.values())
+    return _shared(study, claims, rows, curves) | {
+        "name": "claims",
+        "claims": claims,
+        "left_out": left_out,
+        "spread": spread,
+        "rows": rows,
+        "curves": curves,
+    }
+
+
+def _pruned(row, table, claims, spread):
+    """A table's row with what the claims on it ask, and no more: a command line has an end."""
+    tests = [test for claim in claims if claim.get("table") == table for test in claim["tests"]]
+    columns = [test["column"] for test in tests]
+    metrics = {test["column"]["metric"] for claim in claims for test in claim["tests"]}
+    if table == spread["table"]:
+        columns += [c for c in spread["columns"] if c["metric"] in metrics]
+    blocks = {METRICS[c["metric"]].block for c in columns}
+    samplers = {row.get("sampler") if c["sampler"] is None else c["sampler"] for c in columns}
+
+    def kept(files):
+        own = {k: v for k, v in files.items() if k in blocks}
+        if "generation" in own:
+            own["generation"] = {s: v for s, v in own["generation"].items() if s in samplers}
+        if blocks & {"reconstruction", "codebook"}:
+            own["tokenizer"] = files["tokenizer"]
+        return own
+
+    found = {"table": table} | {k: row[k] for k in ROW if k in row}
+    asked = {str(test["position"]) for test in tests}
+    found["paper"] = {k: v for k, v in row["paper"].items() if k in asked}
+    found["replicas"] = [r | {"files": kept(r["files"])} for r in row["replicas"]]
+    return found
+
+
+def _shared(study, claims, rows, curves):
+    """What captions say of the study, for all that the claims ask."""
+    columns = [test["column"] for claim in claims for test in claim["tests"]]
+    runs = [replica["run"] for row in rows for replica in row["replicas"]]
+    runs += [run for curve in curves for point in curve["points"] for run in point["files"]]
+    samplers = {c["sampler"] for c in columns} | {row.get("sampler") for row in rows}
+    blocks = {METRICS[c["metric"]].block for c in columns}
+    ordered = [s for s in study.spec["samplers"] if s in samplers]
+    return world(study, list(dict.fromkeys(runs)), blocks, ordered)

@@ -1,0 +1,178 @@
+"""What one table or figure job receives: everything that it shows, and nothing else.
+
+`table_spec` and `figure_spec` look up runs, steps, file names (relative to the study's root) and
+published values, so that a job reads config/ no more and a change elsewhere re-runs nothing.
+Imports only the standard library, because Snakemake parses with it.
+"""
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.published import published_row
+from gear.study.specs.figures import figure_spec
+from gear.study.specs.world import checkpoint_path, pick, protocol_name, resolutions, world
+from gear.study.vocabulary import ANALYSED, metric, samplers_of
+
+__all__ = ["figure_spec", "inputs", "table_spec"]
+
+
+def _replica(study, run, step, samplers, blocks):
+    """One trained model behind a row: which file holds which of its numbers."""
+    own, source = study.checkpoint(run, step), study.tokenizer_of(run, step)
+    here, there = (checkpoint_path(study, *which) for which in ((run, step), source))
+    files = {}
+    if blocks - ANALYSED:
+        files["tokenizer"] = f"metrics/{there}/validation.json"
+    if "similarity" in blocks:
+        files["similarity"] = f"analysis/{there}.json"
+    if own.stage != "tokenizer":
+        files["generation"] = {s: f"metrics/{here}/{s}.json" for s in samplers}
+        if "likelihood" in blocks:
+            files["likelihood"] = f"metrics/{here}/validation.json"
+        if "states" in blocks:
+            files["states"] = f"analysis/{here}.json"
+    return {"run": run, "seed": own.settings.seed, "files": files}
+
+
+def _columns(study, entry, where):
+    """The metrics as columns: those of generation once per sampler, the others once.
+
+    `sampler` is '' for the latter, and None where each row names its own."""
+    blocks = {key: metric(key, where).block for key in entry["metrics"]}
+    own = [row["row"] for row in entry["rows"] if "sampler" in row]
+    if own and entry["samplers"]:
+        raise Mistake(f"{where}: row '{own[0]}' has its own sampler; set samplers: [].")
+    samplers = entry["samplers"] or ([None] if own else [])
+    if "generation" in blocks.values() and not samplers:
+        raise Mistake(f"{where}: its metrics need samples; name samplers, as in [plain].")
+
+    def column(key, sampler):
+        return {"metric": key, "sampler": sampler, "protocol": protocol_name(study, blocks[key])}
+
+    generation = [k for k in blocks if blocks[k] == "generation"]
+    if len(samplers) > 1:
+        others = [k for k in blocks if k not in generation]
+        pairs = [(k, s) for s in samplers for k in generation] + [(k, "") for k in others]
+    else:
+        pairs = [(k, samplers[0] if k in generation else "") for k in blocks]
+    return [column(*pair) for pair in pairs]
+
+
+def _parameters(study, entry, columns):
+    """Whose parameters the table shows: the AR's where they differ by row, the tokenizer's in a
+    table of reconstructions without samples, else nobody's."""
+    runs = [study.runs[name] for name, _ in study.checkpoints_of(entry)]
+    blocks = {metric(c["metric"], "").block for c in columns}
+    if "generation" not in blocks:
+        return "tokenizer" if "reconstruction" in blocks else None
+    sizes = {(r.settings.ar.layers, r.settings.ar.dim) for r in runs}
+    return "ar" if len(sizes) > 1 else None
+
+
+def _paper_cells(study, entry, row, columns, parameters, where):
+    """{column's position, or 'params_m': {value, protocol}} that the paper prints for a row."""
+    if "paper" not in row:
+        return {}
+    if "paper" not in entry:
+        raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
+    published = published_row(study, entry["paper"], row["paper"], where)
+    cells = {}
+    for position, column in enumerate(columns):
+        for sampler, protocol, value in published.get(column["metric"], ()):
+            # a row with its own sampler is one sampler in the paper too, under the paper's name
+            if sampler == column["sampler"] or (column["sampler"] is None and sampler):
+                cells[str(position)] = {"value": value, "protocol": protocol}
+    if parameters and "params_m" in published:
+        cells["params_m"] = {"value": published["params_m"][0][2], "protocol": ""}
+    return cells
+
+
+def _row(study, entry, row, columns, parameters, where):
+    made = {"row": row["row"], "source": "trained" if "run" in row else "quoted"}
+    made["paper"] = _paper_cells(study, entry, row, columns, parameters, where)
+    if "run" not in row:
+        if not made["paper"]:
+            raise Mistake(f"{where}: row '{row['row']}' has no run; give `run:` or `paper:`.")
+        return made
+    name, step = row["run"].split("@")
+    run = study.checkpoint(name, step, where)
+    samplers = [row["sampler"]] if "sampler" in row else entry["samplers"]
+    blocks = {metric(c["metric"], where).block for c in columns}
+    if "generation" not in blocks:
+        samplers = []
+    runs = study.replicas(name) if "seeds" in entry else [name]
+    made |= {
+        "stage": run.stage,
+        "run": name,
+        "step": step,
+        "steps": run.steps[step],
+        "baseline": row.get("baseline"),
+        "bold": row["row"] == entry.get("default"),
+        "replicas": [_replica(study, r, step, samplers, blocks) for r in runs],
+    }
+    if "sampler" in row:
+        made["sampler"] = row["sampler"]
+    if parameters:
+        made["parameters"] = f"{checkpoint_path(study, name, step)}/run.json"
+    return made
+
+
+def _check_names(entry, rows, where):
+    """Rows are unique, and baselines, comparisons and the default are trained rows."""
+    names = [r["row"] for r in rows]
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise Mistake(f"{where}: the row '{twice}' is there twice; rename one.")
+    trained = [r["row"] for r in rows if r["source"] == "trained"]
+    wanted = [("baseline", r.get("baseline")) for r in rows]
+    wanted += [("comparisons", n) for pair in entry.get("comparisons", []) for n in pair]
+    wanted.append(("default", entry.get("default")))
+    for what, name in wanted:
+        if name is not None and name not in trained:
+            raise Mistake(
+                f"{where}: {what} names no trained row '{name}'. {did_you_mean(name, trained)}"
+            )
+
+
+def table_spec(study, name):
+    """JSON-able: everything that the table's job needs. Mistake: a name that leads nowhere."""
+    entry, where = pick(study, "table", name), f"tables.yaml, {name}"
+    columns = _columns(study, entry, where)
+    parameters = _parameters(study, entry, columns)
+    rows = [_row(study, entry, row, columns, parameters, where) for row in entry["rows"]]
+    _check_names(entry, rows, where)
+    blocks = {metric(c["metric"], where).block for c in columns}
+    runs = [replica["run"] for row in rows for replica in row.get("replicas", ())]
+    samplers = samplers_of(entry) if "generation" in blocks else []
+    return {
+        "name": name,
+        "title": entry["title"],
+        "paper_table": entry.get("paper"),
+        "columns": columns,
+        "parameters": parameters,
+        "seeds": entry.get("seeds"),
+        "comparisons": entry.get("comparisons", []),
+        "rows": rows,
+        **resolutions(study, runs),
+    } | world(study, runs, blocks, list(dict.fromkeys(samplers)))
+
+
+def inputs(spec):
+    """The files that a job reads, relative to the study's root, sorted, each once."""
+    found = set()
+
+    def collect(node):
+        if isinstance(node, str):
+            found.add(node)
+        elif isinstance(node, dict):
+            for value in node.values():
+                collect(value)
+
+    for row in spec.get("rows", ()):
+        collect(row.get("file", {}))
+        collect(row.get("parameters", {}))
+        for replica in row.get("replicas", ()):
+            collect(replica["files"])
+    for curve in (*spec.get("curves", ()), *spec.get("references", ())):
+        collect(curve.get("file", {}))
+        for point in curve.get("points", ()):
+            collect(point["files"])
+    return sorted(found)

@@ -1,0 +1,74 @@
+"""What tables and figures have in common: the study's protocols, samplers and stand-ins."""
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.vocabulary import ANALYSED
+
+PROTOCOL_KEYS = ("images", "neighbours", "prdc_images", "split_size")
+SAMPLER_KEYS = ("images", "guidance", "temperature", "top_k", "top_p", "labels")
+
+
+def pick(study, kind, name):
+    entries = getattr(study, f"{kind}s")
+    if name not in entries:
+        raise Mistake(
+            f"study '{study.name}' makes no {kind} '{name}'. {did_you_mean(name, entries)}"
+        )
+    return entries[name]
+
+
+def protocol_name(study, block):
+    """Protocol name of a metric's block, as the CSV's column has it."""
+    if block in ("generation", "reconstruction"):
+        return study.spec["protocols"]["generation" if block == "generation" else "validation"][
+            "name"
+        ]
+    return "" if block == "parameters" else block
+
+
+def world(study, runs, blocks, samplers):
+    """What captions say of the study: protocols, samplers, features and teachers in use."""
+    spec = study.spec
+    kinds = [
+        k
+        for k, b in (("generation", "generation"), ("validation", "reconstruction"))
+        if b in blocks
+    ]
+    protocols = {
+        kind: {"name": spec["protocols"][kind]["name"]}
+        | {k: spec["protocols"][kind][k] for k in PROTOCOL_KEYS if k in spec["protocols"][kind]}
+        for kind in kinds
+    }
+    teachers = {}
+    for run in (study.runs[r] for r in runs):
+        name = run.settings.align.teacher
+        if run.stage != "tokenizer" and name in spec.get("teachers", {}):
+            teachers[name] = {k: spec["teachers"][name].get(k) for k in ("kind", "label")}
+    features = {k: spec["features"].get(k) for k in ("kind", "label")} if protocols else None
+    compared = bool(ANALYSED & set(blocks))
+    if compared and "analysis" not in spec:
+        raise Mistake(
+            f"studies/{study.name}.yaml has no `analysis`, which CKA and CKNNA need; copy it from "
+            "studies/demo.yaml."
+        )
+    choices = {"analysis": spec["analysis"]} if compared else {}
+    return choices | {
+        "study": study.name,
+        "world": spec["title"],
+        "protocols": protocols,
+        "samplers": {
+            s: {k: v for k, v in spec["samplers"][s].items() if k in SAMPLER_KEYS} for s in samplers
+        },
+        "features": features,
+        "teachers": {k: teachers[k] for k in sorted(teachers)},
+    }
+
+
+def resolutions(study, runs):
+    """{'images': {run: pixels}, 'scored': pixels} where runs differ in the size of their images."""
+    pixels = {r: study.runs[r].settings.data.resolution for r in runs}
+    several = len(set(pixels.values())) > 1
+    return {"resolutions": {"images": pixels, "scored": study.data.resolution}} if several else {}
+
+
+def checkpoint_path(study, run, step):
+    return f"{study.runs[run].stage}/{run}/{step}"

@@ -1,0 +1,104 @@
+"""The metrics' names, arrows and decimals as people see them; a name depends on the protocol."""
+
+from dataclasses import dataclass
+
+from gear.files.mistakes import Mistake, did_you_mean
+
+REAL = ("adm", "reconstruction")  # protocols on Inception features: what they print is an FID
+COLLAPSED = 0.2  # share of the codes in use below which a codebook counts as collapsed
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str  # shown where the protocol is the field's own
+    stand_in: str  # shown where its features are a stand-in's
+    decimals: int
+    better: int  # -1 lower, +1 higher, 0 neither
+    block: str  # generation | reconstruction | codebook | likelihood | similarity | states
+
+
+METRICS = {
+    "gfid": Metric("gFID", "gFD", 2, -1, "generation"),
+    "sfid": Metric("sFID", "sFD", 2, -1, "generation"),
+    "is": Metric("IS", "IS*", 2, 1, "generation"),
+    "precision": Metric("Prec.", "Prec.*", 3, 1, "generation"),
+    "recall": Metric("Rec.", "Rec.*", 3, 1, "generation"),
+    "rfid": Metric("rFID", "rFD", 3, -1, "reconstruction"),
+    "psnr": Metric("PSNR", "PSNR", 2, 1, "reconstruction"),
+    "ssim": Metric("SSIM", "SSIM", 3, 1, "reconstruction"),
+    "l1": Metric("L1", "L1", 4, -1, "reconstruction"),
+    "usage": Metric("Usage", "Usage", 3, 1, "codebook"),
+    "usage_entropy": Metric("Usage entropy", "Usage entropy", 3, 0, "codebook"),
+    "perplexity": Metric("Perplexity", "Perplexity", 1, 0, "codebook"),
+    "entropy": Metric("Soft entropy", "Soft entropy", 3, 0, "codebook"),
+    "effective_size": Metric("Effective size", "Effective size", 2, 0, "codebook"),
+    "top1": Metric("Top-1 mass", "Top-1 mass", 4, 0, "codebook"),
+    "top10": Metric("Top-10 mass", "Top-10 mass", 4, 0, "codebook"),
+    "ntp": Metric("NTP", "NTP", 3, 0, "likelihood"),
+    "align": Metric("Align.", "Align.", 3, 0, "likelihood"),
+    "params_m": Metric("Params (M)", "Params (M)", 2, 0, "parameters"),
+}
+for _measure in ("cknna", "cka"):  # with the teacher's features
+    for _level in ("image", "patch"):
+        for _place, _block in (
+            ("pre", "similarity"),  # the tokenizer's, before and after quantization
+            ("post", "similarity"),
+            ("aligned", "states"),  # the AR's, at the aligned layer and at the last
+            ("last", "states"),
+        ):
+            _name = f"{_measure.upper()} {_level}, {_place}"
+            METRICS[f"{_measure}_{_level}_{_place}"] = Metric(_name, _name, 3, 0, _block)
+ANALYSED = {"similarity", "states"}  # blocks that lie in analysis/, not in metrics/
+ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
+
+
+def metric(key, where):
+    """The Metric of a key. Mistake names the nearest one."""
+    if key not in METRICS:
+        raise Mistake(f"{where}: there is no metric '{key}'. {did_you_mean(key, METRICS)}")
+    return METRICS[key]
+
+
+def blocks(entry):
+    """The blocks of a table's metrics; of a figure's, where it is drawn from analysis/ alone."""
+    if entry.get("kind") == "depth_similarity":
+        return {"states"}
+    return {METRICS[key].block for key in entry.get("metrics", ()) if key in METRICS}
+
+
+def samplers_of(entry):
+    """Every sampler that a table or a figure names."""
+    names = list(entry.get("samplers") or [])
+    if "sampler" in entry:
+        names.append(entry["sampler"])
+    rows = entry.get("rows")
+    if isinstance(rows, list):
+        names += [r["sampler"] for r in rows if "sampler" in r]
+    return names
+
+
+def shown(key, protocol):
+    """gFID under adm, gFD under demo, 'gFID [clean]' under a protocol that has no own names."""
+    entry = METRICS[key]
+    if entry.name == entry.stand_in or protocol in REAL:
+        return entry.name
+    return entry.stand_in if protocol == "demo" else f"{entry.name} [{protocol}]"
+
+
+def number(value, decimals, signed=False):
+    """A number for people: fixed decimals, a true minus sign, never '−0.00'."""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    if signed and not text.startswith("-"):
+        text = "+" + text
+    return text.replace("-", "−")
+
+
+def plain(value):
+    """A number for CSV: 6 significant digits, the same text for the same number, '' for none."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return format(0.0 if value == 0 else float(value), ".6g")

@@ -1,0 +1,81 @@
+"""Paths and names that a shell would read as commands are paths and names, or are refused.
+
+Every kind of place where a study's words reach a command line is tried with words that would make
+a file: were they run, the file would be there. A whole run into a folder with spaces must give the
+same tables as one into results/.
+"""
+
+import pytest
+
+NASTY = "data/größe λ;touch ran;$(touch ran) 'q\" & *"
+
+
+def last_line(text):
+    return [line for line in text.splitlines() if line.strip()][-1]
+
+
+def nothing_ran(house):
+    return not [path for path in house.folder.rglob("ran*") if path.name in ("ran", "ran;")]
+
+
+def write(house, file, old, new):
+    path = house.folder / "config" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_a_data_path_that_looks_like_commands_is_a_folder(edited):
+    quoted = NASTY.replace("\\", "\\\\").replace('"', '\\"')
+    write(edited, "studies/smoke.yaml", "path: data/digits-smoke", f'path: "{quoted}"')
+    target = "elsewhere/smoke/teacher/dinov2/weights.safetensors"  # made of the manifest's images
+    status, text = edited.snakemake(target, results="elsewhere")
+    assert status == 0, text[-3000:]
+    assert (edited.folder / NASTY / "manifest.json").is_file() and nothing_ran(edited)
+    assert (edited.folder / target).is_file()
+
+
+@pytest.mark.parametrize(
+    "old, new, sentence",
+    [
+        ("  plain: {images", '  "a;touch ran": {images', "'a;touch ran' cannot be the name of a s"),
+        ("  dinov2: {kind", '  "$(touch ran)": {kind', "'$(touch ran)' cannot be the name of a t"),
+        ("  vq: {tok", '  "`touch ran`": {tok', "'`touch ran`' cannot be the name of a quantizer"),
+        ("  xl: {layers", '  "-rf": {layers', "'-rf' cannot be the name of a size"),
+        ("path: data/digits-smoke", "path: --help", "begins with '-', as an option does"),
+        ("path: data/digits-smoke", "path: 'data/{run}'", "holds one of { } < >"),
+        ("path: data/digits-smoke", 'path: "data/a\\nb"', "holds a control character"),
+    ],
+)
+def test_a_name_or_path_that_cannot_be_is_refused_before_any_job(edited, old, new, sentence):
+    write(edited, "studies/smoke.yaml", old, new)
+    status, text = edited.snakemake("all")
+    assert status != 0 and sentence in last_line(text), text
+    assert last_line(text).startswith("gear: ") and nothing_ran(edited)
+
+
+@pytest.mark.parametrize(
+    "results, sentence",
+    [
+        ("a: b", "is no text"),
+        ("{run}", "is no text"),  # YAML's {run: null}
+        ("a{run}", "holds one of { } < >"),
+        ("<a>", "holds one of { } < >"),
+        ("-a", "begins with '-'"),
+    ],
+)
+def test_results_that_cannot_be_a_folder_are_refused(house, results, sentence):
+    status, text = house.snakemake("-n", "quick", results=results)
+    assert status != 0 and sentence in last_line(text), text
+
+
+def test_a_run_into_a_folder_with_spaces_is_the_same_run(house):
+    results = house.folder / "x y;touch ran;" / "größe λ"
+    before = {path.name for path in house.folder.iterdir()}
+    status, text = house.snakemake("quick", results=str(results))
+    assert status == 0, text[-3000:]
+    for name in ("tables/overview.csv", "figures/samples.csv"):
+        ours, theirs = results / "smoke" / name, house.folder / "results/smoke" / name
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert {path.name for path in house.folder.iterdir()} - before == {"x y;touch ran;"}
+    assert house.planned("quick", results=str(results)) == {}

@@ -1,0 +1,85 @@
+"""The folders of gear/ form floors: a folder imports from those below it and never from above.
+
+The order stands here as a list. Every import statement of every module is read, also those inside
+functions. A second test imports the torch-free folders and looks at what came with them.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gear
+
+ROOT = Path(gear.__file__).parent
+# From the ground up. `plan` and `cli` may use everything below them.
+FLOORS = (
+    "files",
+    "config",
+    "runtime",
+    "data",
+    "foreign",
+    "alignment",
+    "tokenizer",
+    "ar",
+    "joint",
+    "sampling",
+    "metrics",
+    "features",
+    "weights",
+    "analysis",
+    "evaluation",
+    "study",
+    "report",
+    "artifacts",
+    "plan",
+    "launch",
+    "cli",
+)
+
+
+def imported(path):
+    """(line, folder of gear/) of each import of a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the folder"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gear":
+                yield node.lineno, parts[1]
+
+
+def test_no_import_runs_up():
+    up = []
+    for path in sorted(ROOT.rglob("*.py")):
+        own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        for line, folder in imported(path) if own != "__init__" else ():
+            if FLOORS.index(folder) > FLOORS.index(own):
+                up.append(f"{path.relative_to(ROOT)}:{line} imports gear.{folder}")
+    assert not up, "\n".join(up)
+
+
+def test_every_folder_has_its_floor():
+    names = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.name[0] != "_"}
+    assert names == set(FLOORS)
+    assert len([path for path in ROOT.glob("*.py") if path.name != "__init__.py"]) <= 3
+
+
+@pytest.mark.parametrize("folder", ["files", "study", "report"])
+def test_what_snakemake_parses_with_loads_no_torch(folder):
+    """`files` and `study` are imported at each start of Snakemake, `report` by each table."""
+    modules = [
+        ".".join(("gear", *path.relative_to(ROOT).with_suffix("").parts))
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.name != "__init__.py"
+    ]
+    code = f"import sys, {', '.join(modules)}\nsys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or f"gear/{folder} loads torch"
