@@ -67,7 +67,9 @@ def test_no_import_runs_up():
 
 
 def test_every_folder_has_its_floor():
-    names = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.name[0] != "_"}
+    # a folder that only holds __pycache__ is left over from another commit
+    found = [path for path in ROOT.iterdir() if path.suffix == ".py" or any(path.rglob("*.py"))]
+    names = {path.stem for path in found} - {"__init__"}
     assert names == set(FLOORS)
     assert len([path for path in ROOT.glob("*.py") if path.name != "__init__.py"]) <= 3
 
