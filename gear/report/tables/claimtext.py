@@ -82,8 +82,11 @@ def _summary(judged):
     for whose, ours in (("the paper's {} claims", False), ("our own {} questions", True)):
         of = [j.holds for j in judged if j.claim["ours"] is ours]
         counts = [of.count(holds) for holds in (True, False, None)]
-        verdicts = "{} are reproduced, {} are not, {} are not decidable".format(*counts)
-        said.append(f"of {whose.format(len(of))} {verdicts}")
+        words = ("reproduced", "not", "not decidable")
+        verdicts = [
+            f"{n} {'is' if n == 1 else 'are'} {word}" for n, word in zip(counts, words, strict=True)
+        ]
+        said.append(f"of {whose.format(len(of))} {', '.join(verdicts)}")
     return f"{'; '.join(said)}.".capitalize()
 
 
