@@ -8,10 +8,10 @@ such a machine gets one sentence.
 
 import sys
 
-from snakemake_interface_common.exceptions import WorkflowError
-
 
 def main():
+    from snakemake_interface_common.exceptions import WorkflowError
+
     try:
         from snakemake.cli import main as snakemake
     except WorkflowError as error:

@@ -1,7 +1,8 @@
 """The folders of gear/ form floors: a folder imports from those below it and never from above.
 
 The order stands here as a list. Every import statement of every module is read, also those inside
-functions. A second test imports the torch-free folders and looks at what came with them.
+functions. Other tests import modules in a process of their own: the torch-free folders, and all of
+gear/ with packages hidden that a GPU node may lack.
 """
 
 import ast
@@ -38,6 +39,20 @@ FLOORS = (
     "launch",
     "cli",
 )
+
+
+# what a machine with torch, torchvision, timm and transformers need not have
+LACKING = (
+    *("snakemake", "snakemake_interface_common", "snakemake_executor_plugin_slurm", "dvc"),
+    *("jsonschema", "lpips", "open_clip", "cleanfid", "sklearn", "skimage", "prdc"),
+    *("torch_fidelity", "tensorboard", "markdown_it"),
+)
+
+
+def modules(folder):
+    """The dotted names of all modules below a folder."""
+    paths = sorted(path for path in folder.rglob("*.py") if path.name != "__init__.py")
+    return [".".join(("gear", *path.relative_to(ROOT).with_suffix("").parts)) for path in paths]
 
 
 def imported(path):
@@ -77,11 +92,14 @@ def test_every_folder_has_its_floor():
 @pytest.mark.parametrize("folder", ["files", "study", "report"])
 def test_what_snakemake_parses_with_loads_no_torch(folder):
     """`files` and `study` are imported at each start of Snakemake, `report` by each table."""
-    modules = [
-        ".".join(("gear", *path.relative_to(ROOT).with_suffix("").parts))
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        if path.name != "__init__.py"
-    ]
-    code = f"import sys, {', '.join(modules)}\nsys.exit('torch' in sys.modules)"
+    code = f"import sys, {', '.join(modules(ROOT / folder))}\nsys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr or f"gear/{folder} loads torch"
+
+
+def test_all_of_it_is_importable_on_a_bare_gpu_node():
+    names = [name for name in modules(ROOT) if name != "gear.launch.__main__"]
+    hidden = f"sys.modules.update(dict.fromkeys({LACKING!r}))"  # None: importing it is an error
+    code = f"import sys\n{hidden}\nimport {', '.join(names)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
