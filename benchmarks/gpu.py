@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import platform
+import random
 import subprocess
 import sys
 import time
@@ -53,6 +54,7 @@ class Context:
     device: torch.device
     tiny: bool
     deadline: float  # of time.monotonic(), when the part is stopped
+    seed: int  # of the random inputs of `correct`
     known: dict = field(default_factory=dict)  # numbers that earlier parts measured
 
     def left(self):
@@ -185,6 +187,7 @@ def main(arguments=None):
     parser.add_argument("--minutes", type=float, default=8.0, help="of the whole run (8)")
     parser.add_argument("--only", action="append", choices=PARTS, help="repeatable; with its needs")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--seed", type=int, help="of `correct`'s inputs; another one at each run")
     parser.add_argument("--tiny", action="store_true", help="toy sizes: is every part in order?")
     args = parser.parse_args(arguments)
     if args.device == "cpu" and not args.tiny:
@@ -194,7 +197,9 @@ def main(arguments=None):
     problem = run_part(lambda: iter([environment(args.device)]), (), 60, header.update)
     if problem:
         raise SystemExit(f"gpu.py: {problem}")
-    header |= {"date": str(datetime.datetime.now().date()), "commit": commit(), "tiny": args.tiny}
+    seed = random.randrange(2**31) if args.seed is None else args.seed
+    header |= {"date": str(datetime.date.today()), "commit": commit(), "seed": seed}
+    header |= {"tiny": args.tiny}
     print(", ".join(f"{key} {value}" for key, value in header.items()), flush=True)
     run, known = Run(args.output, header), {"device": header["device"], "torch": header["torch"]}
     names = chosen(args.only)
@@ -204,7 +209,8 @@ def main(arguments=None):
         shares = [PARTS[later][1] for later in names[place:]]
         seconds = max(1.0, left * shares[0] / sum(shares))
         deadline = time.monotonic() + seconds
-        run.part(name, Context(torch.device(args.device), args.tiny, deadline, known), seconds)
+        context = Context(torch.device(args.device), args.tiny, deadline, seed, known)
+        run.part(name, context, seconds)
     status = {name: part["status"] for name, part in run.content["parts"].items()}
     run.content["seconds"] = round(time.monotonic() - began, 1)
     run.save()

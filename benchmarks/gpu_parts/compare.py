@@ -2,9 +2,8 @@
 
 The error of a case is ||out - ref|| / ||ref||, the largest of its outputs and gradients. The
 tolerances were chosen without a GPU, from the number formats: float32 sums of a few thousand terms
-stay below 1e-4, TF32 has a mantissa of 10 bits and bfloat16 one of 7. On a CPU the
-gradients of the toy encoder and decoder under bfloat16 were 0.06 to 0.12 away from float32, in 30
-draws of weights and images.
+stay below 1e-4, TF32 has a mantissa of 10 bits and bfloat16 one of 7. Where a
+network needs more, the case says so.
 """
 
 import copy
@@ -20,7 +19,7 @@ from gear.runtime.tune import tune
 TOLERANCE = {
     "float32": 1e-4,
     "tf32": 1e-2,
-    "bf16": 2e-1,
+    "bf16": 3e-2,
     "channels_last": 1e-4,
     "compile": 1e-4,
     "recompute": 1e-4,
@@ -56,7 +55,6 @@ def run(module, function, inputs, device, mode="float32"):
     inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
     torch.backends.cudnn.allow_tf32 = mode == "tf32"
     autocast = torch.autocast(device.type, torch.bfloat16) if mode == "bf16" else nullcontext()
-    torch.manual_seed(1)
     with autocast:
         out = function(module, *inputs)
     out = out if isinstance(out, tuple) else (out,)
@@ -84,15 +82,17 @@ def compared(name, found, wanted, tolerance, note=""):
     return row(name, ok=ok, note=note, error=errors[worst], tolerance=tolerance)
 
 
-def of_network(context, name, module, blocks, function, inputs, **options):
-    """{case: function} of one network under every mode, against float32 on the CPU."""
-    wanted = {}
+def of_network(context, name, module, blocks, function, inputs, tolerances=(), **options):
+    """{case: function} of one network under every mode, against float32 on the CPU.
+
+    tolerances: {mode: tolerance} where it is not that of TOLERANCE."""
+    wanted, tolerances = {}, TOLERANCE | dict(tolerances)
 
     def case(mode):
         if not wanted:
             wanted.update(run(module, function, inputs, torch.device("cpu")))
         mine = prepared(module, blocks, mode, context.device)
         found = run(mine, function, inputs, context.device, mode)
-        return compared(f"{name}, {mode}", found, wanted, TOLERANCE[mode])
+        return compared(f"{name}, {mode}", found, wanted, tolerances[mode])
 
     return {f"{name}, {m}": lambda m=m: case(m) for m in modes(context, **options)}

@@ -103,6 +103,8 @@ def tokenizer_cases(context):
         lambda m: m.blocks(),
         forward,
         [images],
+        # on a CPU the toy's gradients are 0.06 to 0.12 away, in 30 draws of weights and images
+        tolerances={"bf16": 0.2},
         convolutions=True,
         compiles=False,
     )

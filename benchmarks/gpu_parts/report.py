@@ -54,7 +54,8 @@ def markdown(content):
     lines = [
         f"# {content['device']}, {content['date']}",
         "",
-        f"Driver {content['driver']}, torch {content['torch']}, commit {content['commit']}"
+        f"Driver {content['driver']}, torch {content['torch']}, commit {content['commit']}, "
+        f"seed {content['seed']}"
         + (", toy sizes" if content["tiny"] else "")
         + ". Made by `python benchmarks/gpu.py`; all weights and images are random.",
     ]
