@@ -16,6 +16,8 @@ R = STUDY.root
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/teacher.smk"
+include: "workflow/rules/features.smk"
 include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/joint.smk"
 include: "workflow/rules/ar.smk"

@@ -1,0 +1,51 @@
+# The teachers that the AR aligns to. A study's stand-ins are trained, its pretrained teachers are
+# imported; either way the files are the same.
+
+
+if TEACHERS["standin"]:
+
+    rule train_teacher:
+        input:
+            DATA,
+        output:
+            weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
+            record=f"{R}/teacher/{{teacher}}/run.json",
+        log:
+            f"{R}/teacher/{{teacher}}/log.txt",
+        benchmark:
+            f"{R}/teacher/{{teacher}}/benchmark.tsv"
+        wildcard_constraints:
+            teacher="|".join(TEACHERS["standin"]).replace(".", "[.]"),
+        conda:
+            CONDA
+        resources:
+            **jobs.needs(STUDY, "train_teacher"),
+        params:
+            cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
+        shell:
+            "python -m gear.launch.warm gear.alignment.teachers.standin --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" --data {input:q} 2>&1 | tee {log:q}'
+
+
+# The public file is a param: a plan resolves on a machine that has none of them.
+if TEACHERS["pretrained"]:
+
+    rule import_teacher:
+        output:
+            weights=f"{R}/teacher/{{teacher}}/weights.safetensors",
+            record=f"{R}/teacher/{{teacher}}/run.json",
+        log:
+            f"{R}/teacher/{{teacher}}/log.txt",
+        benchmark:
+            f"{R}/teacher/{{teacher}}/benchmark.tsv"
+        wildcard_constraints:
+            teacher="|".join(TEACHERS["pretrained"]).replace(".", "[.]"),
+        conda:
+            CONDA
+        resources:
+            **jobs.needs(STUDY, "import_teacher"),
+        params:
+            cfg=lambda w: {"json": jobs.teacher(STUDY, w.teacher)},
+        shell:
+            "python -m gear.launch.warm gear.alignment.teachers.pretrained --job {params.cfg[json]:q} "
+            '--output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'
