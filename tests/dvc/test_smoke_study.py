@@ -62,10 +62,10 @@ def test_prose_is_free_and_changed_code_plans_what_it_touches(published, tmp_pat
     edit("metrics/frechet.py", '"""Fréchet distance', '"""The Fréchet distance')
     assert nothing_to_do(clone, "all")
 
-    edit("report/style.py", 'MARKERS = ("o", "s"', 'MARKERS = ("s", "o"')
+    edit("report/figures/style.py", 'MARKERS = ("o", "s"', 'MARKERS = ("s", "o"')
     assert set(clone.planned("all")) >= {"make_table", "make_figure", "make_claims"}
     assert not [rule for rule in clone.planned("all") if "train" in rule or "evaluate" in rule]
-    edit("report/style.py", 'MARKERS = ("s", "o"', 'MARKERS = ("o", "s"')
+    edit("report/figures/style.py", 'MARKERS = ("s", "o"', 'MARKERS = ("o", "s"')
     for file, old, new in (
         ("metrics/frechet.py", "ROWS = 8192", "ROWS = 4096"),
         ("tokenizer/vqgan.py", "eps=1e-6", "eps=1e-5"),
