@@ -68,7 +68,7 @@ def house(tmp_path_factory):
     study["settings"]["runtime"]["checkpoint_minutes"] = 0.005
     for part in ("tokenizer", "discriminator"):  # for the comparison of one process and four
         study["settings"]["optim"][f"lr_{part}"] = 1e-4
-    (config / "studies/faults.yaml").write_text(yaml.safe_dump(study))
+    (config / "studies/faults.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     runs = (config / "runs.yaml").read_text()
     lines = "".join(f"  vq-{fault}: {{from: vq}}\n" for fault in (*FAULTS, "orphan", "nodes"))
     (config / "runs.yaml").write_text(runs.replace("\njoint:\n", f"{lines}\njoint:\n", 1))
@@ -263,7 +263,7 @@ def test_two_nodes_of_two_processes_have_the_losses_of_one(house):
     study = house.folder / "config/studies/faults.yaml"
     settings = yaml.safe_load(study.read_text())
     settings["jobs"] = {"train_tokenizer": {"nodes": 2, "processes": 2, "cpus": 2, "mem_gb": 4}}
-    study.write_text(yaml.safe_dump(settings))
+    study.write_text(yaml.safe_dump(settings, sort_keys=False))
     run, whole = Run(house, "vq-nodes"), Run(house, "vq-none")
     snakemake = begin(house, "results/faults/tokenizer/vq-nodes/400k/weights.safetensors")
     assert snakemake.wait(PATIENCE) == 0, (house.folder / "snakemake.log").read_text()[-3000:]
