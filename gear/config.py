@@ -21,12 +21,14 @@ DEFAULTS = 1
 
 @dataclass(frozen=True)
 class Data:
-    name: str = "imagenet"  # the image folder's name, for people
-    path: str = "data/imagenet"  # image folder: <path>/{train,val}/<class>/<image>
+    source: str = "folder"  # folder: images that are there | digits: a rule makes them
+    path: str = "data/imagenet"  # <path>/{train,val}/<class>/<image>
     resolution: int = 256  # pixels, height = width
     channels: int = 3
     classes: int = 1000
-    crop: str = "random"  # random | none: none takes small files as they are, all in memory
+    # stream: files of any size, decoded ahead; training takes random crops, validation the centre
+    # memory: files that have the resolution already, all decoded once
+    hold: str = "stream"
     flip: bool = True  # mirror half of the training images
     interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
 
@@ -114,7 +116,7 @@ class Optim:
 @dataclass(frozen=True)
 class Runtime:
     threads: int = 0  # CPU threads of a process; 0: what torch takes
-    workers: int = 8  # processes that decode images for it, where data.crop is random; 0: itself
+    workers: int = 8  # processes that decode images for it, where data.hold is stream; 0: itself
     micro_batch: int = 0  # images of a process held at once; 0: its whole share of the batch
     recompute: bool = False  # blocks keep their input alone and run again in the backward pass
     precision: str = "bf16"  # bf16 | fp32
@@ -160,7 +162,8 @@ class Settings:
 
 
 CHOICES = {
-    "data.crop": ("random", "none"),
+    "data.source": ("folder", "digits"),
+    "data.hold": ("stream", "memory"),
     "data.interpolation": ("bicubic", "bilinear"),
     "tokenizer.quantizer": ("vq", "lfq", "ibq"),
     "tokenizer.network": ("vqgan", "magvit2"),
@@ -171,6 +174,12 @@ CHOICES = {
     "runtime.precision": ("bf16", "fp32"),
     "runtime.loggers": ("tensorboard", "wandb"),
     "runtime.on_nonfinite": ("stop", "record"),
+}
+
+# Settings of older studies and checkpoints: what stands in their place.
+REPLACED = {
+    "data.crop": "write data.hold: memory for crop: none, stream for crop: random",
+    "data.name": "delete it, nothing read it",
 }
 
 
@@ -233,6 +242,8 @@ def check(overrides, where, others=()):
     others: names that a misspelt one may have meant, besides the settings."""
     flat = flatten(overrides)
     for name in flat:
+        if name in REPLACED:
+            raise Mistake(f"{where}: the setting '{name}' is gone; {REPLACED[name]}.")
         if name not in TYPES:
             cure = did_you_mean(name, [*TYPES, *others])
             raise Mistake(f"{where}: unknown setting '{name}'. {cure}")

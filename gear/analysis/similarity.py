@@ -211,7 +211,7 @@ def main():
     parser.add_argument("--job", required=True, type=json.loads)
     for name in ("checkpoint", "tokenizer", "teacher", "output"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--data", help="manifest of the images, where data.crop is random")
+    parser.add_argument("--data", help="manifest of the images, where data.hold is stream")
     args = parser.parse_args()
     analyse(args.job, args)
 

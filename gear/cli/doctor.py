@@ -65,9 +65,9 @@ def data(study):
             yield Finding(
                 MISSING,
                 "data",
-                f"{folder} has {count} class folders of {classes}; put ImageNet (ILSVRC 2012) "
-                "there as <split>/<class>/<image>, or name its folder as settings.data.path in the "
-                "study's file.",
+                f"{folder} has {count} class folders of {classes}; put the images there as "
+                "<split>/<class>/<image>, or name their folder as settings.data.path, and the "
+                "number of classes as settings.data.classes, in the study's file.",
             )
 
 

@@ -1,6 +1,4 @@
-"""The image set that a study's settings ask for: in memory, or decoded as it is read.
-
-`data.crop: none` takes small images as they are, all in memory; `random` crops files of any size.
+"""The image set that a study's settings ask for: in memory, or decoded as it is read (`data.hold`).
 """
 
 from gear.data.listing import Listing
@@ -16,14 +14,14 @@ ROWS = 4096  # tokens of a piece: 256 MiB of scores at K = 16384
 def image_set(settings, split, manifest, batch, seed, share=WHOLE):
     """The images of a split, in batches of `batch` in the order of `seed`.
 
-    manifest: what the rule prepare_data wrote, read where files are cropped; share: the part of
+    manifest: what the rule prepare_data wrote, read where files are streamed; share: the part of
     each batch that this process takes."""
     data = settings.data
-    if data.crop == "none":
+    if data.hold == "memory":
         return ImageSet(data, split, batch, seed, share)
     if manifest is None:
         raise Mistake(
-            "data.crop is random, which reads the list of files that prepare_data made; give its "
+            "data.hold is stream, which reads the list of files that prepare_data made; give its "
             "manifest.json as --data."
         )
     listing = Listing(manifest, split, data)

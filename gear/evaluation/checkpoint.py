@@ -96,7 +96,7 @@ def main():
     for name in ("checkpoint", "tokenizer", "features", "samples", "metrics"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--teacher", help="given for checkpoints that hold an AR")
-    parser.add_argument("--data", help="manifest of the images, where data.crop is random")
+    parser.add_argument("--data", help="manifest of the images, where data.hold is stream")
     args = parser.parse_args()
     evaluate(args.job, args)
 

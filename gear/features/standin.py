@@ -94,7 +94,7 @@ def load_reference(folder):
 def train(settings, spec, output, manifest=None):
     """Train for spec['steps']; write weights, reference.npz, run.json with validation accuracy.
 
-    manifest: of the images, where data.crop is random."""
+    manifest: of the images, where data.hold is stream."""
     setup(settings)
     data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
     shape = {

@@ -75,6 +75,32 @@ def study(spec, where):
             raise Mistake(f"{where}, jobs: there is no rule '{rule}'. {cure}")
 
 
+def old_form(spec, where):
+    """Mistake where a study has a key that another one has replaced."""
+    data = spec.get("data") if isinstance(spec, dict) else None
+    if isinstance(data, dict) and "maker" in data:
+        raise Mistake(
+            f"{where}: the key data.maker is gone; delete it, and write settings.data.source: "
+            "digits for maker: digits, or folder for maker: imagenet."
+        )
+
+
+def images(counts, data, where):
+    """Mistake where a study's images cannot come from their source.
+
+    counts: the study's `data`; data: config.Data."""
+    if data.source != "digits":
+        return
+    if data.hold != "memory":
+        raise Mistake(
+            f"{where}: images of data.source: digits are held in memory; set settings.data.hold: "
+            "memory."
+        )
+    for key in ("train", "val", "seed"):
+        if key not in counts:
+            raise Mistake(f"{where}: data.source: digits needs the number data.{key}; add it.")
+
+
 def milestones(spec, names, where):
     """Mistake unless a study's milestones are some of `names`, in that order, at ascending steps.
 

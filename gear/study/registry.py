@@ -64,12 +64,14 @@ class Study:
         self.name, self.folder = name, folder
         self.root = f"{results}/{name}"
         self.spec = read_yaml(folder / "studies" / f"{name}.yaml")
+        configchecks.old_form(self.spec, f"studies/{name}.yaml")
         check_schema("study", self.spec, f"studies/{name}.yaml")
         configchecks.study(self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
             self._of_study("quantizers", quantizer, f"studies/{name}.yaml, public")
         self.named = {}  # kind -> the tables or figures that config/ has, made here or not
         self.runs = self._expand(read_yaml(folder / "runs.yaml"))
+        configchecks.images(self.spec.get("data", {}), self.data, f"studies/{name}.yaml")
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
         self.claims = read_yaml(folder / "claims.yaml")
@@ -238,7 +240,7 @@ class Study:
         if scale == 1:
             return {}
         images = {"data.resolution": int(base * scale)}
-        if self.makes_data:
+        if settings.get("data.source", config.Data.source) == "digits":
             images["data.path"] = f"{settings.get('data.path', config.Data.path)}-{base * scale:g}"
         return images
 
@@ -360,7 +362,7 @@ class Study:
     @property
     def makes_data(self):
         """Whether a rule makes the images, rather than list those of a folder."""
-        return self.spec["data"]["maker"] == "digits"
+        return self.data.source == "digits"
 
     def manifest(self, name=None):
         """The manifest.json of a run's images; of the study's where no run is named."""

@@ -19,11 +19,11 @@ IMAGES, CLASSES, VAL = 12, 3, 6
 CHECKPOINT = "joint/gear-b/400k"
 CHANGES = (  # of the smoke study
     ("together: true", "together: false"),
-    ("data: {maker: digits, train: 128, val: 64, seed: 0}", "data: {maker: imagenet}"),
+    ("data: {train: 128, val: 64, seed: 0}", "data: {}"),
     (
-        "data: {name: digits, path: data/digits-smoke, resolution: 16, channels: 1, classes: 10, "
-        "crop: none, flip: false}",
-        "data: {name: photos, path: data/photos, resolution: 16, classes: 3}",
+        "data: {source: digits, hold: memory, path: data/digits-smoke, resolution: 16, "
+        "channels: 1, classes: 10, flip: false}",
+        "data: {path: data/photos, resolution: 16, classes: 3}",
     ),
     ("runtime: {threads: 1,", "runtime: {threads: 1, workers: 0,"),
     ("plain: {images: 64}", f"plain: {{images: {IMAGES}}}"),

@@ -9,6 +9,7 @@ import pytest
 from gear.files.mistakes import Mistake
 from gear.study import configchecks
 from gear.study.registry import Study, studies
+from gear.tokenizer.load import settings_of
 
 
 @pytest.mark.parametrize("name", ["a", "cfg1.25", "gear-l", "_x", "A.b-c_9", "400k"])
@@ -77,3 +78,24 @@ def test_a_run_a_study_and_results_are_checked(edited):
         Study("a b", folder=folder)
     with pytest.raises(Mistake, match="the path '-x' of results begins with"):
         Study("smoke", results="-x")
+
+
+@pytest.mark.parametrize(
+    "old, new, sentence",
+    [
+        (", seed: 0}\nseeds", ", seed: 0, maker: digits}\nseeds", "data.maker is gone; delete it"),
+        ("hold: memory", "crop: none", "setting 'data.crop' is gone; write data.hold: memory for"),
+        ("hold: memory", "name: digits", "setting 'data.name' is gone; delete it"),
+        ("hold: memory", "hold: stream", "digits are held in memory; set settings.data.hold"),
+        ("val: 2048, seed: 0", "seed: 0", "digits needs the number data.val; add it"),
+    ],
+)
+def test_where_images_come_from(edited, old, new, sentence):
+    with pytest.raises(Mistake, match=f"^studies/demo.yaml.*: .*{sentence}"):
+        Study("demo", folder=edited("studies/demo.yaml", old, new))
+
+
+def test_a_checkpoint_of_the_old_form_names_the_new_key(tmp_path):
+    (tmp_path / "run.json").write_text('{"settings": {"data.crop": "none"}}')
+    with pytest.raises(Mistake, match=f"^{tmp_path}: .*'data.crop' is gone; write data.hold"):
+        settings_of(tmp_path)

@@ -58,7 +58,7 @@ def test_each_missing_thing_has_its_cure(here, capsys):
         assert any(text.startswith(f"{path} ") and "publish" in text for text in missing) or any(
             text.startswith(f"{path} ") and "put the file there" in text for text in missing
         ), path
-    assert sum("0 class folders of 1000; put ImageNet" in text for text in missing) == 2
+    assert sum("0 class folders of 1000; put the images" in text for text in missing) == 2
     assert any("no file of VGG16 is named" in text for text in missing)
     assert found["SLURM"][0][0] == "note" and "there is no SLURM here" in found["SLURM"][0][1]
 

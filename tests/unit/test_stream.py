@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as F
 
 from gear import config
-from gear.data import imagenet, sets
+from gear.data import manifest, sets
 from gear.data.memory import ImageSet
 from gear.runtime import distributed, rng
 
@@ -23,8 +23,8 @@ def folder(tmp_path_factory, image_folder):
     root = tmp_path_factory.mktemp("imagenet")
     image_folder(root / "images")
     with pytest.MonkeyPatch.context() as patch:  # processes would take a second to start
-        patch.setattr(imagenet, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
-        imagenet.prepare(root / "images", 3, root / "manifest.json")
+        patch.setattr(manifest, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
+        manifest.prepare(root / "images", 3, root / "manifest.json")
     return root
 
 
@@ -94,7 +94,7 @@ def test_the_order_is_that_of_images_in_memory(folder, tmp_path, photo):
         target = tmp_path / "train" / str(i // 7)
         target.mkdir(parents=True, exist_ok=True)
         photo(SIZE, SIZE, i).save(target / f"{i:02d}.png")
-    data = dataclasses.replace(settings_of(folder).data, path=str(tmp_path), crop="none")
+    data = dataclasses.replace(settings_of(folder).data, path=str(tmp_path), hold="memory")
     in_memory, stream = ImageSet(data, "train", BATCH, SEED), training(folder)
     for step in range(5):
         a, b = in_memory.batch(step), stream.batch(step)
@@ -183,5 +183,5 @@ def test_validation_images_are_torchvisions_in_the_order_of_their_names(folder, 
 
 
 def test_a_manifest_must_be_given(folder):
-    with pytest.raises(ValueError, match="data.crop is random, which reads .*; give its manifest"):
+    with pytest.raises(ValueError, match="data.hold is stream, which reads .*; give its manifest"):
         sets.validation_set(settings_of(folder), None)

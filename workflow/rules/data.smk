@@ -47,6 +47,6 @@ else:
                 if split in STUDY.spec["data"]
             ),
         shell:
-            "python -m gear.launch.warm gear.data.imagenet --path {params.cfg[path]:q} "
+            "python -m gear.launch.warm gear.data.manifest --path {params.cfg[path]:q} "
             "--classes {params.cfg[classes]} {params.counts} --output {output.manifest:q} "
             "2>&1 | tee {log:q}"

@@ -34,7 +34,7 @@ def standardise(teacher, data):
 def train(settings, spec, output, manifest=None):
     """Train for spec['steps'] with spec['batch']; write weights.safetensors and run.json.
 
-    manifest: of the images, where data.crop is random."""
+    manifest: of the images, where data.hold is stream."""
     setup(settings)
     data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
     shape = {

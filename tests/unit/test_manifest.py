@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from gear.config import Data
-from gear.data import imagenet, survey
+from gear.data import manifest, survey
 from gear.data.listing import Listing
 from gear.launch.warm import run
 
@@ -34,10 +34,10 @@ def images(made, tmp_path):
 @pytest.fixture
 def prepare(images, monkeypatch):
     """prepare(...) of that copy, without the second that starting processes takes."""
-    monkeypatch.setattr(imagenet, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
+    monkeypatch.setattr(manifest, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
 
     def run(classes=3, **expected):
-        return imagenet.prepare(images, classes, images.parent / "out/manifest.json", expected)
+        return manifest.prepare(images, classes, images.parent / "out/manifest.json", expected)
 
     return run
 
@@ -227,7 +227,7 @@ def test_a_name_with_a_line_break_is_refused(images, prepare):
 
 def test_the_command_says_what_it_found_or_what_is_wrong(images, prepare, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [])
-    words = ["gear.data.imagenet", "--path", images, "--classes", "3", "--train", "21"]
+    words = ["gear.data.manifest", "--path", images, "--classes", "3", "--train", "21"]
     command = [*map(str, words), "--output", str(images.parent / "out/manifest.json")]
     run(command)
     said = capsys.readouterr()
@@ -237,7 +237,7 @@ def test_the_command_says_what_it_found_or_what_is_wrong(images, prepare, capsys
     ]
     assert "30/30 images 100%  0 unreadable" in said.err
     no_classes(images)
-    with pytest.raises(SystemExit, match="^gear.data.imagenet: .*images/val has no class folders"):
+    with pytest.raises(SystemExit, match="^gear.data.manifest: .*images/val has no class folders"):
         run(command)
 
 

@@ -1,6 +1,6 @@
-"""The manifest of an ImageNet folder that is already there, or one sentence that says what is not.
+"""The manifest of an image folder, or one sentence that says what is wrong with the folder.
 
-    python -m gear.data.imagenet --path DIR --classes 1000 --output DIR/manifest.json
+    python -m gear.data.manifest --path DIR --classes 1000 --output DIR/manifest.json
         [--train 1281167] [--val 50000]
 
 Within a minute: both splits, the number of class folders, the same classes in both, one image of
