@@ -54,7 +54,7 @@ class Loss:
 
     l1: float = 1.0
     l2: float = 0.0
-    lpips: float = 0.1  # paper; the published code uses 1.0 (NOTES.md)
+    lpips: float = 0.1  # paper; the published code uses 1.0 (docs/decisions.md)
     gan: float = 0.1  # constant weight of the generator's hinge term; 0 trains no discriminator
     codebook: float = 1.0
     commitment: float = 0.25

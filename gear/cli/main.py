@@ -10,6 +10,22 @@ from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
 
+def _run(commands):
+    command = commands.add_parser("run", help="make a target: the right Snakemake command")
+    command.add_argument("targets", nargs="*", default=["all"], help="default: all")
+    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--results", default="results", help="folder of the results (results)")
+    command.add_argument("--cluster", action="store_true", help="as jobs of SLURM")
+    command.add_argument("-n", dest="dry", action="store_true", help="only count the jobs by rule")
+
+    def run(args):
+        from gear.cli import run
+
+        return run.main(args.targets, args.study, args.results, args.cluster, args.dry)
+
+    command.set_defaults(run=run)
+
+
 def _compare(commands):
     command = commands.add_parser("compare", help="compare two results folders, cell by cell")
     command.add_argument("ours", help="such as reproduced/demo")
@@ -224,6 +240,7 @@ def _device(command):
 
 
 COMMANDS = (
+    _run,
     _compare,
     _plan,
     _doctor,
@@ -237,8 +254,17 @@ COMMANDS = (
 )
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser, *_):
+        from importlib import metadata
+
+        print(f"gear {metadata.version('gear')}")
+        parser.exit()
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True)
     for declare in COMMANDS:
         declare(commands)

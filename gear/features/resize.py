@@ -1,7 +1,7 @@
 """Images of another resolution than the feature network's reference, brought to it before scoring.
 
 Bicubic with an antialiasing filter, as PIL does it, to one in 255. The published code leaves the
-filter out, so that what it scores of 384 and 512 pixels is aliased (NOTES.md).
+filter out, so that what it scores of 384 and 512 pixels is aliased (docs/decisions.md).
 """
 
 import torch

@@ -1,0 +1,61 @@
+"""`gear run`: the Snakemake command of a target, printed and executed.
+
+The command stays Snakemake's own: `gear run` only puts its parts in the order that Snakemake needs.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from gear.files.mistakes import Mistake
+
+LOCAL = ("--workflow-profile", "workflow/profiles/local")
+CLUSTER = ("--profile", "slurm")
+
+
+def command(targets, study, results="results", cluster=False, dry=False):
+    """The words of the command. --config takes every word that follows, so it stands last."""
+    words = ["snakemake", *targets, *(CLUSTER if cluster else LOCAL)]
+    words += ["-n", "--quiet", "rules"] if dry else []
+    return [*words, "--config", f"study={study}", f"results={results}"]
+
+
+def jobs(text):
+    """[(rule, number of jobs)] of what a dry run of Snakemake prints, without the total."""
+    stats = text.rpartition("Job stats:")[2]
+    return [(rule, int(count)) for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)][:-1]
+
+
+def _environment():
+    """With the programs of this Python first on the PATH, where Snakemake and its jobs are."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+
+
+def _dry(words):
+    done = subprocess.run(words, capture_output=True, text=True, env=_environment())
+    if done.returncode:
+        text = done.stdout + done.stderr
+        sentences = [line for line in text.splitlines() if line.startswith("gear: ")]
+        print(sentences[-1] if sentences else text, file=sys.stderr)
+        return done.returncode
+    planned = jobs(done.stdout)
+    for rule, count in planned:
+        print(f"{count:7,}  {rule}")
+    print(f"{sum(count for _, count in planned):7,}  jobs" if planned else "nothing to be done")
+    return 0
+
+
+def main(targets, study, results="results", cluster=False, dry=False):
+    """Print the command, then execute it; dry: print how many jobs each rule has instead.
+
+    Mistake outside the repository's top folder."""
+    if not Path("Snakefile").is_file():
+        raise Mistake("gear run works in the repository's top folder; go there first.")
+    words = command(targets, study, results, cluster, dry)
+    print(shlex.join(words), flush=True)
+    if dry:
+        return _dry(words)
+    os.execvpe(words[0], words, _environment())
