@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # True for a Python that the lock has wheels for and that can make environments.
 FITS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
-.PHONY: help env quick demo test lint test-slow test-cluster clean
+.PHONY: help env quick demo test lint test-slow test-cluster same clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
@@ -41,6 +41,9 @@ test-slow test-cluster: test-%: $(READY)
 	  echo "make $@: there are no tests marked '$*' yet"; }
 test-slow: ## kills, resumes and paper-size steps
 test-cluster: ## a real SLURM on this machine
+
+same: $(READY) ## BASE=COMMIT: the smoke study here and at a commit; says whether any number moved
+	$(BIN)/python benchmarks/same.py $(BASE)
 
 clean: ## remove the environment and caches; results and data stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache gear.egg-info
