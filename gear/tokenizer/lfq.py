@@ -40,7 +40,9 @@ class LFQ(nn.Module):
         return F.embedding(indices_BN, self.hypercube)
 
     def forward(self, z_BND):
-        z_BND = z_BND.float()
+        # cast once for the code and once for A: under bfloat16 their gradients reach the encoder
+        # separately
+        assignment, z_BND = self.assignment(z_BND), z_BND.float()
         # the argmax of A without A: each channel chooses by itself
         indices_BN = ((z_BND > 0).long() * self.bit_values).sum(-1)
         code_BND = self.lookup(indices_BN)
@@ -51,4 +53,4 @@ class LFQ(nn.Module):
         }
         # the value of the code, the gradient of z: a sign has none
         through_BND = z_BND + (code_BND - z_BND).detach()
-        return Quantized(through_BND, indices_BN, self.assignment(z_BND), losses)
+        return Quantized(through_BND, indices_BN, assignment, losses)
