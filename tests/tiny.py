@@ -9,6 +9,7 @@ from gear.ar.transformer import Transformer
 from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
 from gear.runtime import rng
+from gear.tokenizer.assignment import Assignment
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.train import TokenizerTrainer
 
@@ -40,6 +41,11 @@ def teacher(settings):
 def tokenizer(settings, seed=1):
     torch.manual_seed(seed)
     return Tokenizer(settings.tokenizer, settings.data.channels)
+
+
+def assignment(scores_BNK):
+    """One whose A is exactly these scores: each code picks one of K features."""
+    return Assignment(scores_BNK, torch.eye(scores_BNK.shape[-1], dtype=scores_BNK.dtype))
 
 
 def ar(settings, seed=2, head=0.5):

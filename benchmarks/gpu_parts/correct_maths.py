@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from benchmarks.gpu_parts.compare import compared
 from benchmarks.gpu_parts.report import row
 from gear.config import Tokenizer
-from gear.joint import readout
 from gear.metrics.frechet import Stream, frechet_distance
+from gear.tokenizer.assignment import Assignment
 from gear.tokenizer.autoencoder import QUANTIZERS
 from gear.tokenizer.entropy import entropy_loss
 
@@ -36,17 +36,27 @@ def near_codes(codes_KD, count, distance=0.02):
 # ---- read-out, entropy, head ---------------------------------------------------------------------
 
 
+def on_the_sphere(context):
+    """(features (1, N, D), codes (K, D)) of VQ: A = 2 z.c - 2. Features are near to codes."""
+    N, K, D, _ = sizes(context)
+    codes = F.normalize(torch.randn(K, D), dim=-1)
+    return F.normalize(near_codes(codes, N), dim=-1)[None], codes
+
+
 def read_soft(context):
-    """u = softmax(A / tau) E and its gradients to A and E (paper eq. 7)."""
+    """u = softmax(A / tau) E and its gradients to A and E (paper eq. 7, 8)."""
     N, K, _, W = sizes(context)
-    scores, table, to = torch.rand(N, K) * -4, torch.randn(K, W), torch.randn(N, W)
+    z, codes = on_the_sphere(context)
+    table, to = torch.randn(K, W), torch.randn(N, W)
 
     def run(device, dtype):
-        a, e = (x.to(device, dtype).requires_grad_() for x in (scores, table))
+        x, c, e = (x.to(device, dtype).requires_grad_() for x in (z, codes, table))
         if dtype == torch.float64:
-            u = (a / TAU).softmax(-1) @ e
+            a = 2 * x @ c.T - 2
+            u = ((a / TAU).softmax(-1) @ e)[0]
         else:
-            u = readout.read_soft(readout.assignment(a[None], TAU, "soft"), e)[0]
+            assignment = Assignment(x, c, 2, -2)
+            a, u = assignment.scores(), assignment.read(e, TAU)[0]
         return {"u": u, **gradients((u * to.to(u)).sum(), (a, e))}
 
     wanted = run(torch.device("cpu"), torch.float64)
@@ -56,11 +66,15 @@ def read_soft(context):
 def straight_through(context):
     """The straight-through read-out: the value of argmax, the gradient of softmax."""
     N, K, _, W = sizes(context)
-    scores, table, to = torch.rand(N, K) * -4, torch.randn(K, W), torch.randn(N, W)
-    a, e = (x.to(context.device).requires_grad_() for x in (scores, table))
-    u = readout.read_soft(readout.assignment(a[None], TAU, "straight_through"), e)[0]
-    found = {"u": u, "gradient": torch.autograd.grad((u * to.to(u)).sum(), a)[0]}
-    a, e, to = (x.double() for x in (scores, table, to))
+    z, codes = on_the_sphere(context)
+    table, to = torch.randn(K, W), torch.randn(N, W)
+    x, c, e = (x.to(context.device).requires_grad_() for x in (z, codes, table))
+    assignment = Assignment(x, c, 2, -2)
+    u = assignment.read(e, TAU, straight_through=True)[0]
+    gradient = torch.autograd.grad((u * to.to(u)).sum(), assignment.scores())[0]
+    found = {"u": u, "gradient": gradient[0]}
+    x, c, e, to = (x.double() for x in (z[0], codes, table, to))
+    a = 2 * x @ c.T - 2
     p = (a / TAU).softmax(-1)
     g = to @ e.T
     gradient = p * (g - (p * g).sum(-1, keepdim=True)) / TAU
@@ -70,16 +84,17 @@ def straight_through(context):
 
 def entropy(context):
     """The entropy loss and its gradient (arXiv 2310.05737)."""
-    N, K, *_ = sizes(context)
-    scores = torch.rand(N, K) * -0.2
-    a = scores.to(context.device).requires_grad_()
-    loss = entropy_loss(a, ENTROPY_TAU)
-    found = {"loss": loss, "gradient": torch.autograd.grad(loss, a)[0]}
-    a = scores.double().requires_grad_()
+    z, codes = on_the_sphere(context)
+    z = F.normalize(z + 0.5 * torch.randn_like(z), dim=-1)  # some of them between codes
+    x, c = (x.to(context.device).requires_grad_() for x in (z, codes))
+    loss = entropy_loss(Assignment(x, c, 2, -2), ENTROPY_TAU)
+    found = {"loss": loss, **gradients(loss, (x, c))}
+    x, c = (x.double().requires_grad_() for x in (z, codes))
+    a = 2 * x[0] @ c.T - 2
     log_p = (a / ENTROPY_TAU).log_softmax(-1)
     mean = log_p.exp().mean(0)
     loss = -(log_p.exp() * log_p).sum(-1).mean() + (mean * (mean + 1e-5).log()).sum()
-    wanted = {"loss": loss, "gradient": torch.autograd.grad(loss, a)[0]}
+    wanted = {"loss": loss, **gradients(loss, (x, c))}
     return compared("entropy loss", found, wanted, 1e-4)
 
 
@@ -126,12 +141,12 @@ def quantizer(context, name, precision):
         loss = (
             (out.code_BND * to).sum()
             + sum(out.losses.values())
-            + entropy_loss(out.scores_BNK[0], 1.0)
+            + entropy_loss(out.assignment, 1.0)
         )
         learns = [x, *mine.parameters()]
         found = torch.autograd.grad(loss, learns)
         found = {f"gradient {n}": g for n, g in enumerate(found)}
-        return found | {"code": out.code_BND, "scores": out.scores_BNK}, out.indices_BN
+        return found | {"code": out.code_BND, "scores": out.assignment.scores()}, out.indices_BN
 
     wanted, indices = run(torch.device("cpu"), False)
     found, mine = run(context.device, precision == "bf16")

@@ -53,7 +53,7 @@ def block_with_cache(context):
         block, rope, x = block.to(context.device), rope.to(context.device), x.to(context.device)
         cache = Cache(2, settings.heads, x.shape[1], head_dim, torch.float32, context.device)
         places = range(x.shape[1])
-        found = [block(x[:, t : t + 1], rope[t : t + 1], cache) for t in places]
+        found = [block(x[:, t : t + 1], rope[t : t + 1], None, cache) for t in places]
     return compared(
         "transformer block, cache", {"states": torch.cat(found, 1)}, {"states": wanted}, 1e-4
     )
@@ -66,12 +66,12 @@ def drawing(context, guidance):
     ar = Transformer(settings.ar, K, classes, side)
     torch.nn.init.normal_(ar.head.weight, 0.0, 0.5)
     ar = ar.eval().requires_grad_(False).to(context.device)
-    labels = torch.arange(4, device=context.device)
+    prefix = ar.condition(torch.arange(4, device=context.device))
     sampler = Sampler(images=4, guidance=guidance, top_k=1)
-    tokens = draw(ar, labels, np.arange(4), sampler)
-    logits, _ = ar(ar.embedding(tokens[:, :-1]), labels)
+    tokens = draw(ar, prefix, np.arange(4), sampler)
+    logits, _ = ar(ar.embedding(tokens[:, :-1]), prefix)
     if guidance != 1.0:
-        null, _ = ar(ar.embedding(tokens[:, :-1]), torch.full_like(labels, ar.null))
+        null, _ = ar(ar.embedding(tokens[:, :-1]), ar.condition.null(4))
         logits = null + guidance * (logits - null)
     best = logits.max(-1).values
     drawn = logits.gather(-1, tokens[..., None])[..., 0]

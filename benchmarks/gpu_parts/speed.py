@@ -120,7 +120,8 @@ def drawing(context, size, guidance, dtype):
     labels = torch.arange(images, device=context.device) % settings.data.classes
     sampler = Sampler(images=images, guidance=guidance)
     seeds = np.arange(images)
-    seconds = seconds_of(lambda: draw(ar, labels, seeds, sampler), context.device, count=1)
+    prefix = ar.condition(labels)
+    seconds = seconds_of(lambda: draw(ar, prefix, seeds, sampler), context.device, count=1)
     sequences = images * (2 if guidance != 1 else 1)
     side = settings.data.resolution // 16
     counted = counted_ar(

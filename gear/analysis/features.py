@@ -6,6 +6,8 @@ Shapes: B images, N positions in raster order, D width (the code's, the AR's).
 import torch
 import torch.nn.functional as F
 
+from gear.ar.transformer import predicting
+
 
 @torch.no_grad()
 def tokenizer_features(tokenizer, images_BCHW):
@@ -14,23 +16,27 @@ def tokenizer_features(tokenizer, images_BCHW):
     pre is the encoder's output after quant_conv, post the code vectors that the decoder reads. VQ
     measures distances on the unit sphere, so both are unit vectors there."""
     z_BND = tokenizer.encode(images_BCHW)
-    tokens_BN = tokenizer.quantizer.scores(z_BND).argmax(-1)
+    tokens_BN = tokenizer.quantizer.assignment(z_BND).hard()
     if tokenizer.config.quantizer == "vq":
         z_BND = F.normalize(z_BND.float(), dim=-1)
     return tokens_BN, {"pre": z_BND, "post": tokenizer.quantizer.lookup(tokens_BN)}
 
 
 @torch.no_grad()
-def ar_states(ar, tokens_BN, labels_B):
+def ar_states(ar, tokens_BN, prefix):
     """[(B, N, D)] raw states: entry 0 is what the first block reads, entry l block l's output.
 
-    Position k is the state that predicts patch k, as in training: the label's position for patch 0,
-    that of token k - 1 for patch k. Token N - 1 is never read."""
+    Position k is the state that predicts patch k, as in training: the last slot of the prefix for
+    patch 0, the position of token k - 1 for patch k. Token N - 1 is never read."""
     found = []
     layers = (ar.dropout, *ar.blocks)  # eval mode: the dropout passes the embeddings on
-    hooks = [layer.register_forward_hook(lambda _, __, out: found.append(out)) for layer in layers]
+
+    def keep(_, __, out):
+        found.append(predicting(out, prefix))
+
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
     try:
-        ar(ar.embedding(tokens_BN[:, :-1]), labels_B, tap=len(ar.blocks), stop=True)
+        ar(ar.embedding(tokens_BN[:, :-1]), prefix, tap=len(ar.blocks), stop=True)
     finally:
         for hook in hooks:
             hook.remove()

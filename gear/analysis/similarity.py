@@ -124,7 +124,7 @@ class Checkpoint:
         tokens, found = tokenizer_features(self.tokenizer, images)
         found = found if self.own_tokenizer else {}
         if self.ar:
-            states = ar_states(self.ar, tokens, labels)
+            states = ar_states(self.ar, tokens, self.ar.condition(labels))
             found |= {f"layer {i}": state for i, state in enumerate(states)}
         return found, self.teacher(images)
 

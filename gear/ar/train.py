@@ -6,12 +6,12 @@ python -m gear.ar.train --job JSON --name RUN --output DIR --data MANIFEST --tok
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
 from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
 from gear.alignment.teachers.load import load_teacher
+from gear.ar.condition import dropped
 from gear.ar.transformer import Transformer
 from gear.data.memory import to_device
 from gear.data.sets import training_set
@@ -47,16 +47,15 @@ class ARUpdate:
             parameters, settings.optim.lr_ar, settings.optim
         )
 
-    def dropped_labels(self, batch):
-        """Labels with the null class in place of a tenth, drawn at (seed, epoch, image)."""
-        drawn = rng.uniform((self.settings.seed, "label drop", batch.epoch), batch.indices)
-        dropped = torch.from_numpy(drawn < self.settings.ar.label_dropout)
-        return torch.where(to_device(dropped, batch.labels.device), self.ar.null, batch.labels)
+    def prefix(self, batch):
+        """The Prefix of each image's condition, with the null in place of a tenth of them."""
+        drop = dropped(self.settings.ar.label_dropout, self.settings.seed, batch)
+        return self.ar.condition(batch.labels, to_device(drop, batch.labels.device))
 
-    def losses(self, indices_BN, labels_B, target_BNF):
+    def losses(self, indices_BN, prefix, target_BNF):
         """(L_NTP, L_align^h) of the hard read-out (paper eq. 4, 5)."""
         u = self.ar.embedding(indices_BN[:, :-1])
-        logits, tap = self.ar(u, labels_B, tap=self.settings.align.layer)
+        logits, tap = self.ar(u, prefix, tap=self.settings.align.layer)
         ntp = F.cross_entropy(logits.flatten(0, 1).float(), indices_BN.flatten())
         return ntp, alignment_loss(self.projector(tap), target_BNF)
 
@@ -68,7 +67,7 @@ class ARUpdate:
         def losses():
             for part, indices_BN, target_BNF in zip(parts, indices, targets, strict=True):
                 with self.trainer.autocast():
-                    ntp, align = self.losses(indices_BN, self.dropped_labels(part), target_BNF)
+                    ntp, align = self.losses(indices_BN, self.prefix(part), target_BNF)
                 seen.append({"ntp": ntp.detach(), "align_ar": align.detach()})
                 yield ntp + self.settings.align.weight * align
 

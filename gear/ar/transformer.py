@@ -1,46 +1,59 @@
-"""LlamaGen's class-conditional transformer (arXiv 2406.06525).
+"""LlamaGen's conditional transformer (arXiv 2406.06525).
 
 - pre-norm RMSNorm, SwiGLU, no biases, output head untied and zero at the start
-- 2D rotary positions; the condition's token is unrotated (`identity`) or, as in the published
-  weights, has its query and key set to zero (`zero`)
-- one condition token, then the tokens: the state at position k predicts token k
+- 2D rotary positions; the condition's slots are unrotated (`identity`) or, as in the published
+  weights, have their query and key set to zero (`zero`)
+- P slots of the condition (1 for a class), then the tokens: the last slot predicts token 0, the
+  position of token k predicts token k + 1
 - reads embeddings, so that a soft read-out goes in where a hard one does
 
-Shapes: B images, N tokens, T positions read, D width, H heads, K codes.
+Shapes: B images, N tokens of an image, T tokens read, P slots of the prefix, S = P + T positions,
+D width, H heads, d head width, c = d / 2 pairs, K codes.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gear.ar.condition import ClassCondition
 from gear.files.mistakes import Mistake
 
 
 def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
-    """(prefix + side^2, head_dim/2) complex cos + i sin: rows in the first half, columns in the
-    second; a prefix row is 1 (identity) or 0 (zero)."""
+    """(prefix + side^2, c) complex cos + i sin: rows in the first half, columns in the second; a
+    prefix row is 1 (identity) or 0 (zero)."""
     half = head_dim // 2
-    frequency = base ** -(torch.arange(0, half, 2, dtype=torch.float64) / half)
-    cell = torch.arange(side, dtype=torch.float64)[:, None] * frequency
+    # float64: the angle of a far cell would lose digits in float32
+    frequency = base ** -(torch.arange(0, half, 2, dtype=torch.float64) / half)  # (c / 2,)
+    cell = torch.arange(side, dtype=torch.float64)[:, None] * frequency  # (side, c / 2)
     rows = cell[:, None].expand(side, side, -1)
     columns = cell[None].expand(side, side, -1)
-    angle = torch.cat([rows, columns], -1).flatten(0, 1)
+    angle = torch.cat([rows, columns], -1).flatten(0, 1)  # (side, side, c) -> (side^2, c)
     table = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+    # a text has no order that 2D positions could say: all slots have the same row
     head = torch.full((prefix, table.shape[1]), float(prefix_rope == "identity"))
     return torch.cat([head.to(table.dtype), table])
 
 
-def rotate(x_BHTd, table_Tc):
+def rotate(x_BHSd, table_Sc):
     """Rotate the pairs (2j, 2j + 1) of each head, in float32."""
-    pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * table_Tc).flatten(-2).type_as(x_BHTd)
+    # (B, H, S, d) -> (B, H, S, c, 2), read as c complex numbers: a rotation is one product
+    pairs = torch.view_as_complex(x_BHSd.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table_Sc).flatten(-2).type_as(x_BHSd)
+
+
+def hidden_width(dim):
+    """Width of the SwiGLU layer. It has three matrices where a plain layer of width 4 D has two, so
+    8/3 D gives both as many weights; rounded up to a multiple of 256, as published. Narrower
+    networks, which exist in demos only, would round up to several times that."""
+    return -(-int(8 * dim / 3) // 256) * 256 if dim >= 256 else 2 * dim
 
 
 class Block(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.heads = config.heads
-        hidden = -(-int(8 * config.dim / 3) // 256) * 256 if config.dim >= 256 else 2 * config.dim
+        hidden = hidden_width(config.dim)
         self.attention_norm = nn.RMSNorm(config.dim, eps=1e-5)
         self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=False)
         self.attention_out = nn.Linear(config.dim, config.dim, bias=False)
@@ -49,21 +62,29 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, config.dim, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BTD, rope, cache=None):
-        qkv = self.qkv(self.attention_norm(x_BTD)).unflatten(-1, (3 * self.heads, -1))
-        qk, v = qkv.transpose(1, 2).split((2 * self.heads, self.heads), 1)
-        q, k = rotate(qk, rope).chunk(2, 1)
+    def forward(self, x_BSD, rope_Sc, mask=None, cache=None):
+        """(B, S, D). mask: Prefix.mask, or None for causality; cache: of the positions before."""
+        # one product for all three, (B, S, 3 D) -> (B, S, 3 H, d) -> (B, 3 H, S, d)
+        qkv = self.qkv(self.attention_norm(x_BSD)).unflatten(-1, (3 * self.heads, -1))
+        # queries and keys are rotated together, in one pass over (B, 2 H, S, d)
+        qk, v_BHSd = qkv.transpose(1, 2).split((2 * self.heads, self.heads), 1)
+        q_BHSd, k_BHSd = rotate(qk, rope_Sc).chunk(2, 1)
         if cache is not None:
-            k, v = cache.extend(k, v)
-        causal = q.shape[2] > 1
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        x = x_BTD + self.dropout(self.attention_out(y.transpose(1, 2).flatten(2)))
-        gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, -1)
-        return x + self.dropout(self.down(F.silu(gate) * up))
+            k_BHSd, v_BHSd = cache.extend(k_BHSd, v_BHSd)
+        # a single position may read all that is cached; is_causal would let it read the first only
+        causal = mask is None and q_BHSd.shape[2] > 1
+        y_BHSd = F.scaled_dot_product_attention(
+            q_BHSd, k_BHSd, v_BHSd, attn_mask=mask, is_causal=causal
+        )
+        # (B, H, S, d) -> (B, S, H d = D)
+        x_BSD = x_BSD + self.dropout(self.attention_out(y_BHSd.transpose(1, 2).flatten(2)))
+        # SwiGLU: (B, S, 2 hidden) -> two of (B, S, hidden)
+        gate, up = self.gate_up(self.mlp_norm(x_BSD)).chunk(2, -1)
+        return x_BSD + self.dropout(self.down(F.silu(gate) * up))
 
 
 class Cache:
-    """Keys and values of one block, written in place; attention reads the valid prefix only."""
+    """Keys and values of one block, written in place; attention reads the valid part only."""
 
     def __init__(self, batch, heads, length, head_dim, dtype, device):
         shape = (batch, heads, length, head_dim)
@@ -94,49 +115,71 @@ class Transformer(nn.Module):
                 f"ar.dropout is {config.dropout} and ar.token_dropout {config.token_dropout}; "
                 "both are shares, from 0 to 1."
             )
-        self.config, self.null, self.length = config, classes, side * side
+        self.config, self.length = config, side * side
         self.embedding = nn.Embedding(codebook_size, config.dim)  # E
-        self.condition = nn.Embedding(classes + 1, config.dim)
+        self.condition = ClassCondition(classes, config.dim)
         self.dropout = nn.Dropout(config.token_dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.dim, eps=1e-5)
         self.head = nn.Linear(config.dim, codebook_size, bias=False)
-        table = rotary_table(side, config.dim // config.heads, 1, config.prefix_rope)
+        head_dim = config.dim // config.heads
+        table = rotary_table(side, head_dim, self.condition.slots, config.prefix_rope)
         self.register_buffer("rope", table, persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, 0.0, 0.02)
+        # all codes equally likely at first, as published
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, u_BTD, labels_B, tap=None, stop=False):
-        """(logits (B, T+1, K), tap (B, T+1, D)) for T embedded tokens after the label.
+    def rotations(self, prefix, begin, end):
+        """Rows begin to end of `rope` for a prefix, which may have fewer slots than it has room
+        for: the slots' rows are all alike."""
+        spare = self.condition.slots - prefix.slots
+        return self.rope[spare + begin : spare + end]
+
+    def forward(self, u_BTD, prefix, tap=None, stop=False):
+        """(logits (B, T+1, K), tap (B, T+1, D)) for T embedded tokens after a Prefix.
 
         Position k predicts token k and is aligned with patch k (both from 0). `tap` is the block
         (from 1) whose output is returned; with `stop` the blocks above it and the head are left
         out and the logits are None."""
-        x = torch.cat([self.condition(labels_B)[:, None], u_BTD.to(self.condition.weight.dtype)], 1)
-        x = self.dropout(x)
-        rope, tapped = self.rope[: x.shape[1]], None
+        # the tables' dtype: a read-out under autocast is bfloat16
+        parts = (x.to(self.embedding.weight.dtype) for x in (prefix.vectors_BPD, u_BTD))
+        x_BSD, tapped = self.dropout(torch.cat([*parts], 1)), None
+        rope, mask = self.rotations(prefix, 0, x_BSD.shape[1]), prefix.mask(u_BTD.shape[1])
         for number, block in enumerate(self.blocks, 1):
-            x = block(x, rope)
+            x_BSD = block(x_BSD, rope, mask)
             if number == tap:
-                tapped = x
+                tapped = predicting(x_BSD, prefix)
                 if stop:
                     return None, tapped
-        return self.head(self.norm(x)), tapped
+        return self.head(self.norm(predicting(x_BSD, prefix))), tapped
 
-    # ---- decoding, one position at a time ------------------------------------------------------
 
-    def caches(self, batch):
-        weight = self.embedding.weight
-        head_dim = self.config.dim // self.config.heads
-        shape = (batch, self.config.heads, self.length, head_dim)
-        return [Cache(*shape, weight.dtype, weight.device) for _ in self.blocks]
+def predicting(x_BSD, prefix):
+    """(B, T+1, D): the states that predict a token, from the last slot on."""
+    # one slot: not even a slice of everything, which as a node of its own would change the order in
+    # which a block's gradients are added, and so their bits
+    return x_BSD if prefix.slots == 1 else x_BSD[:, prefix.slots - 1 :]
 
-    def next_logits(self, x_BD, caches):
-        """(B, K) after one more embedded position: the label first, then each drawn token."""
-        position = caches[0].length
-        x, rope = x_BD[:, None], self.rope[position : position + 1]
-        for block, cache in zip(self.blocks, caches, strict=True):
-            x = block(x, rope, cache)
-        return self.head(self.norm(x))[:, 0]
+
+class Decoder:
+    """The same network, a few positions at a time: the prefix first, then each token drawn."""
+
+    def __init__(self, ar, prefix):
+        self.ar, self.prefix, self.mask = ar, prefix, prefix.mask(ar.length - 1)
+        config, weight = ar.config, ar.embedding.weight
+        # the last token is never read, so that its place is not there
+        length = prefix.slots + ar.length - 1
+        shape = (len(prefix.vectors_BPD), config.heads, length, config.dim // config.heads)
+        self.caches = [Cache(*shape, weight.dtype, weight.device) for _ in ar.blocks]
+
+    def next_logits(self, x_BSD):
+        """(B, K) after S more positions: the prefix (B, P, D) first, then each token (B, 1, D)."""
+        begin = self.caches[0].length
+        end = begin + x_BSD.shape[1]
+        rope = self.ar.rotations(self.prefix, begin, end)
+        mask = None if self.mask is None else self.mask[:, :, begin:end, :end]
+        for block, cache in zip(self.ar.blocks, self.caches, strict=True):
+            x_BSD = block(x_BSD, rope, mask, cache)
+        return self.ar.head(self.ar.norm(x_BSD[:, -1:]))[:, 0]  # (B, 1, K) -> (B, K)

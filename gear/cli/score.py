@@ -85,7 +85,7 @@ def mean_loss(ar, tokens_NT, labels_N, batch=BATCH):
     device, total = ar.head.weight.device, 0.0
     for tokens, labels in zip(tokens_NT.split(batch), labels_N.split(batch), strict=True):
         tokens = tokens.to(device)
-        logits, _ = ar(ar.embedding(tokens[:, :-1]), labels.to(device))
+        logits, _ = ar(ar.embedding(tokens[:, :-1]), ar.condition(labels.to(device)))
         each = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none")
         total += each.double().sum().item()
     return total / tokens_NT.numel()

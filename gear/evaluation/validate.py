@@ -26,11 +26,11 @@ CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size",
 
 @torch.no_grad()
 def reconstruct(tokenizer, images_uint8):
-    """(reconstructions in [0, 1] (N, C, H, W), tokens (N, T), scores (N T, K))."""
-    scores = tokenizer.quantizer.scores(tokenizer.encode(to_float(images_uint8)))
-    tokens = scores.argmax(-1)
+    """(reconstructions in [0, 1] (N, C, H, W), tokens (N, T), their Assignment)."""
+    assignment = tokenizer.quantizer.assignment(tokenizer.encode(to_float(images_uint8)))
+    tokens = assignment.hard()
     images = (tokenizer.decode(tokens) / 2 + 0.5).clamp(0, 1)
-    return images, tokens, scores.flatten(0, 1)
+    return images, tokens, assignment
 
 
 def through(tokenizer, settings, data, pooled, rounding):
@@ -43,9 +43,9 @@ def through(tokenizer, settings, data, pooled, rounding):
     soft = SoftAssignment(settings.joint.temperature)
     for images, _ in data.pieces(piece_of(settings)):
         images = images.to(device)
-        recon, found, scores = reconstruct(tokenizer, images)
+        recon, found, assignment = reconstruct(tokenizer, images)
         tokens.append(found.cpu())
-        soft.add(scores)
+        soft.add(assignment)
         truth = images.float() / 255
         for name, f in PER_IMAGE.items():
             values[name].append(f(recon, truth).cpu())
@@ -73,7 +73,8 @@ def likelihood(folder, tokens, data, teacher, device):
     for images, _ in data.pieces(piece):
         part, labels = tokens[done : done + piece], data.labels[done : done + piece]
         part, labels, done = part.to(device), labels.to(device), done + piece
-        logits, tap = ar(ar.embedding(part[:, :-1]), labels, tap=settings.align.layer)
+        prefix = ar.condition(labels)
+        logits, tap = ar(ar.embedding(part[:, :-1]), prefix, tap=settings.align.layer)
         share = len(part) / len(tokens)
         ntp += share * F.cross_entropy(logits.flatten(0, 1), part.flatten()).item()
         target = teacher(to_float(images.to(device)))

@@ -26,7 +26,7 @@ from gear.tokenizer.train import TokenizerTrainer
 
 
 class JointTrainer(TokenizerTrainer):
-    discriminator_may_be_new = False
+    discriminator_may_be_new = False  # stage 0 trained one
 
     def __init__(self, settings, teacher, initial=None):
         super().__init__(settings, initial)
@@ -34,45 +34,54 @@ class JointTrainer(TokenizerTrainer):
         self.ar_update = ARUpdate(self, teacher, self.tokenizer.downsampling)
 
     def guidance(self, quantized, batch, target_BNF):
-        """(loss, metrics) that the AR sends to the tokenizer; gradient only through the scores."""
+        """(loss, metrics) that the AR sends to the tokenizer: lambda L_align^s, L_NTP or both.
+        The gradient passes through the assignment alone; AR and projector are constants."""
         joint, align = self.settings.joint, self.settings.align
+        loss, metrics = batch.images.new_zeros(()), {}
         if not joint.tokenizer_losses:
-            return quantized.scores_BNK.new_zeros(()), {}
+            return loss, metrics
         weight = align.weight if align.tokenizer_weight is None else align.tokenizer_weight
         ar, projector = self.ar_update.ar, self.ar_update.projector
         wants_ntp = "ntp" in joint.tokenizer_losses
+        # the read-out is compared with the AR as it predicts: no dropout, and no label is dropped
         ar.eval()
-        s = readout.assignment(quantized.scores_BNK, joint.temperature, joint.readout)
-        u = readout.read_soft(s[:, :-1], ar.embedding.weight)
-        logits, tap = ar(u, batch.labels, tap=align.layer, stop=not wants_ntp)
-        aligned = alignment_loss(projector(tap), target_BNF)
-        metrics = {"align_tokenizer": aligned}
-        loss = quantized.scores_BNK.new_zeros(())
+        prefix = ar.condition(batch.labels)
+        u_BTD, s_BNK = readout.read_out(
+            quantized.assignment, ar.embedding.weight, joint.temperature, joint.readout, wants_ntp
+        )
+        # without next-token prediction the blocks above the aligned one are not run
+        logits_BNK, tap_BND = ar(u_BTD, prefix, tap=align.layer, stop=not wants_ntp)
+        # L_align^s (eq. 5)
+        metrics["align_tokenizer"] = alignment_loss(projector(tap_BND), target_BNF)
         if "align" in joint.tokenizer_losses:
-            loss = loss + weight * aligned
+            loss = loss + weight * metrics["align_tokenizer"]
         if wants_ntp:
+            # s is input and target of L_NTP (eq. 4); joint.ntp_path says which of them learns
             if joint.ntp_path == "target":
-                logits, _ = ar(u.detach(), batch.labels)
-            target = s.detach() if joint.ntp_path == "input" else s
-            metrics["ntp_tokenizer"] = readout.soft_cross_entropy(logits, target)
+                logits_BNK, _ = ar(u_BTD.detach(), prefix)
+            target_BNK = s_BNK.detach() if joint.ntp_path == "input" else s_BNK
+            metrics["ntp_tokenizer"] = readout.soft_cross_entropy(logits_BNK, target_BNK)
             loss = loss + metrics["ntp_tokenizer"]
         return loss, metrics
 
     def step(self, batch, number):
         parts = self.parts(batch)
-        with self.autocast():
+        with self.autocast():  # f(x) (B, N, F), which both branches are aligned with
             targets = [self.teacher(part.images) for part in parts]
+        # these statistics are one more pass over A: only where a line of metrics is written
         reports = (number + 1) % self.settings.runtime.log_every == 0
         sharpness = SoftAssignment(self.settings.joint.temperature)
 
         def guide(place, quantized):
             if reports:
-                sharpness.add(quantized.scores_BNK.detach().flatten(0, 1))
+                sharpness.add(quantized.assignment)
             return self.guidance(quantized, parts[place], targets[place])
 
+        # the tokenizer's side of eq. 11, 12: AR and projector are constants, gradients pass them
         with optim.frozen(self.ar_update.ar, self.ar_update.projector):
             recon, indices, metrics = self.update_tokenizer(parts, number, guide)
         metrics |= self.update_discriminator(parts, recon, number)
+        # the AR's side of eq. 11, 12, on the indices from before the tokenizer's update
         metrics |= self.ar_update.update(indices, parts, targets, number)
         self.average.update(self.tokenizer, number)
         return metrics | sharpness.means() if reports else metrics

@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
-from gear.joint.readout import read_soft
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
 
@@ -60,7 +59,8 @@ def tokenizer(config, channels, resolution):
         network, x = Tokenizer(config, channels), image(channels, resolution)
         tokens = torch.zeros(1, (resolution // network.downsampling) ** 2, dtype=torch.long)
         flops = {
-            "tokenizer": forward_flops(lambda: network(x)),
+            # with A, which every loss on it shares
+            "tokenizer": forward_flops(lambda: network(x)[1].assignment.scores()),
             "encode": forward_flops(lambda: network.tokens(x)),
             "decode": forward_flops(lambda: network.decode(tokens)),
         }
@@ -90,13 +90,13 @@ def ar(config, codes, classes, side, layer):
     the pass up to that block, and the soft read-out s E of all tokens but the last."""
     with torch.device("meta"):
         network = Transformer(config, codes, classes, side)
-        label = torch.zeros(1, dtype=torch.long)
+        prefix = network.condition(torch.zeros(1, dtype=torch.long))
         s_BNK = torch.empty(1, side * side - 1, codes)
         u_BND = torch.empty(1, side * side - 1, config.dim)
         flops = {
-            "ar": forward_flops(lambda: network(u_BND, label)),
-            "ar_to_tap": forward_flops(lambda: network(u_BND, label, tap=layer, stop=True)),
-            "readout": forward_flops(lambda: read_soft(s_BNK, network.embedding.weight)),
+            "ar": forward_flops(lambda: network(u_BND, prefix)),
+            "ar_to_tap": forward_flops(lambda: network(u_BND, prefix, tap=layer, stop=True)),
+            "readout": forward_flops(lambda: s_BNK @ network.embedding.weight),
         }
     return Piece(parameters(network), flops)
 

@@ -6,6 +6,9 @@
 - logits = uncond + guidance (cond - uncond); the order is guidance, temperature, top-k, top-p
 
 python -m gear.sampling.generate --job JSON --checkpoint DIR --output FILE.npz
+
+Shapes: n images in all, B images at once, N tokens of an image, P slots of a prefix, D width of the
+AR, K codes.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import torch
 
 from gear import config
 from gear.ar.load import load_ar
+from gear.ar.transformer import Decoder
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
 from gear.runtime import rng
@@ -47,12 +51,15 @@ def filtered(logits_BK, sampler):
     """Logits after temperature, top-k (ties kept) and top-p; what is ruled out is -inf."""
     logits = logits_BK.float() / sampler.temperature
     if sampler.top_k:
+        # the k-th largest of each row (B, 1); codes that tie with it stay
         least = logits.topk(min(sampler.top_k, logits.shape[-1]), -1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if sampler.top_p < 1:
         ordered, order = logits.sort(-1, descending=True)
         p = ordered.softmax(-1)
+        # the mass before each code, so that the code which reaches top_p is kept, and the best ever
         ruled_out = p.cumsum(-1) - p >= sampler.top_p
+        # scatter takes the verdicts back to the codes' own order
         logits = logits.masked_fill(
             torch.zeros_like(ruled_out).scatter(-1, order, ruled_out), -torch.inf
         )
@@ -63,43 +70,49 @@ def choose(logits_BK, u_B):
     """(B,) indices: the first code at which the cumulative probability exceeds u in [0, 1).
 
     The last code where the logits are not finite, so that a diverged run's evaluation ends too."""
+    # float64: a sum over 16384 codes in float32 would move choices near an edge
     cumulative = logits_BK.double().softmax(-1).cumsum(-1)
     point = torch.as_tensor(u_B, dtype=torch.float64, device=logits_BK.device)[:, None]
+    # times the last sum, which is not exactly 1; right: a code of probability 0 is never chosen
     found = torch.searchsorted(cumulative, point * cumulative[:, -1:], right=True)[:, 0]
     return found.clamp_max(logits_BK.shape[-1] - 1)
 
 
 @torch.no_grad()
-def draw(ar, labels_B, seeds_B, sampler):
-    """Tokens (B, N) int64 for labels and image seeds."""
+def draw(ar, prefix, seeds_B, sampler):
+    """Tokens (B, N) int64 for conditions, as a Prefix, and image seeds."""
     guided = sampler.guidance != 1.0
-    labels = torch.cat([labels_B, torch.full_like(labels_B, ar.null)]) if guided else labels_B
-    caches, x, tokens = ar.caches(len(labels)), ar.condition(labels), []
+    if guided:  # 2 B rows: those with their condition, then the same images with the null
+        prefix = prefix.beside(ar.condition.null(len(seeds_B)))
+    decoder, x, tokens = Decoder(ar, prefix), prefix.vectors_BPD, []
     for position in range(ar.length):
-        logits = ar.next_logits(x, caches)
+        logits = decoder.next_logits(x)
         if guided:
             cond, uncond = logits.chunk(2)
             logits = uncond + sampler.guidance * (cond - uncond)
+        # an address of its own for every token, so that no generator has a state to share
         u = rng.uniform(("sampling",), seeds_B, np.uint64(position))
         token = choose(filtered(logits, sampler), u)
         tokens.append(token)
-        x = ar.embedding(torch.cat([token, token]) if guided else token)
+        # both halves read the token that was drawn: (B,) -> (B or 2 B, 1, D)
+        x = ar.embedding(torch.cat([token, token]) if guided else token)[:, None]
     return torch.stack(tokens, 1)
 
 
 def draw_all(ar, labels, seeds, sampler, batch):
     """Tokens (n, N) int32 for any number of labels and image seeds, `batch` drawn at once."""
-    device = ar.head.weight.device
-    tokens = [
-        draw(ar, torch.from_numpy(labels[i : i + batch]).to(device), seeds[i : i + batch], sampler)
-        for i in range(0, len(labels), batch)
-    ]
+    device, tokens = ar.head.weight.device, []
+    for i in range(0, len(labels), batch):
+        prefix = ar.condition(torch.from_numpy(labels[i : i + batch]).to(device))
+        tokens.append(draw(ar, prefix, seeds[i : i + batch], sampler))
+    # one copy to the host for all of them: each would wait for the device
     return torch.cat(tokens).cpu().numpy().astype(np.int32)
 
 
 def requests(sampler, classes):
     """(labels, seeds) of all images of a sampler, functions of its seed and the image's number."""
     number = np.arange(sampler.images, dtype=np.int64)
+    # as long as a sampler has less than 10^9 images, no two samplers' seeds meet
     seeds = number + sampler.seed * 1_000_000_000
     if sampler.labels == "balanced":
         return number % classes, seeds

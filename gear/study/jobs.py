@@ -13,12 +13,15 @@ from gear.study.vocabulary import blocks
 # have none: a training is repeated where its settings change, and its record names the commit.
 NETWORKS = (
     *(f"gear/tokenizer/{name}.py" for name in ("autoencoder", "vqgan", "magvit2")),
-    *(f"gear/tokenizer/{name}.py" for name in ("quantized", "vq", "lfq", "ibq")),
-    "gear/ar/transformer.py",
+    *(f"gear/tokenizer/{name}.py" for name in ("assignment", "quantized", "vq", "lfq", "ibq")),
+    *("gear/ar/transformer.py", "gear/ar/condition.py"),
 )
 IMAGES = tuple(f"gear/data/{name}.py" for name in ("transforms", "memory", "folder", "stream"))
 CODE = {
-    "samples": ("gear/sampling/generate.py", "gear/ar/transformer.py", "gear/runtime/rng.py"),
+    "samples": (
+        *("gear/ar/transformer.py", "gear/ar/condition.py"),
+        *("gear/sampling/generate.py", "gear/runtime/rng.py"),
+    ),
     "scores": (
         *("gear/features/*.py", "gear/metrics/*.py", "gear/evaluation/*.py"),
         *("gear/sampling/*.py", "gear/tokenizer/codebook.py"),

@@ -63,7 +63,7 @@ class Tokenizer(nn.Module):
     def tokens(self, x_BCHW):
         """Indices (B, N) of frozen use, without gradients."""
         with torch.no_grad():
-            return self.quantizer.scores(self.encode(x_BCHW)).argmax(-1)
+            return self.quantizer.assignment(self.encode(x_BCHW)).hard()
 
     def decode_codes(self, code_BND):
         """Images (B, C, H, W), unclamped, from code vectors of a square grid."""

@@ -16,13 +16,12 @@ def mean_over_processes(mean_K):
     return mean_K + (everywhere - mean_K.detach())
 
 
-def entropy_loss(scores_NK, temperature):
+def entropy_loss(assignment, temperature):
     """Mean entropy of each token's assignment minus the entropy of the mean assignment, in nats.
 
-    scores_NK: A, of as many tokens in every process. Computed in float32. The mean assignment is
-    over the batch of all processes, the first term over this one's."""
-    log_p = (scores_NK.float() / temperature).log_softmax(-1)
-    p = log_p.exp()
-    sample = -(p * log_p).sum(-1).mean()
-    mean = mean_over_processes(p.mean(0))
-    return sample + (mean * torch.log(mean + 1e-5)).sum()
+    assignment: an Assignment of as many tokens in every process. The mean assignment is over the
+    batch of all processes, the first term over this one's."""
+    entropy_N, mean_K = assignment.entropies(temperature)
+    mean_K = mean_over_processes(mean_K)
+    # 1e-5: a code that nobody chose has no log
+    return entropy_N.mean() + (mean_K * torch.log(mean_K + 1e-5)).sum()

@@ -3,12 +3,15 @@
 - A = <z, e> without normalisation; the one-hot index is straight-through in softmax(A)
 - gradients reach every code; the loss pulls code and feature together through both paths. Its
   weights are the published ones: 1 on what pulls the feature, 0.25 on what pulls the code alone
+
+Shapes: B images, N positions, K codes, D code width.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gear.tokenizer.assignment import Assignment
 from gear.tokenizer.quantized import Quantized
 
 
@@ -17,24 +20,27 @@ class IBQ(nn.Module):
         super().__init__()
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, config.code_dim))
 
-    def scores(self, z_BND):
-        """A (B, N, K) in float32."""
-        with torch.autocast(z_BND.device.type, enabled=False):
-            return z_BND.float() @ self.codebook.float().T
+    def assignment(self, z_BND):
+        """A (paper eq. 6) of features (B, N, D)."""
+        return Assignment(z_BND.float(), self.codebook.float())
 
     def lookup(self, indices_BN):
         """Code vectors (B, N, D)."""
         return F.embedding(indices_BN, self.codebook.float())
 
     def forward(self, z_BND):
-        z, scores = z_BND.float(), self.scores(z_BND)
-        indices, p = scores.argmax(-1), scores.softmax(-1)
-        one_hot = F.one_hot(indices, p.shape[-1]).to(p.dtype)
-        with torch.autocast(z.device.type, enabled=False):
-            soft = (one_hot + p - p.detach()) @ self.codebook.float()
-        hard = self.lookup(indices)
+        z_BND, assignment = z_BND.float(), self.assignment(z_BND)
+        indices_BN = assignment.hard()
+        # the codebook reads itself at temperature 1: the value of its chosen row, a gradient to
+        # every row. In float32, as A is
+        with torch.autocast(z_BND.device.type, enabled=False):
+            soft_BND = assignment.read(self.codebook.float(), 1, straight_through=True)
+        hard_BND = self.lookup(indices_BN)
+        # the quantizer's terms of L_VQ (eq. 2): the soft path pulls feature and codes at once, the
+        # hard ones pull the feature to its code and, as the commitment, the code to its feature
         losses = {
-            "codebook": (soft - z).square().mean() + (hard.detach() - z).square().mean(),
-            "commitment": (hard - z.detach()).square().mean(),
+            "codebook": (soft_BND - z_BND).square().mean()
+            + (hard_BND.detach() - z_BND).square().mean(),
+            "commitment": (hard_BND - z_BND.detach()).square().mean(),
         }
-        return Quantized(soft, indices, scores, losses)
+        return Quantized(soft_BND, indices_BN, assignment, losses)

@@ -2,6 +2,8 @@
 
 - the codebook is the hypercube {-1, +1}^D, K = 2^D; channel i is bit i of the index
 - A = 2 <z, c>; its argmax is the sign of each channel; commitment term only
+
+Shapes: B images, N positions, K codes, D code width.
 """
 
 import torch
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear.files.mistakes import Mistake
+from gear.tokenizer.assignment import Assignment
 from gear.tokenizer.quantized import Quantized
 
 
@@ -21,25 +24,33 @@ class LFQ(nn.Module):
                 f"tokenizer.code_dim {config.code_dim} has {2**config.code_dim} codes; set it so."
             )
         bits = torch.arange(config.code_dim)
+        # (K, 1) >> (D,): row k holds the bits of k, channel i bit i
         codes = (torch.arange(config.codebook_size)[:, None] >> bits) & 1
+        # not persistent: they follow from D, so that no checkpoint holds them
         self.register_buffer("hypercube", codes.float() * 2 - 1, persistent=False)
         self.register_buffer("bit_values", 2**bits, persistent=False)
 
-    def scores(self, z_BND):
-        """A (B, N, K) in float32."""
-        with torch.autocast(z_BND.device.type, enabled=False):
-            return 2 * z_BND.float() @ self.hypercube.T
+    def assignment(self, z_BND):
+        """A (paper eq. 6) of features (B, N, D): -|z - c|^2 = 2 <z, c> - |z|^2 - D, without what is
+        the same for all codes and changes no softmax."""
+        return Assignment(z_BND.float(), self.hypercube, scale=2)
 
     def lookup(self, indices_BN):
         """Code vectors (B, N, D) of -1 and +1."""
         return F.embedding(indices_BN, self.hypercube)
 
     def forward(self, z_BND):
-        z = z_BND.float()
-        indices = ((z > 0).long() * self.bit_values).sum(-1)
-        code = self.lookup(indices)
+        # cast once for the code and once for A: under bfloat16 their gradients reach the encoder
+        # separately
+        assignment, z_BND = self.assignment(z_BND), z_BND.float()
+        # the argmax of A without A: each channel chooses by itself
+        indices_BN = ((z_BND > 0).long() * self.bit_values).sum(-1)
+        code_BND = self.lookup(indices_BN)
+        # the quantizer's terms of L_VQ (eq. 2): a fixed codebook has nothing to learn
         losses = {
-            "codebook": z.new_zeros(()),
-            "commitment": (code - z).square().mean(),
+            "codebook": z_BND.new_zeros(()),
+            "commitment": (code_BND - z_BND).square().mean(),
         }
-        return Quantized(z + (code - z).detach(), indices, self.scores(z_BND), losses)
+        # the value of the code, the gradient of z: a sign has none
+        through_BND = z_BND + (code_BND - z_BND).detach()
+        return Quantized(through_BND, indices_BN, assignment, losses)

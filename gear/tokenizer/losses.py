@@ -56,9 +56,7 @@ def tokenizer_loss(x, recon, quantized, weights, discriminator=None, lpips=None)
 
 def _tokenizer_loss(x, recon, quantized, weights, discriminator, lpips):
     parts = {"l1": (recon - x).abs().mean(), **quantized.losses}
-    parts["entropy_loss"] = entropy_loss(
-        quantized.scores_BNK.flatten(0, 1), weights.entropy_temperature
-    )
+    parts["entropy_loss"] = entropy_loss(quantized.assignment, weights.entropy_temperature)
     total = (
         weights.l1 * parts["l1"]
         + weights.codebook * parts["codebook"]

@@ -84,8 +84,8 @@ def by_hand(home, names=NAMES):
     x = [torch.from_numpy(pixels(home.path / "images" / n)[1].copy()).float() for n in names]
     x = [(each / 255 * 2 - 1)[None, None] for each in x]
     with torch.no_grad():
-        scores = [home.tokenizer.quantizer.scores(home.tokenizer.encode(each)) for each in x]
-        tokens = [s.argmax(-1) for s in scores]
+        z = [home.tokenizer.encode(each) for each in x]
+        tokens = [home.tokenizer.quantizer.assignment(each).hard() for each in z]
         return x, tokens, [home.tokenizer.decode(t) for t in tokens]
 
 
@@ -220,7 +220,7 @@ def test_tokens_are_those_of_a_plain_draw(home):
     sampler = Sampler(1, guidance=1.5, top_k=9, top_p=0.9, temperature=1.1)
     for i in range(6):  # one image at a time
         label = torch.tensor([int(found["labels"][i])])
-        alone = draw(home.ar, label, found["seeds"][i : i + 1], sampler)
+        alone = draw(home.ar, home.ar.condition(label), found["seeds"][i : i + 1], sampler)
         assert np.array_equal(found["tokens"][i], alone[0].numpy())
 
 
@@ -343,8 +343,8 @@ def loss_by_hand(ar, tokens, labels):
     each = []
     for row, label in zip(torch.from_numpy(tokens).long(), labels, strict=True):
         with torch.no_grad():
-            logits = ar(ar.embedding(row[None, :-1]), torch.tensor([label]))[0][0].double()
-        p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+            logits = ar(ar.embedding(row[None, :-1]), ar.condition(torch.tensor([label])))[0][0]
+        p = logits.double().exp() / logits.double().exp().sum(-1, keepdim=True)
         each += [-float(p[position, token].log()) for position, token in enumerate(row)]
     return np.mean(each)
 

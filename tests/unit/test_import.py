@@ -149,7 +149,7 @@ def test_a_tokenizer_computes_what_the_formulas_say(imported, kind):
     assert torch.equal(tokenizer.tokens(x), indices.flatten(1))
     torch.testing.assert_close(tokenizer.decode(indices.flatten(1)), recon, **close)
     ours, quantized = tokenizer(x)
-    torch.testing.assert_close(quantized.scores_BNK.flatten(0, 1), scores, **close)
+    torch.testing.assert_close(quantized.assignment.scores().flatten(0, 1), scores, **close)
     total, _ = tokenizer_loss(x, ours, quantized, NETWORKS[kind].loss)
     torch.testing.assert_close(total, loss + (recon - x).abs().mean(), **close)
 
@@ -167,7 +167,7 @@ def test_an_ar_computes_what_the_formulas_say(imported, tmp_path, suffix):
     ar, settings = load_ar(dest)
     assert settings.ar.prefix_rope == "zero" and settings.ar.heads == 2
     tokens, labels = torch.randint(32, (3, 16)), torch.tensor([0, 6, 7])
-    logits, _ = ar(ar.embedding(tokens[:, :-1]), labels)
+    logits, _ = ar(ar.embedding(tokens[:, :-1]), ar.condition(labels))
     wanted = plain.llamagen(s, tokens, labels, heads=2, side=4)
     assert wanted.std() > 0.1
     torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)

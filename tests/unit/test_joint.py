@@ -9,7 +9,6 @@ import torch
 
 from gear.alignment.loss import alignment_loss
 from gear.files import aside as files
-from gear.joint import readout
 from gear.runtime import checkpoint, optim
 from gear.tokenizer.train import TokenizerTrainer
 
@@ -102,11 +101,13 @@ def test_alignment_reaches_the_tokenizer_through_the_scores_alone(joint, run, ch
     update = trainer.ar_update
     with optim.frozen(update.ar, update.projector):
         quantized = trainer.tokenizer.quantizer(trainer.tokenizer.encode(batch.images))
-        scores = quantized.scores_BNK
+        scores = quantized.assignment.scores()
         loss, _ = trainer.guidance(quantized, batch, target)
-        detached, _ = trainer.guidance(
-            quantized._replace(scores_BNK=scores.detach()), batch, target
+        features, codes = quantized.assignment.features_BND, quantized.assignment.codes_KD
+        constant = dataclasses.replace(
+            quantized.assignment, features_BND=features.detach(), codes_KD=codes.detach()
         )
+        detached, _ = trainer.guidance(quantized._replace(assignment=constant), batch, target)
         alone, _ = trainer.guidance(
             quantized._replace(code_BND=None, indices_BN=None, losses=None), batch, target
         )
@@ -138,15 +139,15 @@ def test_each_path_of_ntp_is_its_own_derivative(joint, kind, path):
     trainer, batch, target = joint(**switches(kind, ("ntp",), path))
     ar, tau = trainer.ar_update.ar, trainer.settings.joint.temperature
     loss, _, quantized = guide(trainer, batch, target)
-    found = torch.autograd.grad(loss, quantized.scores_BNK)[0]
+    found = torch.autograd.grad(loss, quantized.assignment.scores())[0]
 
-    scores = quantized.scores_BNK.detach().requires_grad_()
+    scores = quantized.assignment.scores().detach().requires_grad_()
     p = (scores / tau).softmax(-1)
     hard = torch.nn.functional.one_hot(scores.argmax(-1), 16).float()
     s = p if kind == "soft" else hard + p - p.detach()
 
     def ntp(of_input, of_target):
-        logits, _ = ar(of_input[:, :-1] @ ar.embedding.weight, batch.labels)
+        logits, _ = ar(of_input[:, :-1] @ ar.embedding.weight, ar.condition(batch.labels))
         return -(of_target * logits.log_softmax(-1)).sum(-1).mean()
 
     parts = {
@@ -167,8 +168,8 @@ def test_guidance_is_lambda_times_the_alignment_of_the_tap(joint, kind, changes,
     trainer, batch, target = joint(**switches(kind, ("align",), "both"), **changes)
     loss, metrics, quantized = guide(trainer, batch, target)
     ar, layer = trainer.ar_update.ar, trainer.settings.align.layer
-    s = readout.assignment(quantized.scores_BNK, 0.1, kind)
-    _, tap = ar((s @ ar.embedding.weight)[:, :-1], batch.labels, tap=layer)
+    s = quantized.assignment.weights(0.1, kind == "straight_through")
+    _, tap = ar((s @ ar.embedding.weight)[:, :-1], ar.condition(batch.labels), tap=layer)
     expected = alignment_loss(trainer.ar_update.projector(tap), target)
     assert tap.shape[1] == target.shape[1] == 16  # a state for every patch
     torch.testing.assert_close(metrics["align_tokenizer"], expected)
@@ -221,9 +222,14 @@ def test_guidance_runs_without_dropout_and_the_update_with_it(joint):
     assert torch.equal(*values)
     calls = []
 
+    def conditions(prefix):
+        """Which rows of the class table a prefix has."""
+        same = prefix.vectors_BPD == ar.condition.weight
+        return same.all(-1).nonzero()[:, 1].tolist()
+
     def note(module, arguments, _):
         learns = {p.requires_grad for p in module.parameters()}
-        calls.append((module.training, learns, arguments[1].tolist()))
+        calls.append((module.training, learns, conditions(arguments[1])))
 
     ar.register_forward_hook(note)
     trainer.step(batch, 3)
@@ -252,8 +258,10 @@ def test_the_losses_of_the_ar_reach_no_tokenizer(joint, run, changes):
     trainer, batch, target = joint(run, **changes)
     update = trainer.ar_update
     _, quantized = trainer.tokenizer(batch.images)
-    assert quantized.scores_BNK.requires_grad and not quantized.indices_BN.requires_grad
-    ntp, align = update.losses(quantized.indices_BN, batch.labels, target)
+    assert quantized.assignment.scores().requires_grad and not quantized.indices_BN.requires_grad
+    ntp, align = update.losses(
+        quantized.indices_BN, update.ar.condition(batch.labels), target
+    )
     (ntp + align).backward()
     assert all(p.grad is None for p in trainer.tokenizer.parameters())
     assert with_gradient(update.ar) == {n for n, _ in update.ar.named_parameters()}

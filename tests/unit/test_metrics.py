@@ -5,6 +5,7 @@ from math import exp, log
 import numpy as np
 import pytest
 import scipy.linalg
+import tiny
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -13,7 +14,7 @@ from gear.metrics.inception_score import inception_score
 from gear.metrics.prdc import prdc
 from gear.metrics.protocol import PROTOCOLS, Features, Summary, measured, require_count
 from gear.metrics.reconstruction import l1, psnr, ssim
-from gear.tokenizer.codebook import soft_assignment_stats, usage_stats
+from gear.tokenizer.codebook import SoftAssignment, usage_stats
 
 approx, RNG = pytest.approx, np.random.default_rng(0)
 P, ONES, IMAGE = np.eye(2)[[0, 1, 0, 0]], np.ones((5, 2)), torch.full((1, 1, 8, 8), 0.5)
@@ -152,12 +153,18 @@ def test_a_drawn_subset_has_an_address_and_is_spread_over_the_set():
     assert any(first[k] != head[k] for k in head)  # not the first ones
 
 
+def sharpness(scores_BNK, temperature):
+    stats = SoftAssignment(temperature)
+    stats.add(tiny.assignment(scores_BNK))
+    return stats.means()
+
+
 def test_codebook_statistics_by_hand():
-    scores = torch.tensor([[0.0, 0.0, 0.0, 0.0], [log(3) * 0.1, 0.0, -9e9, -9e9]])
-    stats = soft_assignment_stats(scores, temperature=0.1)  # uniform; 3/4 and 1/4
+    scores = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [log(3) * 0.1, 0.0, -9e9, -9e9]]])
+    stats = sharpness(scores, 0.1)  # uniform; 3/4 and 1/4
     h = (log(4) + log(4) - 0.75 * log(3)) / 2
     assert [value.item() for value in stats.values()] == approx([h, exp(h), 0.5, 1.0])
-    wide = soft_assignment_stats(torch.zeros(2100, 40, requires_grad=True), 0.1)  # three chunks
+    wide = sharpness(torch.zeros(3, 700, 40, requires_grad=True), 0.1)  # three chunks
     assert [value.item() for value in wide.values()] == approx([log(40), 40, 1 / 40, 1 / 4], 1e-5)
     used = usage_stats(torch.tensor([[0], [3], [3]], dtype=torch.int32), codebook_size=8)
     expected = [2 / 8, log(3) - 2 / 3 * log(2), 3 / 2 ** (2 / 3)]  # codes 0 and 3: 1/3 and 2/3
@@ -193,8 +200,7 @@ MISTAKES = {
     "prdc_images is 0; set": lambda: scored(NINE, NINE, {"prdc_images": 0}),
     "one row per image each": lambda: Features(ONES, ONES, P),
     "of 1 of 9 images hold NaN or": lambda: Summary.of(ADM, [NINE, SPOILT]),
-    r"scores have shape \(8,\)": lambda: soft_assignment_stats(torch.ones(8), 0.1),
-    "temperature is 0; set it above": lambda: soft_assignment_stats(torch.ones(3, 4), 0),
+    "temperature is 0; set it above": lambda: SoftAssignment(0),
     "at least one integer code": lambda: usage_stats(torch.ones(3), 4),
 }
 

@@ -35,11 +35,11 @@ def test_the_best_score_is_the_nearest_code(quantizer, kind):
         distance = (place[:, :, None] - codes).square().sum(-1)
     nearest = distance.argmin(-1)
     assert len(nearest.unique()) > 5
-    torch.testing.assert_close(q.scores(z).argmax(-1), nearest)
+    torch.testing.assert_close(q.assignment(z).hard(), nearest)
     found = q(z)
     torch.testing.assert_close(found.indices_BN, nearest)
     torch.testing.assert_close(found.code_BND, codes[nearest])
-    torch.testing.assert_close(found.scores_BNK, q.scores(z), rtol=0, atol=0)
+    torch.testing.assert_close(found.assignment.scores(), q.assignment(z).scores(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,20 +48,20 @@ def test_a_code_is_assigned_to_itself(quantizer, kind):
     if kind == "ibq":  # holds where all codes are equally long
         q.codebook.data = F.normalize(q.codebook.data, dim=-1)
     index = torch.arange(16)[None]
-    assert torch.equal(q.scores(q.lookup(index)).argmax(-1), index)
+    assert torch.equal(q.assignment(q.lookup(index)).hard(), index)
     assert torch.equal(q(q.lookup(index)).indices_BN, index)
 
 
 def test_vq_scores_are_minus_squared_distances_on_the_sphere(quantizer):
     q = quantizer("vq")
     z = features(q, tokens=400).detach()
-    scores = q.scores(z)
+    scores = q.assignment(z).scores()
     unit = F.normalize(z.double(), dim=-1)
     code = F.normalize(q.codebook.double(), dim=-1)
     expected = -(unit[:, :, None] - code).square().sum(-1)
     torch.testing.assert_close(scores.double(), expected, rtol=0, atol=1e-6)
     assert -4 - 1e-6 <= scores.min() < -3 and -0.2 < scores.max() <= 1e-6
-    torch.testing.assert_close(q.scores(5 * z), scores)  # direction alone counts
+    torch.testing.assert_close(q.assignment(5 * z).scores(), scores)  # direction alone counts
     torch.testing.assert_close(q.lookup(torch.arange(16)).norm(dim=-1), torch.ones(16))
 
 
@@ -72,8 +72,8 @@ def test_lfq_channel_i_is_bit_i_of_the_index(quantizer):
         assert codes[index].tolist() == [1.0 if index >> i & 1 else -1.0 for i in range(4)]
     z = torch.tensor([[[0.2, -3.0, 1.0, -0.1], [0.0, 0.0, 0.0, 2.0]]])
     assert q(z).indices_BN.tolist() == [[0b0101, 0b1000]]  # 0 counts as -1
-    assert q.scores(z).argmax(-1).tolist() == [[0b0101, 0b1000]]
-    assert q.scores(z)[0, 0, 0b0101].item() == approx(2 * 4.3)
+    assert q.assignment(z).hard().tolist() == [[0b0101, 0b1000]]
+    assert q.assignment(z).scores()[0, 0, 0b0101].item() == approx(2 * 4.3)
     assert not list(q.parameters()) and not q.state_dict()
 
 
@@ -89,16 +89,17 @@ def test_lfq_needs_two_to_the_width_codes(tiny):
 def test_everything_is_float32_under_autocast(quantizer, kind):
     q = quantizer(kind)
     z = features(q).detach()
-    scores, plain, rounded = q.scores(z), q(z), q(z.bfloat16().float())
+    scores, plain, rounded = q.assignment(z).scores(), q(z), q(z.bfloat16().float())
     with torch.autocast("cpu", torch.bfloat16):
         assert (z @ z.mT).dtype == torch.bfloat16  # the switch is on
-        inside, found = q.scores(z), q(z)
-        assert q.scores(z.bfloat16()).dtype == torch.float32
+        inside, found = q.assignment(z).scores(), q(z)
+        assert q.assignment(z.bfloat16()).scores().dtype == torch.float32
         low = q(z.bfloat16())
     assert torch.equal(inside, scores)
     for result, expected in ((found, plain), (low, rounded)):
-        for name in ("code_BND", "indices_BN", "scores_BNK"):
-            value, wanted = getattr(result, name), getattr(expected, name)
+        pairs = list(zip(result[:2], expected[:2], strict=True))  # code and indices
+        pairs.append([each.assignment.scores() for each in (result, expected)])
+        for value, wanted in pairs:
             assert value.dtype == wanted.dtype and torch.equal(value, wanted)
         assert result.losses.keys() == expected.losses.keys()
         for value, wanted in zip(result.losses.values(), expected.losses.values(), strict=True):

@@ -3,6 +3,7 @@
 from math import log
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 
@@ -21,62 +22,27 @@ def one_hot(scores):
     return F.one_hot(scores.argmax(-1), K).float()
 
 
-def test_soft_tends_to_hard(scores):
-    hard = one_hot(scores)
-    away = [
-        (readout.assignment(scores, tau, "soft") - hard).abs().max().item()
-        for tau in (1.0, 0.1, 0.01, 0.001)
-    ]
-    assert away == sorted(away, reverse=True)
-    assert away[0] > 0.3 and away[-1] < 1e-6
-
-
-def test_soft_is_the_softmax_at_the_temperature(scores):
-    p = readout.assignment(scores, 0.5, "soft")
-    expected = (scores * 2).exp()
-    torch.testing.assert_close(p, expected / expected.sum(-1, keepdim=True))
-
-
+@pytest.mark.parametrize("as_target", [False, True])
 @pytest.mark.parametrize("kind", ["soft", "straight_through"])
-def test_rows_sum_to_one_in_float32(scores, kind):
-    s = readout.assignment(scores.bfloat16(), 0.1, kind)
-    assert s.dtype == torch.float32
-    torch.testing.assert_close(s.sum(-1), torch.ones(B, N))
+def test_all_positions_but_the_last_are_read(scores, kind, as_target):
+    table, tau = torch.randn(K, D), 0.3
+    u, s = readout.read_out(tiny.assignment(scores), table, tau, kind, as_target)
+    expected = (scores / tau).softmax(-1) if kind == "soft" else one_hot(scores)
+    torch.testing.assert_close(u, (expected @ table)[:, :-1])
+    assert (s is not None) == as_target
+    if as_target:
+        torch.testing.assert_close(s, expected)
 
 
 def test_straight_through_has_the_value_of_hard_and_the_gradient_of_soft(scores):
-    weight, table = torch.randn(B, N, D), torch.randn(K, D)
+    weight, table = torch.randn(B, N - 1, D), torch.randn(K, D)
     gradients = {}
     for kind in ("soft", "straight_through"):
-        u = readout.read_soft(readout.assignment(scores, 0.3, kind), table)
+        u, _ = readout.read_out(tiny.assignment(scores), table, 0.3, kind)
         gradients[kind] = torch.autograd.grad((u * weight).sum(), scores)[0]
-    torch.testing.assert_close(u, readout.read_hard(scores.argmax(-1), table))
-    assert gradients["soft"].abs().max() > 0.01
+    torch.testing.assert_close(u, F.embedding(scores.argmax(-1), table)[:, :-1])
+    assert gradients["soft"].abs().max() > 0.01 and not gradients["soft"][:, -1].any()
     assert torch.equal(gradients["soft"], gradients["straight_through"])
-
-
-def test_the_gradient_of_soft_by_hand(scores):
-    """du/dA_j = p_j (e_j - u) / tau."""
-    table, tau = torch.randn(K, D), 0.3
-    p = readout.assignment(scores, tau, "soft")
-    u = readout.read_soft(p, table)
-    found = torch.autograd.grad(u[1, 2, 0], scores)[0]
-    expected = torch.zeros(B, N, K)
-    expected[1, 2] = p[1, 2] * (table[:, 0] - u[1, 2, 0]) / tau
-    torch.testing.assert_close(found, expected.detach())
-
-
-def test_reading_a_one_hot_is_looking_up(scores):
-    table = torch.randn(K, D)
-    hard = readout.read_hard(scores.argmax(-1), table)
-    torch.testing.assert_close(readout.read_soft(one_hot(scores), table), hard)
-    assert torch.equal(hard[1, 3], table[scores.argmax(-1)[1, 3]])
-
-
-def test_another_readout_is_refused(scores):
-    with pytest.raises(ValueError) as error:
-        readout.assignment(scores, 0.1, "hard")
-    assert str(error.value) == "joint.readout cannot be 'hard'; it is soft or straight_through."
 
 
 def test_soft_cross_entropy_of_a_one_hot_is_cross_entropy(scores):

@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 
 from gear.ar.load import load_ar
+from gear.ar.transformer import Decoder
 from gear.evaluation.score import load_samples
 from gear.runtime import rng
 from gear.sampling import generate as generation
@@ -24,7 +25,7 @@ def ar(tiny, make):
 
 
 def tokens(ar, sampler, labels=(0, 1, 2, 3), seeds=(5, 6, 7, 8)):
-    return draw(ar, torch.tensor(labels), np.array(seeds), sampler)
+    return draw(ar, ar.condition(torch.as_tensor(labels)), np.array(seeds), sampler)
 
 
 # filters
@@ -110,7 +111,8 @@ def test_choices_follow_the_softmax():
 def test_first_tokens_follow_the_logits_of_their_label(ar):
     drawn = tokens(ar, Sampler(1), np.full(3000, 4), np.arange(3000))[:, 0]
     with torch.no_grad():
-        logits = ar.next_logits(ar.condition(torch.tensor([4])), ar.caches(1))[0]
+        prefix = ar.condition(torch.tensor([4]))
+        logits = Decoder(ar, prefix).next_logits(prefix.vectors_BPD)[0]
     expected = logits.double().softmax(0) * 3000
     assert scipy.stats.chisquare(torch.bincount(drawn, minlength=16), expected).pvalue > 0.01
 
@@ -123,8 +125,8 @@ def by_hand(ar, guidance, labels, seeds):
     drawn = torch.zeros(len(labels), 0, dtype=torch.long)
     for position in range(ar.length):
         u = ar.embedding(drawn)
-        cond = ar(u, labels)[0][:, -1]
-        uncond = ar(u, torch.full_like(labels, ar.null))[0][:, -1]
+        cond = ar(u, ar.condition(labels))[0][:, -1]
+        uncond = ar(u, ar.condition(torch.full_like(labels, 10)))[0][:, -1]
         p = (uncond + guidance * (cond - uncond)).double().softmax(-1).cumsum(-1)
         point = torch.from_numpy(rng.uniform(("sampling",), seeds, np.uint64(position)))
         drawn = torch.cat([drawn, (p <= point[:, None]).sum(-1, keepdim=True)], 1)
@@ -136,7 +138,7 @@ def test_guidance_is_uncond_plus_scale_times_difference(ar, guidance):
     labels, seeds = torch.tensor([0, 1, 2, 3]), np.arange(4)
     with torch.no_grad():
         expected = by_hand(ar, guidance, labels, seeds)
-    assert torch.equal(draw(ar, labels, seeds, Sampler(1, guidance=guidance)), expected)
+    assert torch.equal(tokens(ar, Sampler(1, guidance=guidance), labels, seeds), expected)
 
 
 def test_guidance_changes_the_samples(ar):
@@ -148,7 +150,7 @@ def test_guidance_changes_the_samples(ar):
 
 def test_the_best_of_one_is_the_argmax(ar):
     drawn = tokens(ar, Sampler(1, top_k=1))
-    logits, _ = ar(ar.embedding(drawn[:, :-1]), torch.arange(4))
+    logits, _ = ar(ar.embedding(drawn[:, :-1]), ar.condition(torch.arange(4)))
     assert torch.equal(logits.argmax(-1), drawn)
     assert torch.equal(drawn, tokens(ar, Sampler(1, top_k=1), seeds=(1, 2, 3, 4)))
 
@@ -164,7 +166,7 @@ def test_samples_do_not_depend_on_batch_or_order(ar, guidance):
     assert all(np.array_equal(whole[k], parts[k]) for k in whole)
     order = np.random.default_rng(0).permutation(40)
     labels, seeds = (whole[k][order] for k in ("labels", "seeds"))
-    shuffled = draw(ar, torch.from_numpy(labels).long(), seeds, sampler)
+    shuffled = tokens(ar, sampler, labels, seeds)
     assert np.array_equal(shuffled.numpy(), whole["tokens"][order])
     fewer = generate(ar, 10, dataclasses.replace(sampler, images=9))
     assert np.array_equal(fewer["tokens"], whole["tokens"][:9])

@@ -41,7 +41,7 @@ def test_tokenizer_features_are_the_quantizers_input_and_output(tiny, make, run)
     assert torch.equal(tokens, tokenizer.tokens(images))
     quantized = tokenizer.quantizer(tokenizer.encode(images))
     torch.testing.assert_close(found["post"], quantized.code_BND, rtol=0, atol=1e-5)
-    assert torch.equal(tokenizer.quantizer.scores(found["pre"]).argmax(-1), tokens)
+    assert torch.equal(tokenizer.quantizer.assignment(found["pre"]).hard(), tokens)
     unit = torch.allclose(found["pre"].norm(dim=-1), torch.ones(3, 16), atol=1e-5)
     assert unit == (run == "vq")
 
@@ -49,11 +49,11 @@ def test_tokenizer_features_are_the_quantizers_input_and_output(tiny, make, run)
 def test_states_are_those_of_every_layer(tiny, make):
     ar = make.ar(tiny())
     tokens, labels = torch.randint(16, (3, 16)), torch.tensor([0, 4, 9])
-    states = ar_states(ar, tokens, labels)
+    states = ar_states(ar, tokens, ar.condition(labels))
     assert len(states) == len(ar.blocks) + 1 and not ar.dropout._forward_hooks
     with torch.no_grad():
         for layer, state in enumerate(states[1:], 1):
-            logits, tap = ar(ar.embedding(tokens[:, :-1]), labels, tap=layer)
+            logits, tap = ar(ar.embedding(tokens[:, :-1]), ar.condition(labels), tap=layer)
             assert torch.equal(state, tap)
         assert torch.equal(ar.head(ar.norm(states[-1])), logits)
 
@@ -62,16 +62,16 @@ def test_a_state_stands_for_the_patch_that_it_predicts(tiny, make):
     """State k reads the label and tokens 0 to k - 1: never patch k, always the one before."""
     ar = make.ar(tiny())
     tokens, labels = torch.randint(16, (1, 16)), torch.tensor([4])
-    states = ar_states(ar, tokens, labels)
+    states = ar_states(ar, tokens, ar.condition(labels))
     with torch.no_grad():
-        assert torch.equal(states[0][:, 0], ar.condition(labels))
+        assert torch.equal(states[0][:, 0], ar.condition.weight[labels])
         assert torch.equal(states[0][:, 1:], ar.embedding(tokens[:, :-1]))
     for place in (0, 7, 15):
         other = tokens.clone()
         other[0, place] = (tokens[0, place] + 1) % 16
         changed = [
             (a - b).abs().amax((0, 2)) > 0
-            for a, b in zip(states, ar_states(ar, other, labels), strict=True)
+            for a, b in zip(states, ar_states(ar, other, ar.condition(labels)), strict=True)
         ]
         for layer in changed:
             assert not layer[: place + 1].any()

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gear.ar.transformer import Transformer, rotary_table, rotate
+from gear.ar.condition import dropped
+from gear.ar.transformer import Decoder, Transformer, rotary_table, rotate
 from gear.data.memory import Batch
 
 approx = pytest.approx
@@ -20,7 +21,7 @@ def ar(tiny, make):
 
 
 def read(ar, tokens, labels, **options):
-    return ar(ar.embedding(tokens[:, :-1]), labels, **options)
+    return ar(ar.embedding(tokens[:, :-1]), ar.condition(labels), **options)
 
 
 def some(ar, batch=3):
@@ -55,11 +56,12 @@ def test_the_cache_gives_the_logits_of_the_whole_sequence(ar, prefix_rope):
     tokens, labels = some(ar)
     whole, _ = read(ar, tokens, labels)
     assert whole.shape == (3, 16, 16)
-    caches, x = ar.caches(3), ar.condition(labels)
+    prefix = ar.condition(labels)
+    decoder, x = Decoder(ar, prefix), prefix.vectors_BPD
     for position in range(ar.length):
-        logits = ar.next_logits(x, caches)
+        logits = decoder.next_logits(x)
         torch.testing.assert_close(logits, whole[:, position], rtol=1e-5, atol=1e-5)
-        x = ar.embedding(tokens[:, position])
+        x = ar.embedding(tokens[:, position : position + 1])
 
 
 def test_the_two_rotations_of_the_prefix_are_two_networks(ar):
@@ -163,25 +165,29 @@ def labelled(indices, epoch=0, label=3):
     return Batch(None, torch.full((len(indices),), label), indices, epoch)
 
 
-def test_a_tenth_of_the_labels_is_dropped_by_image_and_epoch(tiny, make):
-    update = make.trainer("ar", tiny()).ar_update
-    whole = update.dropped_labels(labelled(range(20000)))
-    assert set(whole.tolist()) == {3, 10}  # 10 is the null class
-    assert (whole == 10).float().mean().item() == approx(0.1, abs=0.01)
+def test_a_tenth_of_the_conditions_is_dropped_by_image_and_epoch():
+    whole = dropped(0.1, 0, labelled(range(20000)))
+    assert whole.float().mean().item() == approx(0.1, abs=0.01)
     # the same images in another batch, in another order
-    part = update.dropped_labels(labelled(range(500, 100, -1)))
-    assert torch.equal(part, whole[101:501].flip(0))
-    later = update.dropped_labels(labelled(range(20000), epoch=1)) == 10
-    both = (later & (whole == 10)).float().mean().item()
-    assert both == approx(0.01, abs=0.003)  # independent
-    other = make.trainer("ar", tiny(seed=5)).ar_update.dropped_labels(labelled(range(20000)))
-    assert not torch.equal(other, whole)
+    assert torch.equal(dropped(0.1, 0, labelled(range(500, 100, -1))), whole[101:501].flip(0))
+    later = dropped(0.1, 0, labelled(range(20000), epoch=1))
+    assert (later & whole).float().mean().item() == approx(0.01, abs=0.003)  # independent
+    assert not torch.equal(dropped(0.1, 5, labelled(range(20000))), whole)
+
+
+def test_the_null_stands_where_a_condition_is_dropped(tiny, make):
+    update = make.trainer("ar", tiny(**{"ar.label_dropout": 0.3})).ar_update
+    batch, table = labelled(range(100)), update.ar.condition.weight
+    null = dropped(0.3, update.settings.seed, batch)
+    expected = torch.where(null[:, None], table[10], table[3])  # 10 is the null class
+    assert 10 < null.sum() < 60 and torch.equal(update.prefix(batch).vectors_BPD[:, 0], expected)
 
 
 @pytest.mark.parametrize("share, expected", [(0.0, 3), (1.0, 10)])
-def test_no_label_and_every_label_dropped(tiny, make, share, expected):
+def test_no_condition_and_every_condition_dropped(tiny, make, share, expected):
     update = make.trainer("ar", tiny(**{"ar.label_dropout": share})).ar_update
-    assert set(update.dropped_labels(labelled(range(100))).tolist()) == {expected}
+    vectors = update.prefix(labelled(range(100))).vectors_BPD
+    assert torch.equal(vectors, update.ar.condition.weight[expected].expand(100, 1, -1))
 
 
 def test_the_loss_is_ntp_plus_lambda_times_alignment(tiny, make, images):

@@ -47,8 +47,8 @@ def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece
     metrics, codebook, tokens = validate.through(tokenizer, settings, data, pooled, rounding)
     assert data.asked == asked
 
-    scores = tokenizer.quantizer.scores(tokenizer.encode(to_float(data.images)))
-    assert torch.equal(tokens, scores.argmax(-1)) and tokens.shape == (10, 16)
+    assignment = tokenizer.quantizer.assignment(tokenizer.encode(to_float(data.images)))
+    assert torch.equal(tokens, assignment.hard()) and tokens.shape == (10, 16)
     recon = (tokenizer.decode(tokens) / 2 + 0.5).clamp(0, 1).double()
     gap = recon - data.images.double() / 255
     mse = gap.square().mean((1, 2, 3))
@@ -61,7 +61,7 @@ def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece
     }
     assert metrics["rfid"] == pytest.approx(expected[rounding], rel=1e-5)
     assert expected["none"] != pytest.approx(expected["uint8"], rel=1e-4)
-    p = (scores.flatten(0, 1).double() / settings.joint.temperature).softmax(-1)
+    p = (assignment.scores().flatten(0, 1).double() / settings.joint.temperature).softmax(-1)
     entropy = -(p * p.log()).sum(-1).mean().item()
     assert codebook["entropy"] == pytest.approx(entropy, rel=1e-5)
     assert codebook["top1"] == pytest.approx(p.max(-1).values.mean().item(), rel=1e-5)
