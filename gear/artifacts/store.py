@@ -15,6 +15,7 @@ from gear.files.mistakes import Mistake
 from gear.files.reading import read_text
 
 REMOTE = "storage"
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has it
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
 CURES = {  # what dvc says: what to do
     "no space left": "free some space and run the same command again",
@@ -59,7 +60,7 @@ def outs(file):
     if not Path(file).exists():
         return {}
     folder = os.path.dirname(file)
-    entries = yaml.safe_load(read_text(file))["outs"]
+    entries = yaml.load(read_text(file), YAML)["outs"]
     return {os.path.normpath(os.path.join(folder, entry["path"])): entry for entry in entries}
 
 

@@ -38,10 +38,10 @@ def _chosen(prefixes, inputs, states):
         )
     if not store.remote():
         raise Mistake("no remote is set; name one first: gear artifacts remote URL")
-    targets = []
-    for file, entries in files.items():
-        targets += [file] if len(entries) == len(store.outs(file)) else entries
-    return saved, {p: e for entries in files.values() for p, e in entries.items()}, targets
+    entries = {path: entry for found in files.values() for path, entry in found.items()}
+    # dvc takes the paths in a .dvc file for targets too, but passes over some in a mixture of both
+    whole = all(found == store.outs(file) for file, found in files.items())
+    return saved, entries, [*files] if whole else [*entries]
 
 
 def _size(entries):

@@ -127,7 +127,8 @@ class Contents:
 
     def here(self, path):
         """The content of a file, or None where it is absent."""
-        self.read([path])
+        if path not in self.known:
+            self.read([path])
         return self.known[path]
 
     def now(self, path):

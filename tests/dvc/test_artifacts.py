@@ -111,16 +111,17 @@ def test_a_save_concerns_what_is_below_the_prefix(clone):
 
     def record():
         jobs = json.loads((clone.folder / R / "joint/a.prov.json").read_text())["jobs"]
-        return {job["rule"]: job for job in jobs}
+        return {path: job["inputs"] for job in jobs for path in job["outputs"]}
 
+    scores = f"{R}/metrics/joint/a/400k/plain.json"
+    samples = f"{R}/samples/joint/a/400k/plain.npz"
     before = record()
     clone.mini("table", "--config", "setting=2")
     clone.artifacts("save", f"{R}/metrics")
     half = record()
-    assert half["train"] == before["train"]
-    assert half["evaluate"]["inputs"] != before["evaluate"]["inputs"]
+    assert half[samples] == before[samples] != half[scores]
     clone.artifacts("save", f"{R}/joint/a/400k", f"{R}/samples")
-    assert record()["train"] != before["train"]
+    assert record()[samples] == half[scores]
     clone.artifacts("check", f"{R}/joint")
 
 
@@ -146,21 +147,18 @@ def in_the_older_form(clone):
     root = clone.folder / R
     jobs = json.loads((root / "joint/a.prov.json").read_text())["jobs"]
     entries = {e["path"]: e for e in yaml.safe_load((root / "joint/a.dvc").read_text())["outs"]}
-    for noun, path in (("", "a/400k/weights.safetensors"), ("metrics/", None),
-                       ("samples/", "../samples/joint/a/400k/plain.npz")):  # fmt: skip
-        unit, mine = root / f"{noun}joint/a/400k", []
+    for unit in ("joint/a/400k", "metrics/joint/a/400k", "samples/joint/a/400k"):
+        mine = []
         for job in jobs:
-            outputs = {
-                p: s
-                for p, s in job["outputs"].items()
-                if f"/{noun}joint/" in p and (noun or "/mini/joint/" in p)
-            }
+            outputs = {p: s for p, s in job["outputs"].items() if p.startswith(f"{R}/{unit}/")}
             mine += [job | {"outputs": outputs}] if outputs else []
-        unit.parent.mkdir(parents=True, exist_ok=True)
-        unit.with_suffix(".prov.json").write_text(json.dumps({"jobs": mine}))
-        if path:
-            entry = entries[path] | {"path": "400k/" + path.rsplit("/", 1)[1]}
-            unit.with_suffix(".dvc").write_text(yaml.safe_dump({"outs": [entry]}))
+        (root / unit).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{unit}.prov.json").write_text(json.dumps({"jobs": mine}))
+        for path in (path for job in mine for path in job["outputs"] if path.endswith(LARGE)):
+            entry = entries[os.path.relpath(path, f"{R}/joint")]
+            entry |= {"path": os.path.relpath(path, os.path.dirname(f"{R}/{unit}"))}
+            text = yaml.safe_dump({"outs": [entry]}, sort_keys=False)
+            (root / f"{unit}.dvc").write_text(text)
     (root / "joint/a.prov.json").unlink()
     (root / "joint/a.dvc").unlink()
     (root / "joint/a/400k/benchmark.tsv").write_text("s\n1.0\n")
