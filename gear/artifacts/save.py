@@ -201,8 +201,9 @@ def _to_git(prefixes, files, replaced):
         listed = store.git("ls-files", "-z", "--cached", "--ignored", "--exclude-standard", *small)
         gone += [file for file in listed.split("\0") if file]
     gone += [file for file in files if not os.path.exists(file)]
-    quiet = ("--cached", "--quiet", "--ignore-unmatch")
-    store.git("rm", *quiet, "--pathspec-from-file=-", lines=gone) if gone else None
+    if gone:
+        quiet = ("--cached", "--quiet", "--ignore-unmatch")
+        store.git("rm", *quiet, "--pathspec-from-file=-", lines=gone)
     here = [file for file in files if os.path.exists(file)]
     store.git("add", "--pathspec-from-file=-", lines=[*here, *small])
 

@@ -9,11 +9,28 @@ import yaml
 from house import ROOT
 
 from gear.artifacts import records, times
-from gear.artifacts.units import LARGE, Saved
+from gear.artifacts.units import LARGE, Saved, unit_of
 
 R = "results/mini"
 WEIGHTS = f"{R}/joint/a/400k/weights.safetensors"
 NOTHING = "Nothing to be done"
+
+
+@pytest.mark.parametrize(
+    "path, unit",
+    [
+        ("results/demo/joint/a/400k/run.json", "results/demo/joint/a"),
+        ("results/demo/samples/ar/k4.5-x/100k/cfg1.25.npz", "results/demo/ar/k4.5-x"),
+        ("results/demo/metrics/tokenizer/a/400k/plain.json", "results/demo/tokenizer/a"),
+        ("results/demo/analysis/joint/a/400k.json", "results/demo/joint/a"),
+        ("results/joint/ar/samples/joint/ar/100k/x.npz", "results/joint/ar/joint/ar"),
+        ("results/demo/teacher/dinov2/run.json", "results/demo/teacher/dinov2"),
+        ("results/demo/tables/size.csv", "results/demo/tables"),
+        ("data/digits/manifest.json", "data"),
+    ],
+)
+def test_all_of_a_run_is_one_unit(path, unit):
+    assert unit_of(path) == unit
 
 
 def planned(text):
