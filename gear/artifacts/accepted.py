@@ -8,7 +8,7 @@ hash, "accepted": hash}."""
 
 import re
 
-from gear.artifacts.units import under, write_provenance
+from gear.artifacts.units import under, write_record
 from gear.study.jobs import CODE, code
 
 PARAM = re.compile(r"'code': \{'(\w+)': '([0-9a-f]{12})'\}")
@@ -24,8 +24,8 @@ def changes(job):
 def accept(saved, prefixes):
     """Accept the changed code of all saved jobs with an output under the prefixes, and write that
     into their records. Returns lines for people, one for each rule and kind of code."""
-    counts, units = {}, []
-    for unit, jobs in saved.units.items():
+    counts, names = {}, []
+    for name, jobs in saved.records.items():
         for job in jobs:
             found = changes(job)
             if not found or not any(under(path, prefixes) for path in job["outputs"]):
@@ -36,9 +36,9 @@ def accept(saved, prefixes):
                 job["accepted"] = [*job.get("accepted", []), entry]
                 where = (job["rule"], kind)
                 counts[where] = counts.get(where, 0) + len(job["outputs"])
-            units.append(unit)
-    for unit in dict.fromkeys(units):
-        write_provenance(unit, saved.units[unit])
+            names.append(name)
+    for name in dict.fromkeys(names):
+        write_record(name, saved.records[name])
     return [f"{rule}: {count} files, code of {kind}" for (rule, kind), count in counts.items()]
 
 

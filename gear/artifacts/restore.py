@@ -10,7 +10,7 @@ import os
 from graphlib import TopologicalSorter
 
 from gear.artifacts import accepted, records
-from gear.artifacts.units import DATA, Contents, Saved, unit_of
+from gear.artifacts.units import DATA, PAGE, Contents, Saved, unit_of
 
 LONG_AGO = 946_684_800 * 10**9  # 2000-01-01, in nanoseconds
 SHOWN = 10
@@ -44,7 +44,8 @@ def restore(prefixes, accept_code=False):
         changed = contents.changed(saved.job_of[path])
         records.write(path, saved.job_of[path], saved.sha(path), changed)
         stale += [f"{path} (from another {changed[0]})"] if changed else []
-    absent = [path for path in saved.job_of if not contents.here(path)]
+    missing = [path for path in saved.job_of if not contents.here(path)]
+    absent = [path for path in missing if not path.endswith(PAGE)]
     other = sorted(set(saved.job_of) - as_saved)
     print(f"restored the records of {len(as_saved)} files; {len(absent)} of them are not pulled")
     if absent:
@@ -52,6 +53,11 @@ def restore(prefixes, accept_code=False):
         print(
             "where a changed setting needs what is absent, that and all that was made from it is "
             f"planned anew; pull it first: gear artifacts pull {' '.join(sorted(studies))}"
+        )
+    if len(missing) > len(absent):
+        print(
+            "for snakemake --report, make the tables' pages first: snakemake all_tables --forcerun "
+            "make_table make_claims ..."
         )
     show("accepted although the code of their rules has changed", taken)
     show("stale, so Snakemake will make them again", stale)

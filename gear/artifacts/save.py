@@ -1,25 +1,27 @@
-"""`gear artifacts save`: provenance to git, large files to DVC's cache."""
+"""`gear artifacts save`: records to git, large files to DVC's cache."""
 
+import json
 import os
 from pathlib import Path
 
 from gear.artifacts import records, store, times
 from gear.artifacts.restore import restore
+from gear.artifacts.transfer import state_file
 from gear.artifacts.units import (
     DATA,
     LARGE,
     Contents,
     Saved,
     large,
-    provenance,
+    record_file,
     under,
     unit_of,
-    write_provenance,
+    write_record,
 )
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_json
 
-UNRECORDED = ("benchmark.tsv", ".dvc", ".prov.json", "report.html")  # ends of names
+UNRECORDED = (".tsv", ".dvc", ".prov.json", "report.html")  # ends of names
 
 
 def save(prefixes, states=False):
@@ -31,11 +33,7 @@ def save(prefixes, states=False):
     _refuse_ignored(prefixes)
     _refuse_dirty(prefixes)
     _refuse_unfinished(prefixes)
-    units = {}
-    for path in sorted(records.outputs()):
-        if under(path, prefixes):
-            units.setdefault(unit_of(path), []).append(path)
-    units = {unit: paths for unit, paths in units.items() if any(map(os.path.exists, paths))}
+    units = _made(prefixes)
     _refuse_unrecorded(prefixes, {path for paths in units.values() for path in paths})
     if not units:
         raise Mistake(f"Snakemake made nothing under {' '.join(prefixes)}; run it first.")
@@ -43,51 +41,88 @@ def save(prefixes, states=False):
     saved = Saved(prefixes)
     contents = Contents(saved)
     contents.read(path for paths in units.values() for path in paths)
-    jobs = {unit: _jobs(paths, contents) for unit, paths in units.items()}
-    kept = {f"{unit}.dvc": large(paths) for unit, paths in units.items() if large(paths)}
-    kept |= _states(units, states)
-    if DATA in units:  # the other data sets stay in data.dvc
-        kept["data.dvc"] = sorted({*kept["data.dvc"], *store.outs("data.dvc")})
+    described = _described(units, prefixes, contents)
+    replaced = [name for name in saved.records if _is_replaced(name, saved, described)]
+    kept = _large(units, described, replaced) | _states(units, states)
     store.commit(kept)
-    changed = [unit for unit, made in jobs.items() if made != saved.units.get(unit)]
+    jobs = {unit: _jobs(outputs) for unit, outputs in described.items()}
+    changed = [unit for unit in jobs if jobs[unit] != saved.records.get(unit)]
     for unit in changed:
-        write_provenance(unit, jobs[unit])
-    files = [*kept, *(str(provenance(unit)) for unit in jobs)]
-    files += [prefix for prefix in prefixes if not under(prefix, [DATA])]
-    store.git("add", "--pathspec-from-file=-", lines=files)
+        write_record(unit, jobs[unit])
+    _to_git(prefixes, [*kept, *(str(record_file(unit)) for unit in jobs)], replaced)
     restore(prefixes)
-    print(f"saved {len(jobs)} folders, {len(changed)} of them new or changed; now: git commit")
+    told = f"saved {len(jobs)} runs and folders, {len(changed)} of them new or changed"
+    print(f"{told}; now: git commit")
 
 
-def _jobs(paths, contents):
-    """The jobs of a provenance record: those that made these outputs of one unit."""
-    jobs = []
-    for path in paths:
-        record = records.read(path)
-        before, sha = contents.saved.job_of.get(path), contents.here(path)
-        if record is None or records.restored(record):
-            if record is None or before is None or sha not in (None, before["outputs"][path]):
-                raise Mistake(
-                    f"{path} is neither what was saved nor, by its record, what Snakemake made; "
-                    "delete it, then pull it or make it again."
-                )
-            job = {key: before[key] for key in ("inputs", "seconds", *records.job(record))}
-            job |= {key: before[key] for key in ("accepted",) if key in before}
-            job["seconds"] += 0.0  # older records have -0.0
-            sha = before["outputs"][path]
-        else:
-            if sha is None:
-                raise Mistake(
-                    f"{path} is gone, while other files of its folder are there; run Snakemake "
-                    f"again, or have it forgotten: snakemake --cleanup-metadata {path}"
-                )
-            job = records.job(record) | {"inputs": _inputs(path, record, contents)}
-            job["seconds"] = times.seconds(record)
-        same = [j for j in jobs if all(j[k] == v for k, v in job.items() if k != "seconds")]
-        if not same:
-            jobs.append(job | {"outputs": {}})
-        (same or jobs[-1:])[0]["outputs"][path] = sha
-    return jobs
+def _made(prefixes):
+    """{unit: those of its outputs under the prefixes that Snakemake has a record of}, without the
+    folders of which nothing is here: they were deleted, or not pulled."""
+    folders = {}
+    for path in sorted(records.outputs()):
+        if under(path, prefixes):
+            folders.setdefault(os.path.dirname(path), []).append(path)
+    units = {}
+    for paths in folders.values():
+        if any(map(os.path.exists, paths)):
+            units.setdefault(unit_of(paths[0]), []).extend(paths)
+    return units
+
+
+def _described(units, prefixes, contents):
+    """{unit: {output: (its job, its sha256)}}: what was made, and what was saved before where that
+    is outside the prefixes or in a folder of which nothing is here."""
+    described = {
+        unit: {path: _as_made(path, contents) for path in paths} for unit, paths in units.items()
+    }
+    known = set(records.outputs())
+    for path in contents.saved.job_of:
+        outputs = described.get(unit_of(path), {path: None})
+        if path not in outputs and (path in known or not under(path, prefixes)):
+            outputs[path] = _as_saved(path, contents.saved)
+    return described
+
+
+def _as_made(path, contents):
+    """(job, sha256) of an output by Snakemake's record of it."""
+    record, sha = records.read(path), contents.here(path)
+    if record is None or records.restored(record):
+        before = contents.saved.sha(path)
+        if record is None or before is None or sha not in (None, before):
+            raise Mistake(
+                f"{path} is neither what was saved nor, by its record, what Snakemake made; "
+                "delete it, then pull it or make it again."
+            )
+        return _as_saved(path, contents.saved)
+    if sha is None:
+        raise Mistake(
+            f"{path} is gone, while other files of its folder are there; run Snakemake "
+            f"again, or have it forgotten: snakemake --cleanup-metadata {path}"
+        )
+    job = records.job(record) | {"inputs": _inputs(path, record, contents)}
+    return job | {"seconds": times.seconds(record)}, sha
+
+
+def _as_saved(path, saved):
+    """(job, sha256) of an output as it was saved."""
+    job = {key: value for key, value in saved.job_of[path].items() if key != "outputs"}
+    job["seconds"] += 0.0  # older records have -0.0
+    return job, saved.sha(path)
+
+
+def _jobs(outputs):
+    """The jobs of a record, from {output: (its job, its sha256)}."""
+    jobs = {}
+    for path, (job, sha) in sorted(outputs.items()):
+        same = json.dumps({key: job[key] for key in job if key != "seconds"}, sort_keys=True)
+        jobs.setdefault(same, job | {"outputs": {}})["outputs"][path] = sha
+    return list(jobs.values())
+
+
+def _is_replaced(name, saved, units):
+    """Whether a record is of the older form and all that it names is in units saved now."""
+    named = {unit_of(path) for job in saved.records[name] for path in job["outputs"]}
+    return name not in units and named <= set(units)
 
 
 def _inputs(output, record, contents):
@@ -113,21 +148,64 @@ def _inputs(output, record, contents):
     return inputs
 
 
-def _states(units, wanted):
-    """{.dvc file: training states} of the steps among some units: of all where they are wanted,
-    else of those whose state was saved before."""
+def _large(units, described, replaced):
+    """{.dvc file: (large files that are here, {path: entry} of the others)} of some units."""
+    before = {unit: store.outs(f"{unit}.dvc") for unit in units}
+    for name in replaced:
+        entries = store.outs(f"{name}.dvc")
+        if entries:
+            before[unit_of(next(iter(entries)))].update(entries)
     kept = {}
-    for unit in units:
-        run, record = os.path.dirname(unit), Path(unit, "run.json")
-        steps = (read_json(record) if record.exists() else {}).get("steps")
-        file, state = f"{run}/state.dvc", f"{run}/state/{steps}.pt"
-        before = store.outs(file)
-        if not steps or not wanted and state not in before:
-            continue
-        if state not in before and not os.path.exists(state):
-            raise Mistake(f"there is no training state {state}; save without --states.")
-        kept[file] = sorted({*kept.get(file, before), state})
+    for unit, made in units.items():
+        here = [path for path in large(made) if os.path.exists(path)]
+        others = {p: before[unit][p] for p in large(described[unit]) if p not in here}
+        if here or before[unit]:
+            kept[f"{unit}.dvc"] = here, others
     return kept
+
+
+def _states(units, wanted):
+    """The same of training states of the milestones among some outputs: of all where they are
+    wanted, else of those whose state was saved before."""
+    kept = {}
+    for unit, paths in units.items():
+        before = store.outs(state_file(unit))
+        states = {state for state in _states_of(unit, paths) if wanted or state in before}
+        here = [state for state in states | set(before) if os.path.exists(state)]
+        lacking = states - set(before) - set(here)
+        if lacking:
+            raise Mistake(f"there is no training state {min(lacking)}; save without --states.")
+        if states:
+            kept[state_file(unit)] = here, {p: before[p] for p in before if p not in here}
+    return kept
+
+
+def _states_of(run, outputs):
+    """The training states at the ends of the milestones among some outputs of a run."""
+    for path in outputs:
+        folder, name = os.path.split(path)
+        if name == "run.json" and os.path.dirname(folder) == run and os.path.exists(path):
+            steps = read_json(path).get("steps")
+            if steps:
+                yield f"{run}/state/{steps}.pt"
+
+
+def _to_git(prefixes, files, replaced):
+    """Stage what was saved: with the prefixes the small files, and the end of the files of replaced
+    records and of what git has although it is ignored by now."""
+    gone = [f"{name}{end}" for name in replaced for end in (".prov.json", ".dvc")]
+    for file in gone:
+        Path(file).unlink(missing_ok=True)
+    small = [prefix for prefix in prefixes if not under(prefix, [DATA])]
+    if small:
+        listed = store.git("ls-files", "-z", "--cached", "--ignored", "--exclude-standard", *small)
+        gone += [file for file in listed.split("\0") if file]
+    gone += [file for file in files if not os.path.exists(file)]
+    if gone:
+        quiet = ("--cached", "--quiet", "--ignore-unmatch")
+        store.git("rm", *quiet, "--pathspec-from-file=-", lines=gone)
+    here = [file for file in files if os.path.exists(file)]
+    store.git("add", "--pathspec-from-file=-", lines=[*here, *small])
 
 
 def _refuse_ignored(prefixes):
@@ -168,7 +246,7 @@ def _refuse_unrecorded(prefixes, known):
     found = {path for path in listed.split("\0") if path and os.path.exists(path)}
     found.update(str(p) for top in prefixes for end in LARGE for p in Path(top).rglob("*" + end))
     for path in sorted(found - known):
-        if not path.endswith(UNRECORDED) and "/benchmark/" not in path and not under(path, [DATA]):
+        if not path.endswith(UNRECORDED) and not under(path, [DATA]):
             raise Mistake(
                 f"Snakemake has no record of {path}, so nobody could tell how it was made; delete "
                 "it and run Snakemake again."

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ from gear.files.mistakes import Mistake
 from gear.files.reading import read_text
 
 REMOTE = "storage"
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has it
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
 CURES = {  # what dvc says: what to do
     "no space left": "free some space and run the same command again",
@@ -59,39 +59,48 @@ def outs(file):
     """{path: entry with md5, size, ...} of what a .dvc file keeps; {} where there is none."""
     if not Path(file).exists():
         return {}
-    entries = yaml.safe_load(read_text(file))["outs"]
-    return {os.path.join(os.path.dirname(file), entry["path"]): entry for entry in entries}
-
-
-def _write_outs(file, entries):
-    if entries:
-        write(file, yaml.safe_dump({"outs": entries}, sort_keys=False, allow_unicode=True))
-    else:
-        Path(file).unlink(missing_ok=True)
+    folder = os.path.dirname(file)
+    entries = yaml.load(read_text(file), YAML)["outs"]
+    return {os.path.normpath(os.path.join(folder, entry["path"])): entry for entry in entries}
 
 
 def commit(kept):
-    """Have dvc take files into its cache. kept: {.dvc file: paths, relative to the repository}.
+    """Have dvc take files into its cache, and write the .dvc files anew.
 
-    Paths that are absent keep their entry. A .dvc file is as it was where dvc fails."""
-    kept = {file: paths for file, paths in kept.items() if any(map(os.path.exists, paths))}
-    if not kept:  # dvc would take it for everything
-        return
-    before = {file: outs(file) for file in kept}
-    absent = {f: [before[f][p] for p in ps if not os.path.exists(p)] for f, ps in kept.items()}
+    kept: {.dvc file: (paths that are here, {path: entry} of others that it keeps as they are)},
+    paths relative to the repository. The .dvc files are as they were where dvc fails."""
+    before = {file: Path(file).read_bytes() for file in kept if Path(file).exists()}
+    fresh = [file for file, (here, _) in kept.items() if here]
     try:
-        for file, paths in kept.items():
-            here = [p for p in paths if os.path.exists(p)]
-            relative = [os.path.relpath(p, os.path.dirname(file) or ".") for p in here]
-            _write_outs(file, [{"path": path} for path in relative])
-        dvc("commit", "--force", *kept)
+        for file in fresh:
+            _write_outs(file, {path: {} for path in kept[file][0]})
+        if fresh:  # without a name, dvc would take all
+            dvc("commit", "--force", *fresh)
+        for file, (here, others) in kept.items():
+            now = outs(file)
+            entries = {path: now[path] for path in here} | others
+            if entries != now:
+                _write_outs(file, entries)
     except BaseException:
-        for file, entries in before.items():
-            _write_outs(file, list(entries.values()))
+        for file in kept:
+            if file in before:
+                write(file, before[file])
+            else:
+                Path(file).unlink(missing_ok=True)
         raise
-    for file, entries in absent.items():
-        if entries:
-            _write_outs(file, [*outs(file).values(), *entries])
+
+
+def _write_outs(file, entries):
+    """Write a .dvc file, or none without entries {path relative to the repository: md5, ...}."""
+    folder = os.path.dirname(file) or "."
+    listed = []
+    for path in sorted(entries):
+        relative = os.path.relpath(path, folder)
+        listed.append({"path": relative} | {k: v for k, v in entries[path].items() if k != "path"})
+    if listed:
+        write(file, yaml.safe_dump({"outs": listed}, sort_keys=False, allow_unicode=True))
+    else:
+        Path(file).unlink(missing_ok=True)
 
 
 def set_remote(url):
@@ -134,47 +143,49 @@ def remote():
     return None if status else printed.strip()
 
 
-def _cache():
-    return Path(dvc("cache", "dir").strip()) / "files" / "md5"
+def changed_data(paths):
+    """Those data sets that are there and not what data.dvc says. The cache is not needed."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        uncommitted = repo.data_status(paths)["uncommitted"]
+    return [path.rstrip("/") for path in uncommitted.get("modified", ())]
 
 
-def missing(files):
-    """The paths in .dvc files whose object the cache lacks."""
-    cache = _cache()
-    entries = [(path, entry["md5"]) for file in files for path, entry in outs(file).items()]
-    return [path for path, md5 in entries if not (cache / md5[:2] / md5[2:]).exists()]
-
-
-def changed_data(file):
-    """The data sets that are not what a .dvc file says. Unlike `dvc status`, without the cache."""
-    for path, entry in outs(file).items():
-        files = [p for p in Path(path).rglob("*") if p.is_file() and not p.name.startswith(".")]
-        listed = [{"md5": _md5(p), "relpath": p.relative_to(path).as_posix()} for p in files]
-        listed.sort(key=lambda item: item["relpath"])
-        found = hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-        if files and f"{found}.dir" != entry["md5"]:
-            yield path
-
-
-def faults(files):
-    """[(path, cache object, 'missing' | 'damaged')] of what .dvc files keep.
+def faults(entries):
+    """[(path, cache object, 'missing' | 'damaged')] of what .dvc files keep, {path: entry}.
 
     Missing counts where the file is there: what was not pulled is no fault, nor is an absent data
     set, which a rule makes."""
-    cache = _cache()
-    entries = [(path, entry["md5"]) for file in files for path, entry in outs(file).items()]
-    for path, md5 in entries:  # grows while it is read
-        kept = cache / md5[:2] / md5[2:]
-        if not kept.exists():
-            if os.path.isfile(path):
-                yield path, kept, "missing"
-        elif _md5(kept) != md5.removesuffix(".dir"):
-            yield path, kept, "damaged"
-        elif md5.endswith(".dir"):
-            for child in json.loads(kept.read_bytes()):
-                entries.append((f"{path}/{child['relpath']}", child["md5"]))
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    with Repo() as repo:
+        cache = repo.cache.local
+        for path, entry in entries.items():
+            fault = _fault(cache, path, entry["md5"])
+            if fault:
+                yield fault
+            elif entry["md5"].endswith(".dir") and cache.exists(entry["md5"]):
+                for names, _, child in Tree.load(cache, HashInfo("md5", entry["md5"])):
+                    fault = _fault(cache, "/".join((path, *names)), child.value)
+                    if fault:
+                        yield fault
 
 
-def _md5(file):
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
+def _fault(cache, path, md5):
+    kept = cache.oid_to_path(md5)
+    if not os.path.exists(kept):
+        return (path, kept, "missing") if os.path.isfile(path) else None
+    with open(kept, "rb") as handle:
+        sound = hashlib.file_digest(handle, "md5").hexdigest() == md5.removesuffix(".dir")
+    return None if sound else (path, kept, "damaged")
+
+
+def missing(entries):
+    """The paths of {path: entry} whose object the cache lacks."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return [p for p, entry in entries.items() if not repo.cache.local.exists(entry["md5"])]

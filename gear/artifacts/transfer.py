@@ -4,23 +4,33 @@ import os
 
 from gear.artifacts import store
 from gear.artifacts.restore import restore, show
-from gear.artifacts.units import Contents, Saved, unit_of
+from gear.artifacts.units import Contents, Saved, large, unit_of
 from gear.files.mistakes import Mistake
 
 
-def dvc_files(outputs, states=False):
-    """The .dvc files that keep some saved outputs; with `states` also their training states."""
-    units = dict.fromkeys(unit_of(path) for path in outputs)
-    files = [f"{unit}.dvc" for unit in units]
+def kept(saved, outputs, states=False):
+    """{.dvc file: {path: entry}} of the large ones among some saved outputs; with `states` also of
+    all training states of their runs."""
+    chosen = set(large(outputs))
+    files = {}
+    for name in dict.fromkeys(saved.record_of[path] for path in outputs):
+        entries = store.outs(f"{name}.dvc")
+        files[f"{name}.dvc"] = {path: entries[path] for path in entries if path in chosen}
     if states:
-        files += dict.fromkeys(f"{os.path.dirname(unit)}/state.dvc" for unit in units)
-    return [file for file in files if os.path.exists(file)]
+        files |= {file: store.outs(file) for file in map(state_file, map(unit_of, outputs))}
+    return {file: entries for file, entries in files.items() if entries}
+
+
+def state_file(run):
+    """The .dvc file that keeps a run's training states."""
+    return f"{run}/state.dvc"
 
 
 def _chosen(prefixes, inputs, states):
-    """(what was saved, .dvc files under the prefixes), once there is a remote to talk to."""
+    """(what was saved, {path: entry} of large files, what dvc calls them), once there is a remote
+    to talk to."""
     saved = Saved(prefixes)
-    files = dvc_files(saved.chosen(prefixes, inputs), states)
+    files = kept(saved, saved.chosen(prefixes, inputs), states)
     if not files:
         raise Mistake(
             f"there are no large files under {' '.join(prefixes)}; git has all of it, and --inputs "
@@ -28,30 +38,33 @@ def _chosen(prefixes, inputs, states):
         )
     if not store.remote():
         raise Mistake("no remote is set; name one first: gear artifacts remote URL")
-    return saved, files
+    entries = {path: entry for found in files.values() for path, entry in found.items()}
+    # dvc takes the paths in a .dvc file for targets too, but passes over some in a mixture of both
+    whole = all(found == store.outs(file) for file, found in files.items())
+    return saved, entries, [*files] if whole else [*entries]
 
 
-def _size(files):
-    entries = [entry for file in files for entry in store.outs(file).values()]
-    return f"{len(entries)} large files, {sum(entry['size'] for entry in entries) / 1e9:.3f} GB"
+def _size(entries):
+    size = sum(entry["size"] for entry in entries.values()) / 1e9
+    return f"{len(entries)} large files, {size:.3f} GB"
 
 
 def push(prefixes, inputs=False, states=False):
     """Copy large files to the remote. Mistake where the cache lacks some."""
-    _, files = _chosen(prefixes, inputs, states)
-    print(f"push {_size(files)}", flush=True)
+    _, entries, targets = _chosen(prefixes, inputs, states)
+    print(f"push {_size(entries)}", flush=True)
     try:
-        store.dvc("push", *files)
+        store.dvc("push", *targets)
     except Mistake as error:
-        lacking = store.missing(files)
+        lacking = store.missing(entries)
         raise Mistake(f"{lacking[0]}: {error}" if lacking else str(error)) from None
 
 
 def pull(prefixes, inputs=False, states=False):
     """Get large files from the remote, check their sha256, restore. Returns 1 where some are not
     what was saved or did not come; files that were changed here are not touched."""
-    saved, files = _chosen(prefixes, inputs, states)
-    expected = {p: saved.sha(p) for file in files for p in store.outs(file) if saved.sha(p)}
+    saved, entries, targets = _chosen(prefixes, inputs, states)
+    expected = {path: saved.sha(path) for path in entries if saved.sha(path)}
     contents = Contents(saved)
     contents.read(expected)
     changed = [p for p, sha in expected.items() if contents.here(p) not in (None, sha)]
@@ -60,16 +73,16 @@ def pull(prefixes, inputs=False, states=False):
             f"{changed[0]} was changed here, and pull would overwrite it; save it, or delete it "
             "and pull again."
         )
-    print(f"pull {_size(files)}", flush=True)
+    print(f"pull {_size(entries)}", flush=True)
     failure = None
     try:
-        store.dvc("pull", *files)
+        store.dvc("pull", *targets)
     except Mistake as error:  # what could be had is there
         failure = error
     contents = Contents(saved)
     contents.read(expected)
     wrong = [p for p in expected if contents.here(p) not in (None, expected[p])]
-    absent = [p for file in files for p in store.outs(file) if not os.path.exists(p)]
+    absent = [path for path in entries if not os.path.exists(path)]
     restore(prefixes)
     show("damaged in the remote or the cache, do not use", wrong)
     show("neither in the cache nor, undamaged, in the remote; push from where they are", absent)

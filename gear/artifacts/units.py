@@ -1,11 +1,13 @@
-"""Units of results, their provenance records, and the content of files.
+"""Units of results, their records, and the content of files.
 
-A provenance record is {"jobs": [{rule, code, params, software, seconds, inputs: {path: sha256},
-outputs: {path: sha256}, accepted: see accepted.py}]}, with the outputs that lie in its unit; paths
-are relative to the repository, where every command runs."""
+A record is {"jobs": [{rule, code, params, software, seconds, inputs: {path: sha256}, outputs:
+{path: sha256}, accepted: see accepted.py}]}, with the outputs of its unit; paths are relative to
+the repository, where every command runs. Older records have one folder of a run each; they are
+read like the others, and `save` replaces them."""
 
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,21 +16,28 @@ from gear.files.aside import write
 from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
+from gear.study.registry import STAGES
 
 DATA = "data"  # one unit, whose large files are whole data sets: data.dvc
 LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore
+PAGE = ".html"  # a table's page for Snakemake's report: neither git's nor DVC's
+OF_A_RUN = re.compile(
+    rf"(.+?)/(?:(?:samples|metrics|analysis)/)?((?:{'|'.join(STAGES)})/[^/]+)/[0-9]+k[./]"
+)
 
 
 def unit_of(path):
-    """The folder whose provenance record names this output."""
-    return DATA if path.startswith(f"{DATA}/") else os.path.dirname(path)
+    """The unit whose record names this output: all data, a run with its samples, scores and
+    analyses, or the file's folder."""
+    if path.startswith(f"{DATA}/"):
+        return DATA
+    run = OF_A_RUN.match(path)
+    return "/".join(run.groups()) if run else os.path.dirname(path)
 
 
 def large(paths):
     """What DVC keeps of a unit's outputs: the large files; of the data the set's whole folder."""
-    return sorted(
-        {os.path.dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)}
-    )
+    return sorted({os.path.dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)})
 
 
 def _is_large(path):
@@ -53,28 +62,33 @@ def under(path, prefixes):
     return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
 
 
-def provenance(unit):
-    return Path(f"{unit}.prov.json")
+def record_file(name):
+    return Path(f"{name}.prov.json")
 
 
-def write_provenance(unit, jobs):
+def write_record(name, jobs):
     text = json.dumps({"jobs": jobs}, indent=1, sort_keys=True, ensure_ascii=False)
-    write(provenance(unit), text + "\n")
+    write(record_file(name), text + "\n")
 
 
 class Saved:
-    """All that was saved in the results folders that the prefixes lie in, and of the data."""
+    """All that was saved in the results folders that the prefixes lie in, and of the data.
+
+    records: {name: jobs}; `<name>.prov.json` is a record, `<name>.dvc` keeps its large files."""
 
     def __init__(self, prefixes):
-        self.units = {}
+        self.records = {}
         tops = sorted({prefix.split("/")[0] for prefix in prefixes} - {DATA})
         files = [file for top in tops for file in sorted(Path(top).rglob("*.prov.json"))]
-        for file in [*files, provenance(DATA)]:
+        for file in [*files, record_file(DATA)]:
             content = read_json(file, "take it from git") if file.exists() else {}
-            if "jobs" in content:  # a table's own provenance has none
-                self.units[str(file).removesuffix(".prov.json")] = content["jobs"]
-        self.jobs = [job for jobs in self.units.values() for job in jobs]
+            if "jobs" in content:  # older tables have such a file without jobs
+                self.records[str(file).removesuffix(".prov.json")] = content["jobs"]
+        self.jobs = [job for jobs in self.records.values() for job in jobs]
         self.job_of = {path: job for job in self.jobs for path in job["outputs"]}
+        self.record_of = {}
+        for name, jobs in self.records.items():
+            self.record_of |= {path: name for job in jobs for path in job["outputs"]}
 
     def sha(self, path):
         return self.job_of[path]["outputs"][path] if path in self.job_of else None
@@ -85,15 +99,16 @@ class Saved:
         Mistake where there are none."""
         for prefix in prefixes:
             if not any(under(path, [prefix]) for path in self.job_of):
-                names = sorted({*self.units, *(os.path.dirname(u) for u in self.units)})
+                names = sorted({str(f) for path in self.job_of for f in Path(path).parents})
                 cure = did_you_mean(prefix, names) if names else "Save something first."
                 raise Mistake(f"nothing was saved under '{prefix}'. {cure}")
-        found = [path for path in self.job_of if under(path, prefixes)]
-        if inputs:
-            for path in found:  # grows while it is read
-                new = [p for p in self.job_of[path]["inputs"] if p in self.job_of]
-                found += [p for p in dict.fromkeys(new) if p not in found]
-        return sorted(found)
+        paths = {path for path in self.job_of if under(path, prefixes)}
+        waiting = [*paths] if inputs else []
+        while waiting:
+            made_from = {p for p in self.job_of[waiting.pop()]["inputs"] if p in self.job_of}
+            waiting += made_from - paths
+            paths |= made_from
+        return sorted(paths)
 
 
 class Contents:
@@ -112,7 +127,8 @@ class Contents:
 
     def here(self, path):
         """The content of a file, or None where it is absent."""
-        self.read([path])
+        if path not in self.known:
+            self.read([path])
         return self.known[path]
 
     def now(self, path):

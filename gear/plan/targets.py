@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from gear.artifacts.units import provenance, unit_of
+from gear.artifacts.units import record_file, unit_of
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
 from gear.study.specs.claims import claims_spec
@@ -90,9 +90,10 @@ def is_made(study, run, step):
 
 
 def lies(path):
-    """Whether a file is there, or was saved: its folder's provenance record names it."""
+    """Whether a file is there, or was saved: the record of its run names it (an older one that of
+    its folder)."""
     if Path(path).is_file():
         return True
-    record = provenance(unit_of(path))
-    content = read_json(record, "take it from git") if record.is_file() else {}
-    return any(path in job["outputs"] for job in content.get("jobs", ()))
+    files = [record_file(name) for name in (unit_of(path), str(Path(path).parent))]
+    records = [read_json(file, "take it from git") for file in files if file.is_file()]
+    return any(path in job["outputs"] for record in records for job in record.get("jobs", ()))

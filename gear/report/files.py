@@ -1,9 +1,7 @@
-"""Reading and writing for the report: whole files or none, and what a result was made from."""
+"""Reading and writing for the report: whole files or none."""
 
 import csv
-import hashlib
 import io
-import json
 from pathlib import Path
 
 from gear.files import reading
@@ -33,9 +31,3 @@ def read_csv(root, path):
         return reading.read_csv(Path(root) / path)
     except FileNotFoundError:
         raise Mistake(f"{path} is missing below {root}; run the rule that makes it.") from None
-
-
-def provenance(root, paths, **more):
-    """JSON text: the sha256 of every file that a table or figure was made from, and `more`."""
-    inputs = {p: hashlib.sha256((Path(root) / p).read_bytes()).hexdigest() for p in sorted(paths)}
-    return json.dumps(more | {"inputs": inputs}, indent=1, ensure_ascii=False) + "\n"

@@ -1,5 +1,5 @@
-# A study of four jobs that train nothing, with the shapes of a real one: data, a training with a
-# large and a small output, samples, a table.
+# A study whose jobs train nothing, with the shapes of a real one: data, a training with a large and
+# a small output, samples, a table.
 from gear.study import jobs
 
 R = "results/mini"
@@ -27,27 +27,27 @@ rule train:
     input:
         "data/mini/manifest.json",
     output:
-        weights=f"{R}/joint/a/400k/weights.safetensors",
-        record=f"{R}/joint/a/400k/run.json",
+        weights=f"{R}/joint/{{run}}/400k/weights.safetensors",
+        record=f"{R}/joint/{{run}}/400k/run.json",
     log:
-        f"{R}/joint/a/log/400k.txt",
+        f"{R}/joint/{{run}}/log/400k.txt",
     benchmark:
-        f"{R}/joint/a/400k/benchmark.tsv"
+        f"{R}/joint/{{run}}/400k/benchmark.tsv"
     params:
         cfg={"setting": SETTING},
     shell:
         "(head -c 1500000 /dev/zero; echo {params.cfg[setting]}) > {output.weights}; "
         'echo \'{{"steps": 3}}\' > {output.record}; '
-        f"mkdir -p {R}/joint/a/state; "
-        f"echo state {{params.cfg[setting]}} > {R}/joint/a/state/3.pt"
+        f"mkdir -p {R}/joint/{{wildcards.run}}/state; "
+        f"echo state {{params.cfg[setting]}} > {R}/joint/{{wildcards.run}}/state/3.pt"
 
 
 rule evaluate:
     input:
-        f"{R}/joint/a/400k/weights.safetensors",
+        f"{R}/joint/{{run}}/400k/weights.safetensors",
     output:
-        samples=f"{R}/samples/joint/a/400k/plain.npz",
-        scores=f"{R}/metrics/joint/a/400k/plain.json",
+        samples=f"{R}/samples/joint/{{run}}/400k/plain.npz",
+        scores=f"{R}/metrics/joint/{{run}}/400k/plain.json",
     params:
         cfg={"json": "{}", "code": jobs.code("scores")},
     shell:

@@ -9,11 +9,28 @@ import yaml
 from house import ROOT
 
 from gear.artifacts import records, times
-from gear.artifacts.units import LARGE, Saved
+from gear.artifacts.units import LARGE, Saved, unit_of
 
 R = "results/mini"
 WEIGHTS = f"{R}/joint/a/400k/weights.safetensors"
 NOTHING = "Nothing to be done"
+
+
+@pytest.mark.parametrize(
+    "path, unit",
+    [
+        ("results/demo/joint/a/400k/run.json", "results/demo/joint/a"),
+        ("results/demo/samples/ar/k4.5-x/100k/cfg1.25.npz", "results/demo/ar/k4.5-x"),
+        ("results/demo/metrics/tokenizer/a/400k/plain.json", "results/demo/tokenizer/a"),
+        ("results/demo/analysis/joint/a/400k.json", "results/demo/joint/a"),
+        ("results/joint/ar/samples/joint/ar/100k/x.npz", "results/joint/ar/joint/ar"),
+        ("results/demo/teacher/dinov2/run.json", "results/demo/teacher/dinov2"),
+        ("results/demo/tables/size.csv", "results/demo/tables"),
+        ("data/digits/manifest.json", "data"),
+    ],
+)
+def test_all_of_a_run_is_one_unit(path, unit):
+    assert unit_of(path) == unit
 
 
 def planned(text):
@@ -25,15 +42,11 @@ def test_small_files_are_gits_and_large_ones_dvcs(mini_saved):
     tracked = mini_saved.git("ls-files", "results", "data", "data.dvc").split()
     assert sorted(tracked) == [
         "data.dvc",
-        f"{R}/joint/a/400k.dvc",
-        f"{R}/joint/a/400k.prov.json",
-        f"{R}/joint/a/400k/benchmark.tsv",
+        f"{R}/joint/a.dvc",
+        f"{R}/joint/a.prov.json",
         f"{R}/joint/a/400k/run.json",
         f"{R}/joint/a/state.dvc",
-        f"{R}/metrics/joint/a/400k.prov.json",
         f"{R}/metrics/joint/a/400k/plain.json",
-        f"{R}/samples/joint/a/400k.dvc",
-        f"{R}/samples/joint/a/400k.prov.json",
         f"{R}/tables.prov.json",
         f"{R}/tables/main.csv",
     ]
@@ -49,8 +62,8 @@ def test_a_jobs_seconds_are_those_of_its_benchmark_file(mini_saved):
 
     lines = (mini_saved.folder / R / "joint/a/400k/benchmark.tsv").read_text().splitlines()
     assert lines[0].split("\t")[0] == "s"
-    assert saved("joint/a/400k") == {"train": float(lines[1].split("\t")[0])}
-    assert saved("joint/a/400k")["train"] > 0
+    assert saved("joint/a").keys() == {"train", "evaluate"}
+    assert saved("joint/a")["train"] == float(lines[1].split("\t")[0]) > 0
     assert str(saved("tables")["table"])[0] != "-"
 
 
@@ -75,7 +88,7 @@ def test_after_a_pull_there_is_nothing_to_be_done(clone):
     assert NOTHING in clone.mini("table", "-n")
     assert NOTHING in clone.mini(WEIGHTS, f"{R}/samples/joint/a/400k/plain.npz", "-n")
     assert not (clone.folder / R / "joint/a/state").exists()
-    assert f"{R}: 4 saved, 0 modified, 0 not saved, 0 not pulled" in clone.artifacts("status", R)
+    assert f"{R}: 2 saved, 0 modified, 0 not saved, 0 not pulled" in clone.artifacts("status", R)
     assert planned(clone.mini("table", "-n", "--config", "setting=2")) == {
         "train",
         "evaluate",
@@ -88,7 +101,7 @@ def test_without_a_remote_the_small_files_count_as_made(mini_saved, tmp_path):
     assert "3 of them are not pulled" in fresh.artifacts("restore", R)
     assert NOTHING in fresh.mini("table", "-n")
     assert "train" in planned(fresh.mini("table", "-n", "--config", "setting=2"))
-    assert "2 not pulled" in fresh.artifacts("status", R)
+    assert "1 not pulled" in fresh.artifacts("status", R)
 
 
 @pytest.mark.slow
@@ -96,6 +109,97 @@ def test_one_table_pulls_what_it_was_made_from(clone):
     assert "there are no large files" in clone.refused("pull", f"{R}/tables")
     clone.artifacts("pull", "--inputs", f"{R}/tables/main.csv")
     assert (clone.folder / WEIGHTS).exists()
+
+
+@pytest.mark.slow
+def test_what_is_pulled_is_below_the_prefix(clone):
+    """The .dvc file of a run has more."""
+    samples = clone.folder / R / "samples/joint/a/400k/plain.npz"
+    clone.artifacts("pull", f"{R}/joint/a/400k")
+    assert (clone.folder / WEIGHTS).exists() and not samples.exists()
+    clone.artifacts("pull", f"{R}/samples")
+    assert samples.exists()
+
+
+@pytest.mark.slow
+def test_a_save_concerns_what_is_below_the_prefix(clone):
+    """The rest of a run's record stays as it was."""
+    clone.artifacts("pull", R, "data")
+
+    def record():
+        jobs = json.loads((clone.folder / R / "joint/a.prov.json").read_text())["jobs"]
+        return {path: job["inputs"] for job in jobs for path in job["outputs"]}
+
+    scores = f"{R}/metrics/joint/a/400k/plain.json"
+    samples = f"{R}/samples/joint/a/400k/plain.npz"
+    before = record()
+    clone.mini("table", "--config", "setting=2")
+    clone.artifacts("save", f"{R}/metrics")
+    half = record()
+    assert half[samples] == before[samples] != half[scores]
+    clone.artifacts("save", f"{R}/joint/a/400k", f"{R}/samples")
+    assert record()[samples] == half[scores]
+    clone.artifacts("check", f"{R}/joint")
+
+
+@pytest.mark.slow
+def test_two_people_save_two_runs(mini_saved, tmp_path, remote):
+    """Merged by git alone."""
+    people = [mini_saved.clone(tmp_path / run, remote) for run in "bc"]
+    for run, person in zip("bc", people, strict=True):
+        person.artifacts("pull", R, "data")
+        person.mini(f"{R}/metrics/joint/{run}/400k/plain.json")
+        person.artifacts("save", R)
+        person.git("commit", "--quiet", "--message", f"run {run}")
+        person.artifacts("push", R)
+    b, c = people
+    b.git("pull", "--quiet", "--no-rebase", "--no-edit", str(c.folder), "HEAD")
+    b.artifacts("pull", R)
+    b.artifacts("check", R)
+    assert NOTHING in b.mini(*(f"{R}/metrics/joint/{run}/400k/plain.json" for run in "abc"), "-n")
+
+
+def in_the_older_form(clone):
+    """Have a record and a .dvc file for each folder, and benchmark files in git."""
+    root = clone.folder / R
+    jobs = json.loads((root / "joint/a.prov.json").read_text())["jobs"]
+    entries = {e["path"]: e for e in yaml.safe_load((root / "joint/a.dvc").read_text())["outs"]}
+    for unit in ("joint/a/400k", "metrics/joint/a/400k", "samples/joint/a/400k"):
+        mine = []
+        for job in jobs:
+            outputs = {p: s for p, s in job["outputs"].items() if p.startswith(f"{R}/{unit}/")}
+            mine += [job | {"outputs": outputs}] if outputs else []
+        (root / unit).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{unit}.prov.json").write_text(json.dumps({"jobs": mine}))
+        for path in (path for job in mine for path in job["outputs"] if path.endswith(LARGE)):
+            entry = entries[os.path.relpath(path, f"{R}/joint")]
+            entry |= {"path": os.path.relpath(path, os.path.dirname(f"{R}/{unit}"))}
+            text = yaml.safe_dump({"outs": [entry]}, sort_keys=False)
+            (root / f"{unit}.dvc").write_text(text)
+    (root / "joint/a.prov.json").unlink()
+    (root / "joint/a.dvc").unlink()
+    (root / "joint/a/400k/benchmark.tsv").write_text("s\n1.0\n")
+    clone.git("add", "--force", "--all", R)
+    clone.git("commit", "--quiet", "--message", "older form")
+
+
+@pytest.mark.slow
+def test_older_records_are_read_and_replaced(clone):
+    whole = {p: (clone.folder / R / p).read_text() for p in ("joint/a.prov.json", "joint/a.dvc")}
+    in_the_older_form(clone)
+    clone.artifacts("restore", R)
+    assert NOTHING in clone.mini("table", "-n")
+    clone.artifacts("pull", f"{R}/samples", "data")
+    clone.artifacts("check")
+    assert not (clone.folder / WEIGHTS).exists()
+    clone.artifacts("save", f"{R}/metrics")
+    assert whole == {path: (clone.folder / R / path).read_text() for path in whole}
+    clone.git("commit", "--quiet", "--message", "form of today")
+    tracked = clone.git("ls-files", R).split()
+    assert not [path for path in tracked if "400k." in path or path.endswith(".tsv")], tracked
+    assert clone.git("status", "--porcelain") == ""
+    clone.artifacts("pull", R)
+    clone.artifacts("check")
 
 
 @pytest.mark.slow
@@ -207,7 +311,6 @@ def test_two_commits_can_be_compared(mini_saved, tmp_path):
     for value in (1.5, 1.25):
         scores.parent.mkdir(parents=True, exist_ok=True)
         scores.write_text(json.dumps({"demo": {"gfid": value}}))
-        (scores.parents[1] / "400k.prov.json").write_text('{"jobs": [{"seconds": 3}]}')
         clone.git("add", "results")
         clone.git("commit", "--quiet", "--message", f"{value}")
     status, text = clone.run("dvc", "metrics", "diff", "HEAD~1", "HEAD", "--json")

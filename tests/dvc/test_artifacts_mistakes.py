@@ -93,7 +93,7 @@ def test_a_remote_that_cannot_be_written(mini_saved, tmp_path):
 @pytest.mark.slow
 def test_an_object_that_the_remote_lacks_or_has_damaged(clone, remote):
     """By turns: gone, damaged and seen by dvc, damaged and passed on."""
-    kept = clone.cached(f"{R}/joint/a/400k.dvc")
+    kept = clone.cached(f"{R}/joint/a.dvc")
     there = remote / kept.relative_to(clone.folder / ".dvc/cache")
     whole = there.read_bytes()
     there.rename(there.with_name("kept"))
@@ -118,7 +118,7 @@ def test_an_object_that_the_remote_lacks_or_has_damaged(clone, remote):
 @pytest.mark.slow
 def test_an_object_that_the_cache_lacks_or_has_damaged(clone):
     clone.artifacts("pull", R)
-    kept, weights = clone.cached(f"{R}/joint/a/400k.dvc"), clone.folder / WEIGHTS
+    kept, weights = clone.cached(f"{R}/joint/a.dvc"), clone.folder / WEIGHTS
     whole = weights.read_bytes()
     weights.unlink()
     weights.write_bytes(whole)  # no link into the cache

@@ -88,11 +88,35 @@ def test_restored_the_small_files_count_as_made(published, tmp_path):
     clone = published.clone(tmp_path / "clone")
     assert not nothing_to_do(clone, "all")
     clone.artifacts("restore", R)
-    for target in ("all", "all_tables", "control"):
+    for target in ("all", "all_tables", "control", "claims"):
         assert nothing_to_do(clone, target)
     replace_in(clone.folder / "config/runs.yaml", "loss.gan: 0.0}", "loss.gan: 0.01}")
     assert "train_joint" in clone.planned("components")
     assert nothing_to_do(clone, "quantizer")
+
+
+def test_a_restored_clone_makes_the_pages_of_its_report(published, tmp_path):
+    clone = published.clone(tmp_path / "clone")
+    told = clone.artifacts("restore", R)
+    assert not list((clone.folder / R).rglob("*.html"))
+    assert "all_tables --forcerun make_table make_claims" in told
+    assert clone.snakemake("all_tables", "--forcerun", "make_table", "make_claims")[0] == 0
+    assert nothing_to_do(clone, "all") and clone.git("status", "--porcelain") == ""
+    status, text = clone.snakemake("all", "--report", "report.html")
+    assert status == 0, text[-3000:]
+
+
+def test_a_run_has_one_record_and_is_pulled_alone(published, tmp_path):
+    clone = published.clone(tmp_path / "clone", published.folder.parent / "remote")
+    tracked = clone.git("ls-files", R).split()
+    assert [path for path in tracked if "gear-l-no-gan." in path] == [
+        f"{R}/joint/gear-l-no-gan.dvc",
+        f"{R}/joint/gear-l-no-gan.prov.json",
+    ]
+    assert not [path for path in tracked if path.endswith((".tsv", ".html"))]
+    clone.artifacts("pull", f"{R}/joint/gear-l-no-gan")
+    pulled = [p for p in (clone.folder / R).rglob("*") if p.suffix in (".npz", ".safetensors")]
+    assert pulled == [clone.folder / R / "joint/gear-l-no-gan/400k/weights.safetensors"]
 
 
 def test_one_table_alone_needs_only_its_own(published, tmp_path):
@@ -110,5 +134,5 @@ def test_one_table_alone_needs_only_its_own(published, tmp_path):
     assert status == 0, text[-3000:]
     clone.git("commit", "--quiet", "--all", "--message", "another weight of the GAN loss")
     told = clone.artifacts("save", f"{R}/joint", f"{R}/metrics", f"{R}/samples", f"{R}/tables")
-    assert "4 of them new or changed" in told
+    assert "2 of them new or changed" in told
     clone.artifacts("push", f"{R}/joint/gear-l-no-gan", f"{R}/samples/joint/gear-l-no-gan")

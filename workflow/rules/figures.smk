@@ -11,7 +11,6 @@ rule make_figure:
             ".png",
             ".csv",
             ".md",
-            ".prov.json",
         ),
         picture=report(
             f"{R}/figures/{{figure}}.svg",

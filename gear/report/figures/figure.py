@@ -2,9 +2,8 @@
 
     python -m gear.report.figures.figure --root ROOT --spec JSON --output ROOT/figures/NAME
 
-writes NAME.{svg,pdf,png}, NAME.csv (exactly what is drawn), NAME.md (the caption) and
-NAME.prov.json. Equal inputs give equal bytes. JSON is what
-`gear.study.specs.tables.figure_spec` made.
+writes NAME.{svg,pdf,png}, NAME.csv (exactly what is drawn) and NAME.md (the caption). Equal inputs
+give equal bytes. JSON is what `gear.study.specs.tables.figure_spec` made.
 """
 
 import argparse
@@ -20,7 +19,6 @@ from gear.files.mistakes import Mistake
 from gear.report import caption, files
 from gear.report.figures import bars, codebook, convergence, depth, grids, style
 from gear.report.tables.markup import md
-from gear.study.specs.tables import inputs
 
 # kind -> function (root, spec) -> (figure, CSV columns, CSV lines, caption sentences)
 KINDS = {
@@ -50,7 +48,7 @@ def heading(spec):
 
 
 def write_figure(root, spec, output):
-    """Write output.{svg,pdf,png,csv,md,prov.json}."""
+    """Write output.{svg,pdf,png,csv,md}."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(style.RC)
@@ -75,8 +73,6 @@ def write_figure(root, spec, output):
         "",
     ]
     write(f"{output}.md", "\n".join(text))
-    proof = files.provenance(root, inputs(spec), figure=spec["name"], study=spec["study"])
-    write(f"{output}.prov.json", proof)
 
 
 def main(arguments=None):

@@ -2,7 +2,7 @@
 
     python -m gear.report.tables.claims --root ROOT --spec JSON --output ROOT/tables/claims
 
-writes claims.{csv,md,tex,html,prov.json}. JSON is what gear.study.specs.claims made of claims.yaml.
+writes claims.{csv,md,tex,html}. JSON is what gear.study.specs.claims made of claims.yaml.
 A criterion holds, does not, or cannot be judged: True, False or None here.
 """
 
@@ -16,7 +16,6 @@ from gear.report import files
 from gear.report.figures.convergence import read_curve, speedups
 from gear.report.tables import claimtext, markup
 from gear.report.tables.table import Reader, cell_of, paired
-from gear.study.specs.tables import inputs
 from gear.study.vocabulary import METRICS, plain
 
 VERDICTS = {True: "reproduced", False: "not reproduced", None: "not decidable here"}
@@ -195,7 +194,7 @@ def csv_lines(judged):
 
 
 def write_claims(root, spec, output):
-    """Write output.{csv,md,tex,html,prov.json}."""
+    """Write output.{csv,md,tex,html}."""
     judge = Judge(root, spec)
     judged = [judge.judge(claim) for claim in spec["claims"]]
     write(f"{output}.csv", files.csv_text(CSV, csv_lines(judged)))
@@ -203,8 +202,6 @@ def write_claims(root, spec, output):
     write(f"{output}.md", text)
     write(f"{output}.html", markup.html(claimtext.TITLE, text))
     write(f"{output}.tex", claimtext.latex(spec, judged))
-    proof = files.provenance(root, inputs(spec), table=spec["name"], study=spec["study"])
-    write(f"{output}.prov.json", proof)
 
 
 def main(arguments=None):

@@ -2,7 +2,7 @@
 
     python -m gear.report.tables.table --root ROOT --spec JSON --output ROOT/tables/NAME
 
-writes NAME.csv, NAME.md, NAME.tex and NAME.prov.json. Equal inputs give equal bytes. JSON is what
+writes NAME.csv, NAME.md, NAME.tex and NAME.html. Equal inputs give equal bytes. JSON is what
 `gear.study.specs.tables.table_spec` made.
 """
 
@@ -16,7 +16,6 @@ from gear.files.aside import write
 from gear.files.mistakes import Mistake
 from gear.report import files
 from gear.report.tables import markup
-from gear.study.specs.tables import inputs
 from gear.study.vocabulary import ANALYSED, COLLAPSED, METRICS, plain
 
 COLUMNS = (
@@ -242,30 +241,14 @@ def csv_lines(spec, rows, comparisons):
     return [line for line in lines if line]
 
 
-def behind(spec):
-    """{row: the runs behind it}, for the provenance file."""
-    return {
-        row["row"]: [
-            {"run": r["run"], "step": row["step"], "seed": r["seed"], "files": r["files"]}
-            for r in row["replicas"]
-        ]
-        for row in spec["rows"]
-        if "run" in row
-    }
-
-
 def write_table(root, spec, output):
-    """Write output.{csv,md,tex,html,prov.json}."""
+    """Write output.{csv,md,tex,html}."""
     rows, comparisons = build(root, spec)
     write(f"{output}.csv", files.csv_text(COLUMNS, csv_lines(spec, rows, comparisons)))
     text = markup.markdown(spec, rows, comparisons)
     write(f"{output}.md", text)
     write(f"{output}.html", markup.html(spec["title"], text))
     write(f"{output}.tex", markup.latex(spec, rows, comparisons))
-    text = files.provenance(
-        root, inputs(spec), table=spec["name"], study=spec["study"], rows=behind(spec)
-    )
-    write(f"{output}.prov.json", text)
 
 
 def main(arguments=None):
