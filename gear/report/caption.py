@@ -164,7 +164,7 @@ def study(spec):
     return [f"Study: {'' if named else spec['study'] + ', '}{spec['world']}."]
 
 
-def made(spec, metrics=(), rows=()):
+def origin(spec, metrics=(), rows=()):
     """What a table or figure was made with: study, steps, samplers, protocols, teachers."""
     world = study(spec) + steps(rows) + resolutions(spec) + samplers(spec)
     return world + protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
@@ -193,7 +193,7 @@ def table(spec):
             "Masses and soft entropy (nats): of p = softmax(scores / τ), means over the tokens of "
             "the validation images. Effective size = exp(soft entropy)."
         )
-    return [reading, made(spec, metrics, trained) + analysis(spec)]
+    return [reading, origin(spec, metrics, trained) + analysis(spec)]
 
 
 def comparisons(compared):

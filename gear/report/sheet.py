@@ -49,7 +49,7 @@ class Head:
 class Grid:
     head: list  # of Head
     lines: list  # of lists of Cell
-    above: str = ""  # what is said before it
+    above: str = ""  # sentences before it
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ class Sheet:
 
 def _sentences(texts, paper, emphasis):
     return " ".join(texts).replace(PAPER, paper).replace(EMPHASIS, emphasis)
+
+
+def _cells(write, head, line):
+    return [write(*pair) for pair in zip(head, line, strict=True)]
 
 
 # ---- Markdown: `ours ± sd (gain) ‖ *paper* Δ` ----------------------------------------------------
@@ -89,21 +93,21 @@ def _cell_md(head, cell):
 def _grid_md(grid):
     names = [md(h.text) + (f" ‖ *{md(h.paper)}*" if h.paper else "") for h in grid.head]
     rule = ["---" if h.left else "---:" for h in grid.head]
-    lines = [list(map(_cell_md, grid.head, line)) for line in grid.lines]
+    lines = [_cells(_cell_md, grid.head, line) for line in grid.lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in (names, rule, *lines))
 
 
 def to_markdown(sheet):
-    def said(*sentences):
+    def prose(*sentences):
         return md(_sentences(sentences, paper="Right of ‖, in italics", emphasis="in italics"))
 
     blocks = ["## " + md(sheet.title + sheet.source)]
     if sheet.picture:
         blocks.append(f"![{md(sheet.title)}]({sheet.picture})")
     for grid in sheet.grids:
-        blocks += [said(grid.above)] if grid.above else []
+        blocks += [prose(grid.above)] if grid.above else []
         blocks.append(_grid_md(grid))
-    blocks += [said(*paragraph) for paragraph in sheet.notes if paragraph]
+    blocks += [prose(*paragraph) for paragraph in sheet.notes if paragraph]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -142,7 +146,7 @@ def _shape_tex(head):
 
 def _grid_tex(grid, environment, rule):
     """The lines of a tabular or longtable; `rule` is the line below the head."""
-    lines = [map(_cell_tex, grid.head, line) for line in grid.lines]
+    lines = [_cells(_cell_tex, grid.head, line) for line in grid.lines]
     return [
         rf"\begin{{{environment}}}{{{''.join(map(_shape_tex, grid.head))}}}",
         r"\toprule",
@@ -157,7 +161,7 @@ def _grid_tex(grid, environment, rule):
 def to_latex(sheet):
     """For \\input. Columns of sentences make a longtable over pages; numbers make a float."""
 
-    def said(*sentences):
+    def prose(*sentences):
         return tex(_sentences(sentences, paper="In grey italics", emphasis="emphasised"))
 
     first, *others = sheet.grids
@@ -167,7 +171,7 @@ def to_latex(sheet):
             "% needs the packages booktabs and longtable",
             r"{\footnotesize\raggedright",
             *_grid_tex(first, "longtable", r"\midrule\endhead"),
-            said(first.above, *notes),
+            prose(first.above, *notes),
             "}",
         ]
         return "\n".join([*text, ""])
@@ -175,12 +179,12 @@ def to_latex(sheet):
         "% needs the packages booktabs, graphicx and xcolor",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{said(sheet.title + sheet.source + '.', *notes)}}}",
+        rf"\caption{{{prose(sheet.title + sheet.source + '.', *notes)}}}",
         rf"\label{{tab:{sheet.name}}}",
         *_scaled_tex(first),
     ]
     for grid in others:
-        text += ["", r"\medskip", said(grid.above), "", r"\smallskip", *_scaled_tex(grid)]
+        text += ["", r"\medskip", prose(grid.above), "", r"\smallskip", *_scaled_tex(grid)]
     return "\n".join([*text, r"\end{table}", ""])
 
 

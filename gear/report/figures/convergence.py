@@ -110,7 +110,7 @@ def _milestones(spec):
     for curve in spec["curves"]:
         for point in curve["points"]:
             names.setdefault(point["steps"], {})[point["step"]] = None
-    return {steps: " / ".join(found) for steps, found in names.items()}
+    return {steps: " / ".join(stops) for steps, stops in names.items()}
 
 
 def _csv_lines(spec, curves, speedups):

@@ -37,8 +37,8 @@ def forms(results, spec):
 def sheet(spec, sentences):
     """The caption as a Sheet."""
     paper = f" · after Figure {spec['paper_figure']} of the paper" if spec["paper_figure"] else ""
-    made = caption.made(spec, [spec["metric"]] if "metric" in spec else [])
-    notes, picture = [sentences, made + caption.analysis(spec)], f"{spec['name']}.svg"
+    origin = caption.origin(spec, [spec["metric"]] if "metric" in spec else [])
+    notes, picture = [sentences, origin + caption.analysis(spec)], f"{spec['name']}.svg"
     return Sheet(spec["name"], spec["title"], paper, notes=notes, picture=picture)
 
 

@@ -151,4 +151,4 @@ def _notes(spec):
         reading.append(f"Claims on tables that this study does not make: {spec['left_out']}.")
     metrics = [test["column"]["metric"] for claim in spec["claims"] for test in claim["tests"]]
     points = [p | {"stage": c["stage"]} for c in spec["curves"] for p in c["points"]]
-    return [reading, caption.made(spec, metrics, spec["rows"] + points)]
+    return [reading, caption.origin(spec, metrics, spec["rows"] + points)]

@@ -129,12 +129,12 @@ def csv_lines(spec, rows, comparisons):
         for column, measured in zip(spec["columns"], row.measured, strict=True):
             lines.append(_line(spec, row.spec, column, measured))
     for name, compared in comparisons.items():
-        for column, found in zip(spec["columns"], compared, strict=True):
-            head = {"table": spec["name"], "row": name, "seed_n": found.n, "source": "trained"}
+        for column, pairs in zip(spec["columns"], compared, strict=True):
+            head = {"table": spec["name"], "row": name, "seed_n": pairs.n, "source": "trained"}
             head |= {"sampler": column["sampler"] or "", "protocol": column["protocol"]}
-            mean = found.mean if found.whole or not found.n else "diverged"
-            lines.append(head | {"metric": column["metric"], "ours": mean, "ours_sd": found.sd})
-            lines.append(head | {"metric": column["metric"] + "_sign_p", "ours": found.p})
+            mean = pairs.mean if pairs.whole or not pairs.n else "diverged"
+            lines.append(head | {"metric": column["metric"], "ours": mean, "ours_sd": pairs.sd})
+            lines.append(head | {"metric": column["metric"] + "_sign_p", "ours": pairs.p})
     return [line for line in lines if line]
 
 
