@@ -1,5 +1,6 @@
 """Caption sentences: what was measured, on what, how often, and what may not be concluded."""
 
+from gear.report.sheet import PAPER
 from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, shown
 
 
@@ -8,7 +9,7 @@ def _listed(items):
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def sampler_words(name, sampler):
+def sampler_words(sampler):
     """'CFG 1.5' or 'no guidance', and whatever else the sampler sets."""
     guidance = sampler.get("guidance", 1.0)
     words = ["no guidance" if guidance == 1 else f"CFG {guidance:g}"]
@@ -19,16 +20,16 @@ def sampler_words(name, sampler):
 
 
 def samplers(spec):
-    said = []
+    words = []
     for name, sampler in spec["samplers"].items():
         images = f"{sampler['images']} images, " if "images" in sampler else ""
-        said.append(f"{name} ({images}{sampler_words(name, sampler)})")
-    return [f"Sampler{'s' if len(said) > 1 else ''}: {_listed(said)}."] if said else []
+        words.append(f"{name} ({images}{sampler_words(sampler)})")
+    return [f"Sampler{'s' if len(words) > 1 else ''}: {_listed(words)}."] if words else []
 
 
 def protocols(spec, metrics):
     """The protocols in use, with the choices that they leave open, and the features' stand-in."""
-    said, features = [], spec["features"] or {}
+    sentences, features = [], spec["features"] or {}
     generation = spec["protocols"].get("generation")
     if generation:
         words = [f"{generation['images']} images"] if "images" in generation else []
@@ -37,21 +38,21 @@ def protocols(spec, metrics):
             words.append(f"precision and recall with k = {generation['neighbours']}{count}")
         if "is" in metrics and generation.get("split_size"):
             words.append(f"IS over parts of {generation['split_size']}")
-        said.append(f"Protocol of the samples: {generation['name']} ({'; '.join(words)}).")
+        sentences.append(f"Protocol of the samples: {generation['name']} ({'; '.join(words)}).")
     validation = spec["protocols"].get("validation")
     if validation:
         count = f" ({validation['images']} validation images)" if "images" in validation else ""
-        said.append(f"Protocol of the reconstruction: {validation['name']}{count}.")
+        sentences.append(f"Protocol of the reconstruction: {validation['name']}{count}.")
     if features.get("kind") == "standin":
         names = [METRICS[m].stand_in for m in metrics if METRICS[m].stand_in.endswith("D")]
         names += ["all that is marked *"] if {"is", "precision", "recall"} & set(metrics) else []
-        said.append(
+        sentences.append(
             f"Computed on {features['label']}, not on Inception's: {_listed(names)}; they compare "
             "only within this study."
         )
     elif features.get("label"):
-        said.append(f"Features: {features['label']}.")
-    return said
+        sentences.append(f"Features: {features['label']}.")
+    return sentences
 
 
 def teachers(spec):
@@ -92,31 +93,26 @@ def resolutions(spec):
         for replica in row.get("replicas", ()):
             rows.setdefault(images[replica["run"]], []).append(row["row"])
     sizes = (f"{pixels} pixels ({', '.join(names)})" for pixels, names in rows.items())
-    said = [
+    sentences = [
         f"Resolution: {_listed(sizes)}. Samples of another size are resized to {scored} pixels, by "
         "the antialiased bicubic filter, before they are scored."
     ]
     if any(teacher["kind"] == "standin" for teacher in spec["teachers"].values()):
-        said.append(
+        sentences.append(
             f"The stand-in teacher was trained at {scored} pixels; for larger images its positions "
             "are interpolated to their token grid. All rows start from the tokenizer of "
             f"{scored} pixels."
         )
-    return said
+    return sentences
 
 
-def steps(found):
-    """From (stage, step, steps): what a milestone's name stands for in this study."""
-    unique = dict.fromkeys(found)
-    return (
-        [
-            "Steps: "
-            + _listed(f"{stage} {step} = {count}" for stage, step, count in unique)
-            + " optimizer steps."
-        ]
-        if unique
-        else []
-    )
+def steps(rows):
+    """What a milestone's name stands for in this study; rows have stage, step and steps."""
+    stops = {(row["stage"], row["step"], row["steps"]): None for row in rows if "stage" in row}
+    if not stops:
+        return []
+    words = _listed(f"{stage} {step} = {count}" for stage, step, count in stops)
+    return [f"Steps: {words} optimizer steps."]
 
 
 def _seeds(rows):
@@ -131,7 +127,7 @@ def _seeds(rows):
     ]
 
 
-def _brackets(spec, rows):
+def _brackets(rows):
     """Which row each difference in brackets is from."""
     pairs = [(r["row"], r["baseline"]) for r in rows if r["baseline"]]
     if not pairs:
@@ -147,18 +143,18 @@ def _brackets(spec, rows):
     return [f"In brackets: difference from the baseline row{paired} ({listed})."]
 
 
-def _paper(spec, separator):
+def _paper(spec):
     """What the paper's values mean beside ours."""
     if spec["paper_table"] is None:
         return []
     table = f"Table {spec['paper_table']}"
-    if spec["study"] == "paper":
+    if spec["compares_with_paper"]:
         return [
-            f"{separator} the paper's value ({table}); Δ = ours − paper, where the protocol is "
+            f"{PAPER}: the paper's value ({table}); Δ = ours − paper, where the protocol is "
             "the same."
         ]
     return [
-        f"{separator} the paper's value ({table}), in its own protocol and on ImageNet: another "
+        f"{PAPER}: the paper's value ({table}), in its own protocol and on ImageNet: another "
         "world (data set, network, metric), printed for orientation and not to be subtracted."
     ]
 
@@ -168,16 +164,20 @@ def study(spec):
     return [f"Study: {'' if named else spec['study'] + ', '}{spec['world']}."]
 
 
-def table(spec, separator):
-    """(how to read it, what it was made with): the sentences below a table.
+def origin(spec, metrics=(), rows=()):
+    """What a table or figure was made with: study, steps, samplers, protocols, teachers."""
+    world = study(spec) + steps(rows) + resolutions(spec) + samplers(spec)
+    return world + protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
 
-    `separator` says how the paper's values are set apart."""
-    metrics = list(dict.fromkeys(c["metric"] for c in spec["columns"]))
+
+def table(spec):
+    """[how to read it, what it was made with]: the sentences below a table."""
+    metrics = [column["metric"] for column in spec["columns"]]
     trained = [row for row in spec["rows"] if "run" in row]
-    reading = _seeds(trained) + _brackets(spec, trained)
+    reading = _seeds(trained) + _brackets(trained)
     if any(row["bold"] for row in trained):
         reading.append("Bold: the default setting.")
-    reading += _paper(spec, separator)
+    reading += _paper(spec)
     if any(row["source"] == "quoted" for row in spec["rows"]):
         reading.append("Rows marked “quoted” are the paper's alone; none of them was trained here.")
     if spec["parameters"]:
@@ -193,15 +193,12 @@ def table(spec, separator):
             "Masses and soft entropy (nats): of p = softmax(scores / τ), means over the tokens of "
             "the validation images. Effective size = exp(soft entropy)."
         )
-    made = study(spec) + steps((r["stage"], r["step"], r["steps"]) for r in trained)
-    made += resolutions(spec) + samplers(spec) + protocols(spec, metrics) + teachers(spec)
-    made += analysis(spec)
-    return reading, made
+    return [reading, origin(spec, metrics, trained) + analysis(spec)]
 
 
-def comparisons(spec, found):
+def comparisons(compared):
     """The sentence above the table of paired differences."""
-    n = max((c.n for cells in found.values() for c in cells), default=0)
+    n = max((pairs.n for columns in compared.values() for pairs in columns), default=0)
     least = min(1.0, 2 / 2**n)
     return (
         "Differences paired by seed: mean ± sample sd (in how many of the n seeds the difference "
@@ -215,12 +212,12 @@ def collapsed(rows):
     marked = [row for row in rows if row.collapsed]
     if not marked:
         return []
-    some = [
+    counts = [
         f"{row.spec['row']}: {row.collapsed} of {len(row.spec['replicas'])} seeds"
         for row in marked
         if len(row.spec["replicas"]) > 1
     ]
-    count = f" ({'; '.join(some)})" if some else ""
+    count = f" ({'; '.join(counts)})" if counts else ""
     return [f"† codebook collapsed: less than {COLLAPSED:.0%} of the codes are in use{count}."]
 
 
@@ -236,7 +233,6 @@ def column_head(spec, column):
     head = shown(column["metric"], column["protocol"]) + ARROWS[METRICS[column["metric"]].better]
     several = len({c["sampler"] for c in spec["columns"] if c["sampler"]}) > 1
     if several and column["sampler"]:
-        sampler = spec["samplers"][column["sampler"]]
-        if sampler_words(column["sampler"], sampler) != "no guidance":
-            head += f" ({sampler_words(column['sampler'], sampler)})"
+        words = sampler_words(spec["samplers"][column["sampler"]])
+        head += "" if words == "no guidance" else f" ({words})"
     return head

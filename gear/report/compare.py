@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from gear.files.mistakes import Mistake
-from gear.report.files import read_csv
+from gear.report.files import Results
 from gear.study.vocabulary import ANALYSED, METRICS
 
 # For one training (n = 1), how far a number may lie from ours and still count as reproduced:
@@ -34,76 +34,70 @@ TOLERANCES = {
 SHOWN = 20  # different or missing cells that are listed
 
 
+KEY = ["row", "step", "sampler", "metric"]
+VERDICTS = ["equal", "within", "different", "missing"]
+
+
 def _tables(folder):
-    """{table: {cell: CSV line}} of a results folder. Mistake where it holds no table."""
-    found = sorted((Path(folder) / "tables").glob("*.csv"))
-    if not found:
+    """{table: its cells} of a results folder. Mistake where it holds no table."""
+    names = sorted(path.stem for path in Path(folder).glob("tables/*.csv"))
+    if not names:
         raise Mistake(
             f"{folder} holds no tables/*.csv; name a study's results folder, such as "
             "results/demo, and make its tables first (for the demo: make demo)."
         )
-    return {path.stem: _cells(path) for path in found}
+    results = Results(folder)
+    return {name: _cells(results.csv(f"tables/{name}.csv")) for name in names}
 
 
-def _cells(path):
-    """{(row, step, sampler, metric): line} of what was measured here.
+def _cells(lines):
+    """The columns ours, ours_sd and seed_n of what was measured here, as text, by KEY.
 
     Left out: quoted rows; sign-test p-values, and paired differences of a single seed, because
     both follow from cells that are compared anyway."""
-    cells = {}
-    for line in read_csv(path.parent, path.name):
-        if "verdict" in line:  # the page of claims: what it says of each, not how it got there
-            said = {"metric": "verdict", "ours": line["verdict"], "seed_n": "1"}
-            cells[line["claim"], "", "", "verdict"] = said
-            continue
-        derived = line["metric"].endswith("_sign_p") or (not line["run"] and line["seed_n"] == "1")
-        if line["source"] == "trained" and not derived:
-            cells[line["row"], line["step"], line["sampler"], line["metric"]] = line
+    if "verdict" in lines:  # the page of claims: what it says of each, not how it got there
+        more = {"metric": "verdict", "step": "", "sampler": "", "seed_n": "1", "ours_sd": ""}
+        lines = lines.assign(row=lines["claim"], ours=lines["verdict"], **more)
+    else:
+        single = (lines["run"] == "") & (lines["seed_n"] == "1")
+        derived = lines["metric"].str.endswith("_sign_p") | single
+        lines = lines[(lines["source"] == "trained") & ~derived]
+    lines = lines.drop_duplicates(KEY, keep="last")
+    return lines.set_index(KEY)[["ours", "ours_sd", "seed_n"]]
+
+
+def _compare_table(a, b):
+    """The cells of b, then those of a alone, with a's text as `other`, the verdict, and `allowed`:
+    how far a may lie from b.
+
+    Verdicts: equal (same text), within (as near as allowed), different, missing in a or b."""
+    import pandas
+
+    keys = b.index.union(a.index, sort=False)
+    cells = b.reindex(keys).assign(other=a["ours"].reindex(keys), verdict="different")
+    numbers = cells.drop(columns="verdict").apply(pandas.to_numeric, errors="coerce")
+    limits = pandas.DataFrame(TOLERANCES, index=["share", "absolute"]).T
+    limits = limits.reindex(keys.get_level_values("metric")).fillna(0.0).set_index(keys)
+    one = (limits["share"] * numbers["ours"].abs()).clip(lower=limits["absolute"])
+    cells["allowed"] = one.mask(numbers["seed_n"] > 1, 3 * numbers["ours_sd"])
+    near = (numbers["other"] - numbers["ours"]).abs() <= cells["allowed"]  # False of text
+    cells.loc[near, "verdict"] = "within"
+    cells.loc[cells["other"] == cells["ours"], "verdict"] = "equal"
+    cells.loc[cells[["other", "ours"]].isna().any(axis=1), "verdict"] = "missing"
     return cells
 
 
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def allowed(line):
-    """How far another value may lie from this line of the reference."""
-    if _number(line["seed_n"] or "1") > 1:
-        return 3 * _number(line["ours_sd"] or "nan")
-    share, absolute = TOLERANCES.get(line["metric"], (0.0, 0.0))
-    return max(share * abs(_number(line["ours"])), absolute)
-
-
-def verdict(a, b):
-    """'equal' (same text), 'within' (as near as `allowed` of b says) or 'different'."""
-    if a["ours"] == b["ours"]:
-        return "equal"
-    distance = abs(_number(a["ours"]) - _number(b["ours"]))
-    return "within" if distance <= allowed(b) else "different"  # nan is different
-
-
-def _compare_table(name, a, b, folders):
-    """(counts of one table, what is wrong with it as lines)."""
-    counts = dict.fromkeys(("equal", "within", "different", "missing"), 0)
-    wrong = []
-    for key in dict.fromkeys((*b, *a)):
-        row, step, sampler, metric = key
+def _wrong(name, cells, folders):
+    """A sentence for each cell that is different or missing."""
+    for cell in cells[cells["verdict"].isin(["different", "missing"])].itertuples():
+        row, step, sampler, metric = cell.Index
         where = f"{name}: {row}{'@' + step if step else ''}, {metric}"
         where += f" ({sampler})" if sampler else ""
-        if key not in a or key not in b:
-            counts["missing"] += 1
-            wrong.append(f"missing    {where}: only in {folders[key not in a]}")
-            continue
-        found = verdict(a[key], b[key])
-        counts[found] += 1
-        if found == "different":
-            near = allowed(b[key])
-            limit = f", allowed ± {near:.3g}" if math.isfinite(near) else ""
-            wrong.append(f"different  {where}: {a[key]['ours']}, not {b[key]['ours']}{limit}")
-    return counts, wrong
+        if cell.verdict == "missing":
+            yield f"missing    {where}: only in {folders[not isinstance(cell.other, str)]}"
+        else:
+            limit = f", allowed ± {cell.allowed:.3g}" if math.isfinite(cell.allowed) else ""
+            yield f"different  {where}: {cell.other}, not {cell.ours}{limit}"
 
 
 def compare(a_dir, b_dir, strict=False):
@@ -114,16 +108,17 @@ def compare(a_dir, b_dir, strict=False):
     """
     folders = (str(a_dir), str(b_dir))
     a, b = _tables(a_dir), _tables(b_dir)
-    total, wrong, lost = {}, [], 0
+    total, wrong, lost = dict.fromkeys(VERDICTS, 0), [], 0
     width = max(map(len, (*a, *b)))
     for name in dict.fromkeys((*b, *a)):
         if name not in a or name not in b:
             lost += 1
             print(f"{name:<{width}}  only in {folders[name not in a]}")
             continue
-        counts, here = _compare_table(name, a[name], b[name], folders)
-        wrong += here
-        total = {key: total.get(key, 0) + count for key, count in counts.items()}
+        cells = _compare_table(a[name], b[name])
+        wrong += _wrong(name, cells, folders)
+        counts = {verdict: int((cells["verdict"] == verdict).sum()) for verdict in VERDICTS}
+        total = {verdict: total[verdict] + count for verdict, count in counts.items()}
         print(f"{name:<{width}}  " + "  ".join(f"{n:4d} {key}" for key, n in counts.items()))
     for line in wrong[:SHOWN]:
         print(line)
@@ -131,5 +126,6 @@ def compare(a_dir, b_dir, strict=False):
         print(f"and {len(wrong) - SHOWN} more")
     cells = ", ".join(f"{n} {key}" for key, n in total.items())
     tables = f"; {lost} table{'s' if lost > 1 else ''} in one folder alone" if lost else ""
-    print(f"{folders[0]} against {folders[1]}: {cells or 'no table in common'}{tables}.")
+    common = cells if a.keys() & b.keys() else "no table in common"
+    print(f"{folders[0]} against {folders[1]}: {common}{tables}.")
     return int(bool(strict and (wrong or lost)))

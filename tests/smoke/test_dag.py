@@ -40,18 +40,16 @@ class Refused:
 sys.meta_path.insert(0, Refused())
 from gear.study import jobs
 from gear.study.registry import Study
-from gear.report.tables import claims
-from gear.report.figures import figure
-from gear.report.tables import table
+from gear.report.make import make
 from gear.study.specs.claims import claims_spec
 from gear.study.specs.tables import figure_spec, table_spec
 study, root, new = Study("smoke"), "results/smoke", "rebuilt"
 as_jobs_get_it = lambda spec: json.loads(jobs.line(spec))
 for name in study.tables:
-    table.write_table(root, as_jobs_get_it(table_spec(study, name)), f"{new}/tables/{name}")
+    make("table", root, as_jobs_get_it(table_spec(study, name)), f"{new}/tables/{name}")
 for name in study.figures:
-    figure.write_figure(root, as_jobs_get_it(figure_spec(study, name)), f"{new}/figures/{name}")
-claims.write_claims(root, as_jobs_get_it(claims_spec(study)), f"{new}/tables/claims")
+    make("figure", root, as_jobs_get_it(figure_spec(study, name)), f"{new}/figures/{name}")
+make("claims", root, as_jobs_get_it(claims_spec(study)), f"{new}/tables/claims")
 assert "torch" not in sys.modules
 print(time.perf_counter() - start)
 """

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from test_report import edit, fake, lines
+from fakes import edit, fake, lines
 
 from gear.report import compare
-from gear.report.tables import claims
+from gear.report.make import main, make
 from gear.study.registry import CONFIG, Study
 from gear.study.specs.claims import claims_spec
 
@@ -26,17 +26,18 @@ def page(tmp_path, demo):
     spec = claims_spec(demo)
     fake(tmp_path, spec)
 
-    def make():
+    def judged():
         output = tmp_path / "tables/claims"
-        words = ["--root", tmp_path, "--spec", json.dumps(spec), "--output", output]
-        claims.main([str(w) for w in words])
+        main(
+            ["claims", "--root", str(tmp_path), "--spec", json.dumps(spec), "--output", str(output)]
+        )
         found = {}
         for line in lines(f"{output}.csv"):
             found.setdefault(line["claim"], []).append(line)
         return found
 
-    make.root = tmp_path
-    return make
+    judged.root = tmp_path
+    return judged
 
 
 def seeds(root, run, metric, values):
@@ -86,7 +87,7 @@ def test_without_a_measured_spread_one_training_decides_no_difference(tmp_path):
     spec = claims_spec(paper)
     fake(tmp_path, spec)
     output = tmp_path / "tables/claims"
-    claims.write_claims(tmp_path, spec, output)
+    make("claims", tmp_path, spec, output)
     for line in lines(f"{output}.csv"):
         if line["criterion"] in ("lower", "higher"):
             assert line["holds"] == "" and line["verdict"] == "not decidable here (n = 1)"

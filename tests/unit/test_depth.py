@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
-from test_report import cell, fake, lines, make_figure, make_table
+from fakes import cell, fake, lines, make_figure, make_table
 
-from gear.report.figures import depth
+from gear.report.figures import depth_similarity
 from gear.study import jobs
 from gear.study.registry import CONFIG, Study
 from gear.study.specs.tables import figure_spec, inputs, table_spec
@@ -83,7 +83,7 @@ def test_depth_draws_what_the_analyses_hold(tmp_path, demo):
     fake(tmp_path, spec)
     made = make_figure(tmp_path, spec)
     found = lines(made["csv"])
-    assert {x["measure"] for x in found} == set(depth.PANELS)
+    assert {x["measure"] for x in found} == set(depth_similarity.PANELS)
     layers = json.loads((tmp_path / PATH).read_text())["layers"]
     for measure, values in layers.items():
         drawn = [x for x in found if (x["measure"], x["run"]) == (measure, "gear-l")]

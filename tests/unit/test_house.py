@@ -45,7 +45,7 @@ FLOORS = (
 LACKING = (
     *("snakemake", "snakemake_interface_common", "snakemake_executor_plugin_slurm", "dvc"),
     *("jsonschema", "lpips", "open_clip", "cleanfid", "sklearn", "skimage", "prdc"),
-    *("torch_fidelity", "tensorboard", "markdown_it"),
+    *("torch_fidelity", "tensorboard", "markdown_it", "pandas"),
 )
 
 

@@ -1,131 +1,17 @@
 """Tables and figures from small fakes of the files that the other jobs make."""
 
-import csv
-import hashlib
 import json
 import shutil
 
-import numpy as np
 import pytest
+from fakes import HEAD, cell, edit, fake, lines, make_table
 
-from gear.report import compare
-from gear.report.figures import figure
-from gear.report.figures.convergence import reached_at
-from gear.report.tables import table
+from gear.report.seeds import sign_test
 from gear.study.registry import CONFIG, Study
 from gear.study.specs.tables import figure_spec, inputs, table_spec
 
 CELLS = {1: 251, 2: 84, 3: 23, 4: 16, 5: 40, 6: 32, 7: 24, 8: 48, 9: 48, 10: 64, 11: 48, 12: 24,
          13: 60, 14: 25, 18: 81, 19: 72}  # fmt: skip
-HEAD = (
-    "table,row,run,step,steps,seed_n,sampler,protocol,metric,ours,ours_sd,paper,delta_paper,gain,"
-    "source"
-)
-BOOK = {"usage": 0.9, "usage_entropy": 3.9, "perplexity": 49.0, "entropy": 3.2,
-        "effective_size": 24.5, "top1": 0.2, "top10": 0.8}  # fmt: skip
-
-
-def noise(path):
-    """A number in [0, 1) that depends on the path alone."""
-    return int(hashlib.sha256(path.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def pictures(path):
-    rng = np.random.default_rng(int(1e9 * noise(path)))
-    originals = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8, 1)
-    return {
-        "samples": rng.integers(0, 256, (24, 8, 8, 1), dtype=np.uint8),
-        "labels": np.repeat([0, 1, 7], 8),
-        "seeds": np.arange(24),
-        "originals": originals,
-        "reconstructions": 255 - originals,
-    }
-
-
-def analysis(path):
-    """What an analysis holds, as far as the report reads it; 3 layers."""
-    alike = [f"{m}_{level}" for m in ("cknna", "cka") for level in ("image", "patch")]
-    layers = {
-        m: {"mean": [noise(f"{path} {m} {i}") for i in range(3)], "sd": [0.01, 0.02, 0.03]}
-        for m in (*alike, "moran", "fft_high")
-    }
-    return {
-        "similarity": {f"{m}_{p}": noise(path + m + p) for m in alike for p in ("pre", "post")},
-        "states": {f"{m}_{p}": noise(path + m + p) for m in alike for p in ("aligned", "last")},
-        "layers": layers,
-        "teacher": {"moran": {"mean": 0.4, "sd": 0.1}, "fft_high": {"mean": 0.3, "sd": 0.1}},
-        "undefined": {},
-    }
-
-
-def content(path):
-    """What the job that makes this file would write, in both protocols."""
-    if path.startswith("analysis/"):
-        return analysis(path)
-    if path.endswith("run.json"):
-        return {"parameters": {"ar": 123456, "tokenizer": 65432}, "collapsed_at": None}
-    if path.endswith("validation.json"):
-        reconstruction = {"rfid": 3 + noise(path), "psnr": 18.5, "ssim": 0.7, "l1": 0.11}
-        return {
-            "demo": reconstruction,
-            "reconstruction": reconstruction,
-            "codebook": BOOK,
-            "likelihood": {"ntp": 2 + noise(path), "align": -0.5},
-        }
-    generation = {"gfid": 10 + noise(path), "sfid": 20.0, "is": 7.0, "precision": 0.7,
-                  "recall": 0.6}  # fmt: skip
-    return {"demo": generation, "adm": generation}
-
-
-def fake(root, spec):
-    """Every input of a spec that is not there yet."""
-    for path in inputs(spec):
-        target = root / path
-        if target.exists():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.endswith(".npz"):
-            np.savez(target, **pictures(path))
-        elif path.endswith(".csv"):
-            target.write_text(
-                "step,ntp,top1,top10,entropy,effective_size,usage,perplexity\n"
-                "0,3,0.2,0.8,3.2,24.5,1,15\n5,2.9,,,,,,\n10,2.8,0.25,0.82,3.1,22.2,0.75,11\n"
-            )
-        else:
-            target.write_text(json.dumps(content(path)))
-
-
-def edit(root, path, group, **values):
-    found = json.loads((root / path).read_text())
-    found[group] |= values
-    (root / path).write_text(json.dumps(found))
-
-
-def lines(path):
-    with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
-def cell(root, name, row, metric, sampler=None):
-    found = [
-        line
-        for line in lines(root / f"tables/{name}.csv")
-        if line["row"] == row and line["metric"] == metric and sampler in (None, line["sampler"])
-    ]
-    assert len(found) == 1
-    return found[0]
-
-
-def make_table(root, spec):
-    output = root / "tables" / spec["name"]
-    table.main(["--root", str(root), "--spec", json.dumps(spec), "--output", str(output)])
-    return output.with_suffix(".md").read_text(), output.with_suffix(".tex").read_text()
-
-
-def make_figure(root, spec, folder="figures"):
-    output = root / folder / spec["name"]
-    figure.main(["--root", str(root), "--spec", json.dumps(spec), "--output", str(output)])
-    return {p.name.partition(".")[2]: p for p in output.parent.glob(f"{spec['name']}.*")}
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +124,10 @@ def test_seeds_gains_and_the_sign_test(tmp_path, demo):
 
 
 def test_sign_test_by_hand():
-    assert table.sign_test([-1, -1, -1]) == 0.25
-    assert table.sign_test([-1, -1, 1]) == 1.0
-    assert table.sign_test([1] * 6) == 2 / 2**6
-    assert table.sign_test([0.0]) == 1.0
+    assert sign_test([-1, -1, -1]) == 0.25
+    assert sign_test([-1, -1, 1]) == 1.0
+    assert sign_test([1] * 6) == 2 / 2**6
+    assert sign_test([0.0]) == 1.0
 
 
 def test_an_ar_row_shows_the_tokenizer_that_it_froze(tmp_path, demo):
@@ -330,163 +216,3 @@ def test_a_missing_or_old_file_is_one_sentence(tmp_path, demo):
     (tmp_path / "metrics/joint/gear-l/400k/plain.json").write_text('{"adm": {}}')
     with pytest.raises(SystemExit, match="holds adm, not 'demo'; delete it"):
         make_table(tmp_path, spec)
-
-
-# ---- figures -----------------------------------------------------------------------------------
-
-
-def test_reached_at_interpolates_in_log_steps():
-    # from 20 at 100 steps to 10 at 400 steps: 15 is half-way in log steps, at 200
-    assert reached_at([(100, 20.0), (400, 10.0)], 15.0, -1) == pytest.approx(200)
-    assert reached_at([(100, 20.0), (400, 10.0)], 9.0, -1) is None
-    assert reached_at([(100, 20.0), (400, 10.0)], 25.0, -1) == 100
-    assert reached_at([(100, 2.0), (400, 4.0)], 3.0, 1) == pytest.approx(200)
-
-
-def test_convergence_draws_and_states_the_speedup(tmp_path, demo):
-    spec = figure_spec(demo, "convergence")
-    fake(tmp_path, spec)
-    curves = {"llamagen-repa-l": (30, 25, 20, 15), "gear-l-frozen": (20, 10, 9, 8),
-              "llamagen-repa-b": (30, 25, 20, 15), "gear-b-frozen": (31, 26, 21, 16)}  # fmt: skip
-    for run, values in curves.items():
-        for step, value in zip(("100k", "400k", "1500k", "4000k"), values, strict=True):
-            edit(tmp_path, f"metrics/ar/{run}/{step}/plain.json", "demo", gfid=value)
-    made = make_figure(tmp_path, spec)
-    assert set(made) == {"svg", "pdf", "png", "csv", "md"}
-    found = lines(made["csv"])
-    points = [x for x in found if x["kind"] == "point" and x["curve"] == "GEAR-L"]
-    assert [(x["steps"], x["value"]) for x in points] == [
-        ("100", "20"), ("400", "10"), ("600", "9"), ("800", "8")]  # fmt: skip
-    factor = {x["curve"]: x for x in found if x["kind"] == "speedup"}
-    assert (factor["GEAR-L"]["steps"], factor["GEAR-L"]["value"]) == ("200", "4")
-    assert factor["GEAR-B"]["value"] == "not reached"
-    text = made["md"].read_text()
-    assert "reached at 200 steps (4.0×)" in text and "is not reached" in text and "gFD" in text
-    again = make_figure(tmp_path, spec, "again")
-    assert all(made[kind].read_bytes() == again[kind].read_bytes() for kind in made)
-    assert b"dc:date" not in made["svg"].read_bytes()
-    assert b"CreationDate" not in made["pdf"].read_bytes()
-
-
-def test_codebook_draws_what_its_curves_hold(tmp_path):
-    spec = figure_spec(Study("smoke"), "codebook")
-    fake(tmp_path, spec)
-    made = make_figure(tmp_path, spec)
-    found = [x for x in lines(made["csv"]) if x["label"] == "GEAR-L"]
-    assert [(x["step"], x["top1"], x["effective_size"]) for x in found] == [
-        ("0", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
-    assert [(x["usage"], x["dead"], x["perplexity"]) for x in found] == [
-        ("1", "0", "15"), ("0.75", "4", "11")]  # fmt: skip
-    (reference,) = [x for x in lines(made["csv"]) if x["kind"] == "reference"]
-    assert (reference["run"], reference["entropy"]) == ("vq", "3.2")
-    assert reference["usage"] == reference["perplexity"] == ""  # of more tokens than a batch has
-    assert len(made) == 5
-
-
-def test_samples_grid_lists_every_picture(tmp_path):
-    spec = figure_spec(Study("smoke"), "samples")
-    fake(tmp_path, spec)
-    made = make_figure(tmp_path, spec)
-    found = lines(made["csv"])
-    assert len(found) == len(spec["rows"]) * 3 * 3  # 3 classes, 3 pictures of each
-    for line in found[::5]:
-        with np.load(tmp_path / line["source"]) as archive:
-            picture = archive["samples"][int(line["index"])]
-            assert archive["labels"][int(line["index"])] == int(line["class"])
-        assert hashlib.sha256(picture.tobytes()).hexdigest() == line["sha256"]
-    again = make_figure(tmp_path, spec, "again")
-    assert all(made[kind].read_bytes() == again[kind].read_bytes() for kind in made)
-
-
-def test_class_grids_show_the_first_of_each_class_and_white_where_there_are_none(tmp_path, demo):
-    spec = figure_spec(demo, "class_grids")
-    assert inputs(spec) == ["samples/ar/gear-l-frozen/1500k/cfg.pictures.npz"]
-    assert "cfg" in demo.evaluations()["gear-l-frozen", "1500k"]
-    fake(tmp_path, spec)
-    made = make_figure(tmp_path, spec)
-    found = [(x["class"], x["seed"], x["line"], x["column"]) for x in lines(made["csv"])]
-    assert len(found) == 3 * 8 and found[:2] == [("0", "0", "0", "0"), ("0", "1", "0", "1")]
-    assert found[7] == ("0", "7", "1", "2") and found[8] == ("1", "8", "0", "0")
-    assert "none was left out or chosen" in made["md"].read_text()
-
-
-def test_bars_are_the_numbers_of_the_table_and_quoted_ones_the_paper_s_alone(tmp_path, demo, paper):
-    for study in (demo, paper):
-        root, spec = tmp_path / study.name, figure_spec(study, "system_bars")
-        fake(root, spec)
-        fake(root, table_spec(study, "system"))
-        make_table(root, table_spec(study, "system"))
-        made = make_figure(root, spec)
-        drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(made["csv"])}
-        for sampler in ("plain", "cfg"):
-            bar = drawn[sampler, "L", "GEAR"]
-            assert bar["value"] == cell(root, "system", "GEAR-L (300)", "gfid", sampler)["ours"]
-        quoted = {k: x["value"] for k, x in drawn.items() if x["source"] == "quoted"}
-        assert len(quoted) == (6 if study is paper else 0)
-        if study is paper:
-            assert (quoted["plain", "XL", "LlamaGen"], quoted["cfg", "B", "LlamaGen"]) == (
-                "15.54", "8.73")  # fmt: skip
-            assert "Quoted from the paper's Table 1" in made["md"].read_text()
-    edit(root, "metrics/ar/gear-b-frozen/1500k/plain.json", "adm", gfid=None)
-    drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(make_figure(root, spec)["csv"])}
-    assert drawn["plain", "B", "GEAR"]["value"] == "diverged"
-
-
-def test_reconstruction_grid_needs_the_same_originals(tmp_path, demo):
-    spec = figure_spec(demo, "reconstruction_grid")
-    fake(tmp_path, spec)
-    found = lines(make_figure(tmp_path, spec)["csv"])
-    assert [x["array"] for x in found[:5]] == ["originals"] * 4 + ["reconstructions"]
-    path = tmp_path / spec["rows"][1]["file"]
-    np.savez(path, **(pictures("x") | {"originals": np.zeros((4, 8, 8, 1), np.uint8)}))
-    with pytest.raises(SystemExit, match="holds other originals than"):
-        make_figure(tmp_path, spec)
-
-
-# ---- compare -----------------------------------------------------------------------------------
-
-
-def write_tables(folder, name, *cells):
-    """A table with (row, metric, seed_n, ours, ours_sd) cells."""
-    path = folder / "tables" / f"{name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = [HEAD] + [
-        f"{name},{row},run,400k,400,{n},,demo,{metric},{ours},{sd},,,,trained"
-        for row, metric, n, ours, sd in cells
-    ]
-    path.write_text("\n".join(text) + "\n")
-
-
-def test_compare_tells_equal_within_and_different(tmp_path, capsys):
-    a, b = tmp_path / "a", tmp_path / "b"
-    write_tables(b, "t", ("x", "gfid", 3, "10", "1"), ("y", "gfid", 1, "10", ""),
-                 ("z", "usage", 1, "1", ""), ("w", "gfid", 1, "diverged", ""))  # fmt: skip
-    assert compare.compare(b, b, strict=True) == 0
-    assert "4 equal, 0 within, 0 different, 0 missing." in capsys.readouterr().out
-    write_tables(a, "t", ("x", "gfid", 3, "13", "9"), ("y", "gfid", 1, "11.4", ""),
-                 ("z", "usage", 1, "1", ""), ("w", "gfid", 1, "diverged", ""))  # fmt: skip
-    assert compare.compare(a, b, strict=True) == 0
-    assert "2 equal, 2 within, 0 different" in capsys.readouterr().out
-    write_tables(a, "t", ("x", "gfid", 3, "13.1", "9"), ("y", "gfid", 1, "12", ""),
-                 ("z", "usage", 1, "0.9", ""))  # fmt: skip
-    assert compare.compare(a, b) == 0
-    out = capsys.readouterr().out
-    assert "0 equal, 0 within, 3 different, 1 missing." in out
-    assert "different  t: x@400k, gfid: 13.1, not 10, allowed ± 3" in out
-    assert f"missing    t: w@400k, gfid: only in {b}" in out
-    assert compare.compare(a, b, strict=True) == 1
-
-
-def test_compare_names_missing_tables_and_folders(tmp_path, capsys):
-    a, b = tmp_path / "a", tmp_path / "b"
-    write_tables(a, "t", ("x", "gfid", 1, "10", ""))
-    with pytest.raises(ValueError, match="holds no tables/.*make demo"):
-        compare.compare(a, b)
-    write_tables(b, "t", ("x", "gfid", 1, "10", ""))
-    write_tables(b, "u", *[(f"r{i}", "gfid", 1, "10", "") for i in range(30)])
-    assert compare.compare(a, b) == 0 and compare.compare(a, b, strict=True) == 1
-    assert f"u  only in {b}" in capsys.readouterr().out
-    write_tables(a, "u", *[(f"r{i}", "gfid", 1, "99", "") for i in range(30)])
-    compare.compare(a, b)
-    out = capsys.readouterr().out
-    assert out.count("\ndifferent  ") == 20 and "and 10 more" in out

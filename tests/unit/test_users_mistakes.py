@@ -24,9 +24,10 @@ from gear.files.mistakes import Mistake
 from gear.launch import __main__ as launch
 from gear.launch import slurm
 from gear.launch import warm as start
-from gear.report import compare, files
-from gear.report.figures import codebook, figure, grids
-from gear.report.tables import claims, table
+from gear.report import compare
+from gear.report import make as report
+from gear.report.figures import codebook
+from gear.report.files import Results
 from gear.runtime import optim
 from gear.study import registry
 from gear.study.configfiles import read_yaml
@@ -44,12 +45,10 @@ def mistaken(*_, **__):
     raise Mistake("the sentence; the cure.")
 
 
-REPORT = ["--root", "r", "--spec", "{}", "--output", "o"]
+REPORT = ["table", "--root", "r", "--spec", "{}", "--output", "o"]
 PLACES = [  # where a mistake becomes a sentence: object and name of what is called, and the call
     (compare, "compare", lambda: cli.main(["compare", "a", "b"]), "gear: "),
-    (table, "write_table", lambda: table.main(REPORT), "gear.report.tables.table: "),
-    (figure, "write_figure", lambda: figure.main(REPORT), "gear.report.figures.figure: "),
-    (claims, "write_claims", lambda: claims.main(REPORT), "gear.report.tables.claims: "),
+    (report, "make", lambda: report.main(REPORT), "gear.report.make: "),
     (digits, "prepare", lambda: digits.main(["--output", "o"]), "gear.data.digits: "),
     (compare, "main", lambda: start.run(["gear.report.compare"]), "gear.report.compare: "),
     (launch, "command", launch.main, "gear.launch: "),
@@ -131,7 +130,7 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, monkeypatch):
     with pytest.raises(Mistake, match="run.json is no complete JSON"):
         whole_files.read_json(tmp_path / "run.json")
     with pytest.raises(Mistake, match="run.json is no JSON"):
-        files.read_json(tmp_path, "run.json")
+        Results(tmp_path).json("run.json")
     with pytest.raises(Mistake, match="results/unit.prov.json is no JSON"):
         Saved(["results"])
 
@@ -140,7 +139,7 @@ def test_other_files_that_cannot_be_read_are_named(tmp_path, smoke, edited):
     for name in ("curves.csv", "state.dvc"):
         (tmp_path / name).write_bytes(LATIN)
     with pytest.raises(Mistake, match="curves.csv is no CSV"):
-        files.read_csv(tmp_path, "curves.csv")
+        Results(tmp_path).csv("curves.csv")
     with pytest.raises(Mistake, match="state.dvc is not UTF-8"):
         store.outs(tmp_path / "state.dvc")
     folder = edited("paper.csv", "table", "table")
@@ -154,7 +153,7 @@ def test_a_number_that_cannot_be_read_is_named_with_its_file(tmp_path, edited):
     lines = (",".join(columns), ",".join("1" for _ in columns), ",".join("1.x" for _ in columns))
     (tmp_path / "curves.csv").write_text("\n".join(lines))
     with pytest.raises(Mistake, match="curves.csv is damaged .*'1.x'"):
-        codebook._read_columns(tmp_path, "curves.csv")
+        codebook._read(Results(tmp_path), "curves.csv")
     folder = edited("paper.csv", ",adm,gfid,1.78,", ",adm,gfid,l.78,")
     with pytest.raises(Mistake, match="paper.csv, table 1, row .*: the value 'l.78' is no number"):
         published_row(registry.Study("smoke", folder=folder), 1, "ImageNet val (oracle)", "here")
@@ -172,10 +171,10 @@ def test_a_torn_array_is_named(tmp_path):
     np.savez(path, images=np.zeros(4096))
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(Mistake, match="pictures.npz is no complete .npz"):
-        grids._load(tmp_path, "pictures.npz", "images")
+        Results(tmp_path).arrays("pictures.npz", "images")
     path.write_bytes(b"no archive")
     with pytest.raises(Mistake, match="pictures.npz is no complete .npz"):
-        grids._load(tmp_path, "pictures.npz", "images")
+        Results(tmp_path).arrays("pictures.npz", "images")
 
 
 @pytest.mark.parametrize("changes, said", [

@@ -28,7 +28,7 @@ rule make_figure:
         root=lambda w: R,
         output=f"{R}/figures/{{figure}}",
     shell:
-        "python -m gear.launch.warm gear.report.figures.figure --spec {params.cfg[json]:q} "
+        "python -m gear.launch.warm gear.report.make figure --spec {params.cfg[json]:q} "
         "--root {params.root:q} --output {params.output:q} 2>&1 | tee {log:q}"
 
 

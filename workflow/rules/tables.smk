@@ -22,7 +22,7 @@ rule make_table:
         root=lambda w: R,
         output=f"{R}/tables/{{table}}",
     shell:
-        "python -m gear.launch.warm gear.report.tables.table --spec {params.cfg[json]:q} "
+        "python -m gear.launch.warm gear.report.make table --spec {params.cfg[json]:q} "
         "--root {params.root:q} --output {params.output:q} 2>&1 | tee {log:q}"
 
 
@@ -54,7 +54,7 @@ rule make_claims:
         cfg={"json": jobs.line(CLAIMS), "code": REPORT},
         root=lambda w: R,
     shell:
-        "python -m gear.launch.warm gear.report.tables.claims --spec {params.cfg[json]:q} "
+        "python -m gear.launch.warm gear.report.make claims --spec {params.cfg[json]:q} "
         '--root {params.root:q} --output "$(dirname {output.page:q})"/claims 2>&1 | tee {log:q}'
 
 

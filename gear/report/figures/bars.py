@@ -2,28 +2,22 @@
 
 from matplotlib.figure import Figure
 
-from gear.files.mistakes import Mistake
-from gear.report import caption, files
+from gear.report import caption
+from gear.report.figures.drawing import Drawing
 from gear.report.figures.style import COLOURS, HATCHES
-from gear.study.vocabulary import ARROWS, METRICS, number, plain, shown
+from gear.study.vocabulary import ARROWS, METRICS, number, shown
 
 QUOTED = "#aaaaaa"
 WIDTH = 0.88  # of a group, in units of the distance between groups
 CSV = ("panel,group,label,run,step,steps,protocol,metric,value,source").split(",")
 
 
-def _value(root, spec, row, panel):
+def _value(results, spec, row, panel):
     """A bar's height; None where its run diverged or the paper prints none."""
     if "quoted" in row:
         printed = row["quoted"].get(panel)
         return None if printed is None else float(printed)
-    path = row["file"][panel]
-    metrics = files.read_json(root, path)
-    if spec["protocol"] not in metrics:
-        raise Mistake(
-            f"{path} holds no '{spec['protocol']}'; delete it and score that checkpoint again."
-        )
-    return (metrics[spec["protocol"]] or {}).get(spec["metric"])
+    return results.value(row["file"][panel], spec["protocol"], spec["metric"])
 
 
 def _looks(rows):
@@ -61,7 +55,7 @@ def _panel(axes, spec, heights, labels, groups):
     axes.set_ylim(0, 1.12 * top)
 
 
-def bars(root, spec):
+def draw(results, spec):
     """A panel for each sampler, a group for each size, a bar for each system."""
     labels = list(dict.fromkeys(row["label"] for row in spec["rows"]))
     groups = list(dict.fromkeys(row["group"] for row in spec["rows"]))
@@ -69,34 +63,34 @@ def bars(root, spec):
     panels, lines = figure.subplots(1, len(spec["panels"]), squeeze=False)[0], []
     head = shown(spec["metric"], spec["protocol"])
     for letter, axes, panel in zip("abcdef", panels, spec["panels"], strict=False):
-        heights = {}
-        for row in spec["rows"]:
-            value = _value(root, spec, row, panel)
-            heights[row["group"], row["label"]] = value
-            lines.append(
-                {k: row.get(k, "") for k in ("group", "label", "run", "step", "steps")}
-                | {
-                    "panel": panel,
-                    "protocol": spec["protocol"],
-                    "metric": spec["metric"],
-                    "value": "diverged" if value is None else plain(value),
-                    "source": "quoted" if "quoted" in row else "trained",
-                }
-            )
-        _panel(axes, spec, heights, labels, groups)
-        words = caption.sampler_words(panel, spec["samplers"][panel])
+        values = [_value(results, spec, row, panel) for row in spec["rows"]]
+        lines += [_line(spec, *bar, panel) for bar in zip(spec["rows"], values, strict=True)]
+        names = ((row["group"], row["label"]) for row in spec["rows"])
+        _panel(axes, spec, dict(zip(names, values, strict=True)), labels, groups)
+        words = caption.sampler_words(spec["samplers"][panel])
         axes.set_title(f"({letter}) {words}", loc="left")
     panels[0].set_ylabel(head + ARROWS[METRICS[spec["metric"]].better])
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names))
-    return figure, CSV, lines, _words(spec, head)
+    return Drawing(figure, CSV, lines, _sentences(spec, head))
 
 
-def _words(spec, head):
-    said = [f"{head} by model size; one training per bar, so its spread is not known."]
-    quoted = [row["label"] for row in spec["rows"] if "quoted" in row]
+def _line(spec, row, value, panel):
+    """The CSV line of one bar."""
+    return {key: row.get(key, "") for key in ("group", "label", "run", "step", "steps")} | {
+        "panel": panel,
+        "protocol": spec["protocol"],
+        "metric": spec["metric"],
+        "value": "diverged" if value is None else value,
+        "source": "quoted" if "quoted" in row else "trained",
+    }
+
+
+def _sentences(spec, head):
+    sentences = [f"{head} by model size; one training per bar, so its spread is not known."]
+    quoted = dict.fromkeys(row["label"] for row in spec["rows"] if "quoted" in row)
     if quoted:
-        names = ", ".join(dict.fromkeys(quoted))
-        said.append(f"Quoted from the paper's Table {spec['table']}, not trained here: {names}.")
-    trained = (row for row in spec["rows"] if "run" in row)
-    return said + caption.steps((r["stage"], r["step"], r["steps"]) for r in trained)
+        sentences.append(
+            f"Quoted from the paper's Table {spec['table']}, not trained here: {', '.join(quoted)}."
+        )
+    return sentences + caption.steps(spec["rows"])

@@ -1,78 +1,24 @@
 """A metric over training, and how much sooner a curve is where its baseline ends."""
 
-import math
-import statistics
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from gear.files.mistakes import Mistake
-from gear.report import files
+from gear.report.curves import before_divergence, read_curve, speedup
+from gear.report.figures.drawing import Drawing
 from gear.report.figures.style import COLOURS, MARKERS
-from gear.study.vocabulary import ARROWS, METRICS, plain, shown
+from gear.study.vocabulary import ARROWS, METRICS, shown
 
+CSV = (
+    "kind,curve,runs,step,steps,n,protocol,metric,value,sd,baseline,baseline_steps,baseline_value"
+).split(",")
 LOG_Y = 6.0  # ratio of largest to smallest value from which the value axis is logarithmic
 
 
-def reached_at(points, target, better):
-    """The optimizer steps at which a curve of (steps, value) first reaches `target`, or None.
-
-    Between two milestones the value is taken as linear in the logarithm of the steps. A curve that
-    is there at its first milestone returns that milestone. `better` is -1 where lower is better.
-    """
-    before = None
-    for steps, value in points:
-        if (value - target) * better >= 0:
-            if before is None:
-                return float(steps)
-            share = (target - before[1]) / (value - before[1])
-            return math.exp(math.log(before[0]) + share * math.log(steps / before[0]))
-        before = (steps, value)
-    return None
-
-
-def read_curve(root, spec, curve):
-    """[(step name, steps, n, mean or None if any run diverged, sd or None)] of one curve."""
-    found = []
-    for point in curve["points"]:
-        values = []
-        for path in point["files"].values():
-            metrics = files.read_json(root, path)
-            if spec["protocol"] not in metrics:
-                raise Mistake(
-                    f"{path} holds no '{spec['protocol']}'; delete it and score that checkpoint "
-                    "again."
-                )
-            values.append((metrics[spec["protocol"]] or {}).get(spec["metric"]))
-        whole = None not in values
-        spread = statistics.stdev(values) if whole and len(values) > 1 else None
-        mean = statistics.fmean(values) if whole else None
-        found.append((point["step"], point["steps"], len(values), mean, spread))
-    return found
-
-
-def speedups(curves, better):
-    """{label: (baseline's last steps, its value there, steps at which this curve is there)}.
-
-    The last is None where the curve never gets there. `curves` is {label: (baseline, points)} with
-    points (steps, value)."""
-    found = {}
-    for label, (baseline, points) in curves.items():
-        if baseline and points and curves[baseline][1]:
-            steps, target = curves[baseline][1][-1]
-            found[label] = (steps, target, reached_at(points, target, better))
-    return found
-
-
-def _factor(speedup, points):
+def _factor(speedup):
     """'1.7×', '≥ 8.0×' where the curve is there at its first milestone, or 'not reached'."""
-    if speedup is None:
-        return ""
-    steps, _, reached = speedup
-    if reached is None:
+    if speedup.reached is None:
         return "not reached"
-    first = "≥ " if reached == points[0][0] else ""
-    return f"{first}{steps / reached:.1f}×"
+    return f"{'≥ ' if speedup.at_once else ''}{speedup.factor:.1f}×"
 
 
 def _looks(curves):
@@ -119,34 +65,31 @@ def _value_axis(axes, values):
         axes.yaxis.set_minor_locator(NullLocator())
 
 
-def convergence(root, spec):
+def draw(results, spec):
     """The metric at each milestone, with error bars (± sd) where a curve has several runs."""
-    better, decimals = METRICS[spec["metric"]].better, METRICS[spec["metric"]].decimals
-    read = {c["label"]: read_curve(root, spec, c) for c in spec["curves"]}
-    drawn = {label: [p for p in points if p[3] is not None] for label, points in read.items()}
-    simple = {
-        c["label"]: (c["baseline"], [(p[1], p[3]) for p in drawn[c["label"]]])
-        for c in spec["curves"]
-    }
-    factors = speedups(simple, better)
+    better = METRICS[spec["metric"]].better
+    curves = {c["label"]: read_curve(results, spec, c) for c in spec["curves"]}
+    drawn = {label: before_divergence(points) for label, points in curves.items()}
+    speedups = {}
+    for curve in spec["curves"]:
+        points, baseline = drawn[curve["label"]], drawn.get(curve["baseline"])
+        if points and baseline:
+            end = baseline[-1]
+            speedups[curve["label"]] = speedup(points, end.steps, end.mean, better)
     figure = Figure(figsize=(5.4, 3.6))
-    axes, looks, names = figure.add_subplot(), _looks(spec["curves"]), {}
+    axes, looks = figure.add_subplot(), _looks(spec["curves"])
     for label, points in drawn.items():
-        words = _factor(factors.get(label), simple[label][1])
+        words = f"  [{_factor(speedups[label])}]" if label in speedups else ""
         axes.errorbar(
-            [p[1] for p in points],
-            [p[3] for p in points],
-            yerr=[p[4] or 0 for p in points] if any(p[4] for p in points) else None,
+            [p.steps for p in points],
+            [p.mean for p in points],
+            yerr=[p.sd or 0 for p in points] if any(p.sd for p in points) else None,
             capsize=2,
-            label=f"{label}  [{words}]" if words else label,
+            label=label + words,
             **looks[label],
         )
-    for curve in spec["curves"]:
-        for point in curve["points"]:
-            shared = names.setdefault(point["steps"], [])
-            shared += [point["step"]] if point["step"] not in shared else []
-    _milestone_axis(axes, {steps: " / ".join(found) for steps, found in names.items()})
-    _value_axis(axes, [p[3] for points in drawn.values() for p in points])
+    _milestone_axis(axes, _milestones(spec))
+    _value_axis(axes, [p.mean for points in drawn.values() for p in points])
     head = shown(spec["metric"], spec["protocol"])
     axes.set_ylabel(head + ARROWS[better])
     axes.legend(
@@ -157,81 +100,72 @@ def convergence(root, spec):
         alignment="left",
         handlelength=3,
     )
-    said = _convergence_words(spec, head, decimals, simple, factors)
-    return figure, CONVERGENCE_CSV, _convergence_lines(spec, read, simple, factors), said
+    lines = _csv_lines(spec, curves, speedups)
+    return Drawing(figure, CSV, lines, _sentences(spec, head, drawn, speedups))
 
 
-CONVERGENCE_CSV = (
-    "kind,curve,runs,step,steps,n,protocol,metric,value,sd,baseline,baseline_steps,baseline_value"
-).split(",")
+def _milestones(spec):
+    """{steps: the names of the milestones there}."""
+    names = {}
+    for curve in spec["curves"]:
+        for point in curve["points"]:
+            names.setdefault(point["steps"], {})[point["step"]] = None
+    return {steps: " / ".join(stops) for steps, stops in names.items()}
 
 
-def _convergence_lines(spec, read, simple, factors):
+def _csv_lines(spec, curves, speedups):
     """A line per point, and one per speed-up: its `value` is the factor, reached at `steps`."""
     lines = []
     for curve in spec["curves"]:
         label, runs = curve["label"], " ".join(curve["points"][0]["files"])
-        head = {
-            "curve": label,
-            "runs": runs,
-            "protocol": spec["protocol"],
-            "metric": spec["metric"],
-        }
-        for step, steps, n, mean, spread in read[label]:
-            value = "diverged" if mean is None else plain(mean)
-            lines.append(
-                head
-                | {
-                    "kind": "point",
-                    "step": step,
-                    "steps": steps,
-                    "n": n,
-                    "value": value,
-                    "sd": plain(spread),
-                }
-            )
-        if label in factors:
-            last, target, reached = factors[label]
-            value = "not reached" if reached is None else plain(last / reached)
+        head = {"curve": label, "runs": runs} | {k: spec[k] for k in ("protocol", "metric")}
+        for point in curves[label]:
+            cells = {"kind": "point", "step": point.step, "steps": point.steps, "n": point.n}
+            value = "diverged" if point.mean is None else point.mean
+            lines.append(head | cells | {"value": value, "sd": point.sd})
+        if label in speedups:
+            sooner = speedups[label]
             lines.append(
                 head
                 | {
                     "kind": "speedup",
-                    "steps": plain(reached),
-                    "value": value,
+                    "steps": sooner.reached,
+                    "value": sooner.factor or "not reached",
                     "baseline": curve["baseline"],
-                    "baseline_steps": plain(last),
-                    "baseline_value": plain(target),
+                    "baseline_steps": float(sooner.last),
+                    "baseline_value": sooner.target,
                 }
             )
     return lines
 
 
-def _convergence_words(spec, head, decimals, simple, factors):
+def _sentences(spec, head, drawn, speedups):
     """The caption: how often, what the factor counts, and each factor in words."""
+    decimals = METRICS[spec["metric"]].decimals
     counts = {len(p["files"]) for c in spec["curves"] for p in c["points"]}
-    said = [f"{head} at the milestones of the training, which are joined by straight lines."]
-    said.append(
+    sentences = [
+        f"{head} at the milestones of the training, which are joined by straight lines.",
         "One training per curve, so its spread is not known."
         if counts == {1}
-        else "Error bars: ± sample sd over the trainings of a curve."
-    )
-    if factors:
-        said.append(
+        else "Error bars: ± sample sd over the trainings of a curve.",
+    ]
+    if speedups:
+        sentences.append(
             "In square brackets, the speed-up: the steps at which the dashed baseline of the same "
             "colour ends, divided by those at which the curve first has the value that the "
             "baseline ends with (interpolated between milestones in the logarithm of the steps). "
             "It counts optimizer steps of the shown training alone, not those of the joint "
             "training that made its tokenizer, and not time."
         )
-    for label, (last, target, reached) in factors.items():
-        goal = f"{label}: {target:.{decimals}f}, which its baseline has at {last} steps, is "
-        words = _factor(factors[label], simple[label][1])
-        said.append(
-            goal
-            + ("not reached." if reached is None else f"reached at {reached:.0f} steps ({words}).")
+    for label, sooner in speedups.items():
+        there = "not reached"
+        if sooner.reached is not None:
+            there = f"reached at {sooner.reached:.0f} steps ({_factor(sooner)})"
+        sentences.append(
+            f"{label}: {sooner.target:.{decimals}f}, which its baseline has at {sooner.last} "
+            f"steps, is {there}."
         )
-    gone = [c["label"] for c in spec["curves"] if len(simple[c["label"]][1]) < len(c["points"])]
+    gone = [c["label"] for c in spec["curves"] if len(drawn[c["label"]]) < len(c["points"])]
     if gone:
-        said.append(f"Milestones after a divergence are not drawn: {', '.join(gone)}.")
-    return said
+        sentences.append(f"Milestones after a divergence are not drawn: {', '.join(gone)}.")
+    return sentences

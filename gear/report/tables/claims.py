@@ -1,220 +1,152 @@
-"""The page of what reproduces and what does not: each claim, its criterion, what was seen.
+"""The page of what reproduces and what does not: each claim, its criterion, what was seen."""
 
-    python -m gear.report.tables.claims --root ROOT --spec JSON --output ROOT/tables/claims
+from gear.report import caption
+from gear.report.files import csv_text
+from gear.report.sheet import EMPHASIS, Cell, Grid, Head, Sheet, formats
+from gear.report.tables.judge import Judge
+from gear.study.vocabulary import METRICS, number, shown
 
-writes claims.{csv,md,tex,html}. JSON is what gear.study.specs.claims made of claims.yaml.
-A criterion holds, does not, or cannot be judged: True, False or None here.
-"""
-
-import argparse
-import json
-from dataclasses import dataclass
-
-from gear.files.aside import write
-from gear.files.mistakes import Mistake
-from gear.report import files
-from gear.report.figures.convergence import read_curve, speedups
-from gear.report.tables import claimtext, markup
-from gear.report.tables.table import Reader, cell_of, paired
-from gear.study.vocabulary import METRICS, plain
-
-VERDICTS = {True: "reproduced", False: "not reproduced", None: "not decidable here"}
-SIGN = {"lower": -1, "higher": 1, "below": -1, "above": 1}
-CSV = (
+TITLE = "What reproduces and what does not"
+HEAD = ("Claim", "Source", "Criterion", "Seen", "Paper", "Verdict")
+WIDTHS = (0.2, 0.1, 0.2, 0.27, 0.09, 0.12)  # in parts of the line
+WORDS = {"lower": "<", "higher": ">", "below": "<", "above": ">"}
+COLUMNS = (
     "claim,verdict,source,table,metric,sampler,protocol,criterion,row,than,seed_n,value,than_value,"
     "difference,difference_sd,holding,margin,paper_difference,holds"
 ).split(",")
 
 
-@dataclass
-class Part:
-    """One comparison, limit or curve of a claim's tests."""
-
-    column: dict  # metric, sampler, protocol
-    kind: str  # lower | higher | below | above | sooner
-    row: str
-    than: str | float  # the other row, or the limit
-    n: int  # seeds that both rows have
-    holds: bool | None
-    value: float | None = None
-    than_value: float | None = None
-    difference: float | None = None  # mean over seeds; of a curve the speed-up
-    sd: float | None = None
-    holding: int = 0  # seeds on which it holds
-    margin: float | None = None  # what one training's difference must exceed
-    paper: float | None = None  # the paper's difference
-    diverged: bool = False
-
-
-@dataclass
-class Judged:
-    claim: dict
-    parts: list
-
-    @property
-    def holds(self):
-        """All parts hold, one fails, or what is left cannot be judged."""
-        seen = [part.holds for part in self.parts]
-        return False if False in seen else None if None in seen else True
-
-    @property
-    def verdict(self):
-        """The verdict with its reason or its number of seeds."""
-        n = min(part.n for part in self.parts)
-        if self.holds is None:
-            gone = any(part.diverged for part in self.parts)
-            return f"{VERDICTS[None]} ({'a run diverged' if gone else f'n = {n}'})"
-        return f"{VERDICTS[self.holds]} (n = {n})"
-
-
-class Judge:
-    def __init__(self, root, spec):
-        self.root, self.spec, self.reader = root, spec, Reader(root)
-        self.rows = {(row["table"], row["row"]): row for row in spec["rows"]}
-        self.spreads = {}
-
-    def cell(self, table, row, column):
-        """The Cell of a row in a column of its table."""
-        return cell_of(self.reader, self.rows[table, row], column)
-
-    def spread(self, metric):
-        """The largest sd of a paired difference that the study measured in a metric, relative to
-        the row that it is from; None where it measured none."""
-        if metric not in self.spreads:
-            table, found = self.spec["spread"]["table"], []
-            columns = self.spec["spread"].get("columns", ())
-            for column in (c for c in columns if c["metric"] == metric):
-                for pair in self.spec["spread"]["comparisons"]:
-                    a, b = (self.cell(table, row, column) for row in pair)
-                    sd = paired(a, b).sd
-                    if sd is not None and b.mean:
-                        found.append(sd / abs(b.mean))
-            self.spreads[metric] = max(found, default=None)
-        return self.spreads[metric]
-
-    def margin(self, metric, value):
-        """What the difference of one training from `value` must exceed; None: not known."""
-        spread = self.spread(metric)
-        return None if spread is None else self.spec["spread"]["sds"] * spread * abs(value)
-
-    def pair(self, table, column, position, kind, row, than):
-        a, b = (self.cell(table, name, column) for name in (row, than))
-        found, sign = paired(a, b), SIGN[kind]
-        part = Part(column, kind, row, than, found.n, None, a.mean, b.mean, found.mean, found.sd)
-        printed = [self.rows[table, name]["paper"].get(str(position)) for name in (row, than)]
-        if all(printed):
-            part.paper = float(printed[0]["value"]) - float(printed[1]["value"])
-        if not found.whole:
-            part.diverged = found.n > 0
-            return part
-        part.holding = sum(d * sign > 0 for d in found.differences)
-        part.holds = part.holding == found.n
-        if found.n == 1:
-            part.margin = self.margin(column["metric"], b.mean)
-            if part.margin is None or abs(found.mean) <= part.margin:
-                part.holds = None
-        return part
-
-    def limit(self, table, column, kind, row, limit):
-        cell = self.cell(table, row, column)
-        part = Part(column, kind, row, limit, len(cell.values), None, cell.mean, limit)
-        if cell.mean is None:
-            part.diverged = bool(cell.values)
-            return part
-        part.holding = sum((v - limit) * SIGN[kind] > 0 for v in cell.values.values())
-        part.holds = part.holding == part.n
-        return part
-
-    def curve(self, column, label):
-        """The speed-up of one curve. With one training it is judged only where it would stand if
-        the baseline had ended a margin better, and fall if it had ended a margin worse."""
-        curves = {c["label"]: c for c in self.spec["curves"]}
-        baseline, better = curves[label]["baseline"], METRICS[column["metric"]].better
-        read = {x: read_curve(self.root, column, curves[x]) for x in (label, baseline)}
-        n = min(point[2] for points in read.values() for point in points)
-        points = {x: [(p[1], p[3]) for p in read[x] if p[3] is not None] for x in read}
-        part = Part(column, "sooner", label, baseline, n, None)
-        if any(len(points[x]) < len(read[x]) for x in read):
-            part.diverged = True
-            return part
-        target = points[baseline][-1][1]
-        part.value, part.than_value = points[label][-1][1], target
-
-        def factor(goal):
-            shifted = [*points[baseline][:-1], (points[baseline][-1][0], goal)]
-            found = speedups({label: (baseline, points[label]), baseline: (None, shifted)}, better)
-            steps, _, reached = found[label]
-            return steps / reached if reached else None
-
-        part.difference = factor(target)
-        part.margin = self.margin(column["metric"], target) if n == 1 else 0.0
-        if part.margin is not None:
-            hard, easy = (factor(target + s * better * part.margin) for s in (1, -1))
-            stands, falls = (hard or 0) > 1, (easy or 0) <= 1
-            part.holds = True if stands else False if falls else None
-        part.holding = int(bool(part.holds))
-        return part
-
-    def judge(self, claim):
-        parts = []
-        for test in claim["tests"]:
-            column, table = test["column"], claim.get("table")
-            for kind in ("lower", "higher"):
-                for pair in test.get(kind, ()):
-                    parts.append(self.pair(table, column, test["position"], kind, *pair))
-            for kind in ("below", "above"):
-                for row, limit in test.get(kind, {}).items():
-                    parts.append(self.limit(table, column, kind, row, limit))
-            parts += [self.curve(column, label) for label in test.get("sooner", ())]
-        return Judged(claim, parts)
+def forms(results, spec):
+    """{ending: text} of the page: csv, md, tex and html."""
+    judge = Judge(results, spec)
+    judged = [judge.judge(claim) for claim in spec["claims"]]
+    return {
+        "csv": csv_text(COLUMNS, csv_lines(judged)),
+        **formats(sheet(spec, judged)),
+    }
 
 
 def csv_lines(judged):
-    """A line for each part of each claim."""
-    for found in judged:
-        for part in found.parts:
-            yield {
-                "claim": found.claim["claim"],
-                "verdict": found.verdict,
-                "source": found.claim["source"],
-                "table": found.claim.get("table") or found.claim["figure"],
-                "criterion": part.kind,
-                "row": part.row,
-                "than": part.than,
-                "seed_n": part.n,
-                "value": plain(part.value),
-                "than_value": plain(part.than_value),
-                "difference": plain(part.difference),
-                "difference_sd": plain(part.sd),
-                "holding": part.holding,
-                "margin": plain(part.margin),
-                "paper_difference": plain(part.paper),
-                "holds": {True: "yes", False: "no", None: ""}[part.holds],
-            } | {k: part.column[k] or "" for k in ("metric", "sampler", "protocol")}
+    """A line for each part of each claim: the part's fields, some under other names."""
+    for one in judged:
+        for part in one.parts:
+            cells = vars(part) | part.column
+            cells |= {"claim": one.claim["claim"], "verdict": one.verdict, "table": one.where}
+            cells |= {"source": one.claim["source"], "criterion": part.kind, "seed_n": part.n}
+            cells |= {"difference_sd": part.sd, "paper_difference": part.paper}
+            cells["holds"] = {True: "yes", False: "no", None: ""}[part.holds]
+            yield {column: cells[column] for column in COLUMNS}
 
 
-def write_claims(root, spec, output):
-    """Write output.{csv,md,tex,html}."""
-    judge = Judge(root, spec)
-    judged = [judge.judge(claim) for claim in spec["claims"]]
-    write(f"{output}.csv", files.csv_text(CSV, csv_lines(judged)))
-    text = claimtext.markdown(spec, judged)
-    write(f"{output}.md", text)
-    write(f"{output}.html", markup.html(claimtext.TITLE, text))
-    write(f"{output}.tex", claimtext.latex(spec, judged))
+def sheet(spec, judged):
+    """The page as a Sheet: a line for each claim, our own marked."""
+    head = [Head(text, left=True, width=width) for text, width in zip(HEAD, WIDTHS, strict=True)]
+    lines = [_line(one, spec["samplers"]) for one in judged]
+    above = f"{_summary(judged)} Our own are {EMPHASIS}."
+    return Sheet(spec["name"], TITLE, grids=[Grid(head, lines, above)], notes=_notes(spec))
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", required=True, help="folder of the study's results")
-    parser.add_argument("--spec", required=True, help="JSON of gear.study.specs.claims")
-    parser.add_argument("--output", required=True, help="path of the page without its ending")
-    given = parser.parse_args(arguments)
-    try:
-        write_claims(given.root, json.loads(given.spec), given.output)
-    except Mistake as error:
-        raise SystemExit(f"gear.report.tables.claims: {error}") from None
+def _rows(part):
+    """'GEAR-L < LlamaGen-REPA-L'."""
+    if part.kind == "sooner":
+        return f"speed-up of {part.row} > 1"
+    than = part.than if isinstance(part.than, str) else f"{part.than:g}"
+    return f"{part.row} {WORDS[part.kind]} {than}"
 
 
-if __name__ == "__main__":
-    main()
+def criterion(judged, samplers):
+    """The criterion of a claim: 'gFD: GEAR-L < LlamaGen-REPA-L', one sentence for each column."""
+    rows = {}
+    for part in judged.parts:
+        column = part.column
+        head = shown(column["metric"], column["protocol"])
+        if column["sampler"] and samplers[column["sampler"]].get("guidance", 1.0) != 1:
+            head += f" ({caption.sampler_words(samplers[column['sampler']])})"
+        rows.setdefault(head, []).append(_rows(part))
+    return ". ".join(f"{head}: {', '.join(names)}" for head, names in rows.items())
+
+
+def seen(part):
+    """What was measured, in words: '−0.10 ± 0.11, on 2 of 3 seeds'."""
+    decimals = METRICS[part.column["metric"]].decimals
+    if part.diverged:
+        return "diverged"
+    if part.kind == "sooner":
+        return "not reached" if part.difference is None else f"{part.difference:.2g}×"
+    if part.kind in ("below", "above"):
+        seeds = f", {part.holding} of {part.n} seeds" if part.n > 1 else ""
+        return number(part.value, decimals) + seeds
+    text = number(part.difference, decimals, signed=True)
+    if part.n > 1:
+        text += f" ± {number(part.sd, decimals)}, {part.holding} of {part.n} seeds"
+    elif part.margin is not None:
+        text += f" (margin {number(part.margin, decimals)})"
+    return text
+
+
+def _labels(parts):
+    """What tells the parts of a claim apart: their rows, the rows compared with, or the metrics."""
+    metrics = [shown(part.column["metric"], part.column["protocol"]) for part in parts]
+    for labels in ([p.row for p in parts], [f"against {p.than}" for p in parts], metrics):
+        if len(set(labels)) == len(parts):
+            return labels
+    return [_rows(part) for part in parts]
+
+
+def _line(judged, samplers):
+    """The six cells of a claim's line."""
+    parts = [seen(part) for part in judged.parts]
+    if len(parts) > 1:
+        parts = [": ".join(pair) for pair in zip(_labels(judged.parts), parts, strict=True)]
+    paper = [
+        number(part.paper, METRICS[part.column["metric"]].decimals, signed=True)
+        for part in judged.parts
+        if part.paper is not None
+    ]
+    return [
+        Cell(judged.claim["claim"], emphasis=judged.claim["ours"]),
+        Cell(judged.claim["source"]),
+        Cell(f"{criterion(judged, samplers)} ({judged.where})"),
+        Cell("; ".join(parts)),
+        Cell(", ".join(paper)),
+        Cell(judged.verdict, bold=True),
+    ]
+
+
+def _summary(judged):
+    """How many of the paper's claims, and of our own questions, are reproduced."""
+    counts = []
+    for whose, ours in (("the paper's {} claims", False), ("our own {} questions", True)):
+        verdicts = [one.holds for one in judged if one.claim["ours"] is ours]
+        words = []
+        for holds, word in ((True, "reproduced"), (False, "not"), (None, "not decidable")):
+            n = verdicts.count(holds)
+            words.append(f"{n} {'is' if n == 1 else 'are'} {word}")
+        counts.append(f"of {whose.format(len(verdicts))} {', '.join(words)}")
+    return f"{'; '.join(counts)}.".capitalize()
+
+
+def _notes(spec):
+    """How to read the page, and what it was made with."""
+    spread = spec["spread"]
+    reading = [
+        "In round brackets after a criterion: the table or figure of this study on which it is "
+        "judged. A criterion holds only if it holds on every seed that both rows have; Seen: mean "
+        "± sample sd of the differences paired by seed, and on how many it holds.",
+        "n: the smallest number of trainings behind a row. Where that is 1, a difference decides "
+        f"only beyond its margin, {spread['sds']:g} times the largest sd of a paired difference "
+        f"that table {spread['table']} measured in that metric, relative to the row compared with; "
+        "without a measured sd it decides nothing. A limit needs no margin, and holds for the one "
+        "training that was seen.",
+        "Speed-up: see the figure convergence; with n = 1 it decides only if it would with a "
+        "baseline that ends a margin better, or worse.",
+        "“Reproduced” says that this study, at its scale and with its stand-ins, shows what the "
+        "paper shows; “not reproduced” that it shows the contrary or nothing, which is no proof "
+        "against the paper.",
+        "Paper: the differences that the paper prints, in its protocol and on ImageNet.",
+    ]
+    if spec["left_out"]:
+        reading.append(f"Claims on tables that this study does not make: {spec['left_out']}.")
+    metrics = [test["column"]["metric"] for claim in spec["claims"] for test in claim["tests"]]
+    points = [p | {"stage": c["stage"]} for c in spec["curves"] for p in c["points"]]
+    return [reading, caption.origin(spec, metrics, spec["rows"] + points)]

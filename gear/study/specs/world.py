@@ -54,6 +54,7 @@ def world(study, runs, blocks, samplers):
     return choices | {
         "study": study.name,
         "world": spec["title"],
+        "compares_with_paper": spec.get("compares_with_paper", False),
         "protocols": protocols,
         "samplers": {
             s: {k: v for k, v in spec["samplers"][s].items() if k in SAMPLER_KEYS} for s in samplers

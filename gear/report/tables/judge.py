@@ -1,0 +1,163 @@
+"""Does a claim hold? Each criterion on the rows, limits or curves that it names.
+
+A criterion holds, does not, or cannot be judged: True, False or None here. What each claim asks is
+in the spec that gear.study.specs.claims made of claims.yaml.
+"""
+
+from dataclasses import dataclass
+
+from gear.report.curves import before_divergence, read_curve, speedup
+from gear.report.seeds import paired
+from gear.report.tables.numbers import measure
+from gear.study.vocabulary import METRICS
+
+VERDICTS = {True: "reproduced", False: "not reproduced", None: "not decidable here"}
+SIGN = {"lower": -1, "higher": 1, "below": -1, "above": 1}
+
+
+@dataclass
+class Part:
+    """One comparison, limit or curve of a claim's tests."""
+
+    column: dict  # metric, sampler, protocol
+    kind: str  # lower | higher | below | above | sooner
+    row: str
+    than: str | float  # the other row, or the limit
+    n: int  # seeds that both rows have
+    holds: bool | None
+    value: float | None = None
+    than_value: float | None = None
+    difference: float | None = None  # mean over seeds; of a curve the speed-up
+    sd: float | None = None
+    holding: int = 0  # seeds on which it holds
+    margin: float | None = None  # what one training's difference must exceed
+    paper: float | None = None  # the paper's difference
+    diverged: bool = False
+
+
+@dataclass
+class Judged:
+    claim: dict
+    parts: list
+
+    @property
+    def where(self):
+        """The table or figure of this study on which the claim is judged."""
+        return self.claim.get("table") or self.claim["figure"]
+
+    @property
+    def holds(self):
+        """All parts hold, one fails, or what is left cannot be judged."""
+        seen = [part.holds for part in self.parts]
+        return False if False in seen else None if None in seen else True
+
+    @property
+    def verdict(self):
+        """The verdict with its reason or its number of seeds."""
+        n = min(part.n for part in self.parts)
+        if self.holds is None:
+            gone = any(part.diverged for part in self.parts)
+            return f"{VERDICTS[None]} ({'a run diverged' if gone else f'n = {n}'})"
+        return f"{VERDICTS[self.holds]} (n = {n})"
+
+
+class Judge:
+    """Judges the claims of a spec on a study's results."""
+
+    def __init__(self, results, spec):
+        self.results, self.spec = results, spec
+        self.rows = {(row["table"], row["row"]): row for row in spec["rows"]}
+        self.spreads = {}
+
+    def cell(self, table, row, column):
+        """The Measurement of a row in a column of its table."""
+        return measure(self.results, self.rows[table, row], column)
+
+    def spread(self, metric):
+        """The largest sd of a paired difference that the study measured in a metric, relative to
+        the row that it is from; None where it measured none."""
+        if metric not in self.spreads:
+            spread, relative = self.spec["spread"], []
+            for column in (c for c in spread.get("columns", ()) if c["metric"] == metric):
+                for pair in spread["comparisons"]:
+                    a, b = (self.cell(spread["table"], row, column) for row in pair)
+                    sd = paired(a, b).sd
+                    if sd is not None and b.mean:
+                        relative.append(sd / abs(b.mean))
+            self.spreads[metric] = max(relative, default=None)
+        return self.spreads[metric]
+
+    def margin(self, metric, value):
+        """What the difference of one training from `value` must exceed; None: not known."""
+        spread = self.spread(metric)
+        return None if spread is None else self.spec["spread"]["sds"] * spread * abs(value)
+
+    def pair(self, table, column, position, kind, row, than):
+        """One row against another: it must hold on every seed that both have."""
+        a, b = (self.cell(table, name, column) for name in (row, than))
+        pairs, sign = paired(a, b), SIGN[kind]
+        part = Part(column, kind, row, than, pairs.n, None, a.mean, b.mean, pairs.mean, pairs.sd)
+        printed = [self.rows[table, name]["paper"].get(str(position)) for name in (row, than)]
+        if all(printed):
+            part.paper = float(printed[0]["value"]) - float(printed[1]["value"])
+        if not pairs.whole:
+            part.diverged = pairs.n > 0
+            return part
+        part.holding = sum(d * sign > 0 for d in pairs.values.values())
+        part.holds = part.holding == pairs.n
+        if pairs.n == 1:
+            part.margin = self.margin(column["metric"], b.mean)
+            if part.margin is None or abs(pairs.mean) <= part.margin:
+                part.holds = None
+        return part
+
+    def limit(self, table, column, kind, row, limit):
+        """One row against a number: it must hold on every seed."""
+        cell = self.cell(table, row, column)
+        part = Part(column, kind, row, limit, cell.n, None, cell.mean, limit)
+        if cell.mean is None:
+            part.diverged = cell.n > 0
+            return part
+        part.holding = sum((v - limit) * SIGN[kind] > 0 for v in cell.values.values())
+        part.holds = part.holding == part.n
+        return part
+
+    def curve(self, column, label):
+        """The speed-up of one curve. With one seed the verdict must not change when the baseline's
+        last value moves by ± the margin; otherwise it is undecided."""
+        curves = {c["label"]: c for c in self.spec["curves"]}
+        baseline, better = curves[label]["baseline"], METRICS[column["metric"]].better
+        read = [read_curve(self.results, column, curves[name]) for name in (label, baseline)]
+        n = min(point.n for points in read for point in points)
+        part = Part(column, "sooner", label, baseline, n, None)
+        if any(before_divergence(points) != points for points in read):
+            part.diverged = True
+            return part
+        points, end = read[0], read[1][-1]
+        part.value, part.than_value = points[-1].mean, end.mean
+
+        def factor(goal):
+            return speedup(points, end.steps, goal, better).factor
+
+        part.difference = factor(end.mean)
+        part.margin = self.margin(column["metric"], end.mean) if n == 1 else 0.0
+        if part.margin is not None:
+            hard, easy = (factor(end.mean + s * better * part.margin) for s in (1, -1))
+            stands, falls = (hard or 0) > 1, (easy or 0) <= 1
+            part.holds = True if stands else False if falls else None
+        part.holding = int(bool(part.holds))
+        return part
+
+    def judge(self, claim):
+        """Judged, with a Part for each comparison, limit and curve of the claim."""
+        parts = []
+        for test in claim["tests"]:
+            column, table = test["column"], claim.get("table")
+            for kind in ("lower", "higher"):
+                for pair in test.get(kind, ()):
+                    parts.append(self.pair(table, column, test["position"], kind, *pair))
+            for kind in ("below", "above"):
+                for row, limit in test.get(kind, {}).items():
+                    parts.append(self.limit(table, column, kind, row, limit))
+            parts += [self.curve(column, label) for label in test.get("sooner", ())]
+        return Judged(claim, parts)

@@ -1,0 +1,80 @@
+"""The numbers behind the cells of a table: a value per seed, and differences paired by seed."""
+
+from dataclasses import dataclass
+
+from gear.report.seeds import Seeds, paired
+from gear.study.vocabulary import ANALYSED, COLLAPSED, METRICS
+
+
+@dataclass
+class Measurement(Seeds):
+    """One metric of one row: a value per seed, and the paper's."""
+
+    paper: str | None = None  # as the paper prints it
+    delta: float | None = None  # ours minus the paper's, where that means anything
+    gain: float | None = None  # mean over seeds of the row minus its baseline row
+
+
+@dataclass
+class Row:
+    spec: dict
+    measured: list  # one Measurement per column of the table
+    parameters: Measurement | None  # in millions
+    collapsed: int  # how many of its runs use less than COLLAPSED of their codes
+
+
+def measure(results, row, column, printed=None):
+    """The Measurement of a row, without what needs other rows; printed: the paper's value as text.
+
+    It has no values where this kind of checkpoint has no such metric."""
+    block, values = METRICS[column["metric"]].block, {}
+    for replica in row.get("replicas", ()):
+        paths = replica["files"]
+        if block == "generation":
+            sampler = row["sampler"] if column["sampler"] is None else column["sampler"]
+            path = paths.get("generation", {}).get(sampler)
+        elif block in ("likelihood", *ANALYSED):
+            path = paths.get(block)
+        else:
+            path = paths.get("tokenizer")
+        if path is not None:
+            value = results.value(path, column["protocol"], column["metric"])
+            values[replica["seed"]] = value
+    return Measurement(values, printed)
+
+
+def _row(results, spec, row):
+    measured = []
+    for position, column in enumerate(spec["columns"]):
+        printed = row["paper"].get(str(position), {})
+        cell = measure(results, row, column, printed.get("value"))
+        same = spec["compares_with_paper"] and printed.get("protocol") == column["protocol"]
+        if same and cell.mean is not None:
+            cell.delta = cell.mean - float(cell.paper)
+        measured.append(cell)
+    parameters, collapsed = None, 0
+    if spec["parameters"]:
+        parameters = Measurement(paper=row["paper"].get("params_m", {}).get("value"))
+        if "run" in row:
+            count = results.json(row["parameters"])["parameters"][spec["parameters"]]
+            parameters.values = {row["replicas"][0]["seed"]: count / 1e6}
+    for replica in row.get("replicas", ()):
+        if "tokenizer" in replica["files"]:
+            usage = results.value(replica["files"]["tokenizer"], "codebook", "usage")
+            collapsed += usage is not None and usage < COLLAPSED
+    return Row(row, measured, parameters, collapsed)
+
+
+def numbers(results, spec):
+    """(rows, {'A − B': [Seeds of the differences per column]}) of a table."""
+    rows = {row["row"]: _row(results, spec, row) for row in spec["rows"]}
+    for row in rows.values():
+        if row.spec.get("baseline"):
+            baseline = rows[row.spec["baseline"]].measured
+            for cell, base in zip(row.measured, baseline, strict=True):
+                cell.gain = paired(cell, base).mean
+    comparisons = {
+        f"{a} − {b}": list(map(paired, rows[a].measured, rows[b].measured))
+        for a, b in spec["comparisons"]
+    }
+    return list(rows.values()), comparisons

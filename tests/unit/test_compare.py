@@ -1,0 +1,52 @@
+"""`gear compare`: is a result reproduced?"""
+
+import pytest
+from fakes import HEAD
+
+from gear.report import compare
+
+
+def write_tables(folder, name, *cells):
+    """A table with (row, metric, seed_n, ours, ours_sd) cells."""
+    path = folder / "tables" / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = [HEAD] + [
+        f"{name},{row},run,400k,400,{n},,demo,{metric},{ours},{sd},,,,trained"
+        for row, metric, n, ours, sd in cells
+    ]
+    path.write_text("\n".join(text) + "\n")
+
+
+def test_compare_tells_equal_within_and_different(tmp_path, capsys):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_tables(b, "t", ("x", "gfid", 3, "10", "1"), ("y", "gfid", 1, "10", ""),
+                 ("z", "usage", 1, "1", ""), ("w", "gfid", 1, "diverged", ""))  # fmt: skip
+    assert compare.compare(b, b, strict=True) == 0
+    assert "4 equal, 0 within, 0 different, 0 missing." in capsys.readouterr().out
+    write_tables(a, "t", ("x", "gfid", 3, "13", "9"), ("y", "gfid", 1, "11.4", ""),
+                 ("z", "usage", 1, "1", ""), ("w", "gfid", 1, "diverged", ""))  # fmt: skip
+    assert compare.compare(a, b, strict=True) == 0
+    assert "2 equal, 2 within, 0 different" in capsys.readouterr().out
+    write_tables(a, "t", ("x", "gfid", 3, "13.1", "9"), ("y", "gfid", 1, "12", ""),
+                 ("z", "usage", 1, "0.9", ""))  # fmt: skip
+    assert compare.compare(a, b) == 0
+    out = capsys.readouterr().out
+    assert "0 equal, 0 within, 3 different, 1 missing." in out
+    assert "different  t: x@400k, gfid: 13.1, not 10, allowed ± 3" in out
+    assert f"missing    t: w@400k, gfid: only in {b}" in out
+    assert compare.compare(a, b, strict=True) == 1
+
+
+def test_compare_names_missing_tables_and_folders(tmp_path, capsys):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_tables(a, "t", ("x", "gfid", 1, "10", ""))
+    with pytest.raises(ValueError, match="holds no tables/.*make demo"):
+        compare.compare(a, b)
+    write_tables(b, "t", ("x", "gfid", 1, "10", ""))
+    write_tables(b, "u", *[(f"r{i}", "gfid", 1, "10", "") for i in range(30)])
+    assert compare.compare(a, b) == 0 and compare.compare(a, b, strict=True) == 1
+    assert f"u  only in {b}" in capsys.readouterr().out
+    write_tables(a, "u", *[(f"r{i}", "gfid", 1, "99", "") for i in range(30)])
+    compare.compare(a, b)
+    out = capsys.readouterr().out
+    assert out.count("\ndifferent  ") == 20 and "and 10 more" in out

@@ -1,0 +1,143 @@
+"""Figures from small fakes of the files that the other jobs make."""
+
+import hashlib
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import cell, edit, fake, lines, make_figure, make_table, pictures
+
+import gear.report.figures
+from gear.report.curves import reached_at
+from gear.study.configfiles import read_yaml
+from gear.study.registry import CONFIG, Study
+from gear.study.specs.tables import figure_spec, inputs, table_spec
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo study, with steps of its own: what the demo costs is tuned elsewhere."""
+    study = Study("demo")
+    for run in study.runs.values():
+        for step, number in {"100k": 100, "400k": 400, "1500k": 600, "4000k": 800}.items():
+            if run.stage == "ar" and step in run.steps:
+                run.steps[step] = number
+    return study
+
+
+def test_each_kind_has_a_module_of_its_name_that_draws():
+    kinds = {entry["kind"] for entry in read_yaml(CONFIG / "figures.yaml").values()}
+    folder = Path(gear.report.figures.__file__).parent
+    for kind in kinds:
+        assert callable(importlib.import_module(f"gear.report.figures.{kind}").draw)
+    drawing = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text()}
+    assert drawing == kinds
+
+
+def test_reached_at_interpolates_in_log_steps():
+    # from 20 at 100 steps to 10 at 400 steps: 15 is half-way in log steps, at 200
+    assert reached_at([(100, 20.0), (400, 10.0)], 15.0, -1) == pytest.approx(200)
+    assert reached_at([(100, 20.0), (400, 10.0)], 9.0, -1) is None
+    assert reached_at([(100, 20.0), (400, 10.0)], 25.0, -1) == 100
+    assert reached_at([(100, 2.0), (400, 4.0)], 3.0, 1) == pytest.approx(200)
+
+
+def test_convergence_draws_and_states_the_speedup(tmp_path, demo):
+    spec = figure_spec(demo, "convergence")
+    fake(tmp_path, spec)
+    curves = {"llamagen-repa-l": (30, 25, 20, 15), "gear-l-frozen": (20, 10, 9, 8),
+              "llamagen-repa-b": (30, 25, 20, 15), "gear-b-frozen": (31, 26, 21, 16)}  # fmt: skip
+    for run, values in curves.items():
+        for step, value in zip(("100k", "400k", "1500k", "4000k"), values, strict=True):
+            edit(tmp_path, f"metrics/ar/{run}/{step}/plain.json", "demo", gfid=value)
+    made = make_figure(tmp_path, spec)
+    assert set(made) == {"svg", "pdf", "png", "csv", "md"}
+    found = lines(made["csv"])
+    points = [x for x in found if x["kind"] == "point" and x["curve"] == "GEAR-L"]
+    assert [(x["steps"], x["value"]) for x in points] == [
+        ("100", "20"), ("400", "10"), ("600", "9"), ("800", "8")]  # fmt: skip
+    factor = {x["curve"]: x for x in found if x["kind"] == "speedup"}
+    assert (factor["GEAR-L"]["steps"], factor["GEAR-L"]["value"]) == ("200", "4")
+    assert factor["GEAR-B"]["value"] == "not reached"
+    text = made["md"].read_text()
+    assert "reached at 200 steps (4.0×)" in text and "is not reached" in text and "gFD" in text
+    again = make_figure(tmp_path, spec, "again")
+    assert all(made[kind].read_bytes() == again[kind].read_bytes() for kind in made)
+    assert b"dc:date" not in made["svg"].read_bytes()
+    assert b"CreationDate" not in made["pdf"].read_bytes()
+
+
+def test_codebook_draws_what_its_curves_hold(tmp_path):
+    spec = figure_spec(Study("smoke"), "codebook")
+    fake(tmp_path, spec)
+    made = make_figure(tmp_path, spec)
+    found = [x for x in lines(made["csv"]) if x["label"] == "GEAR-L"]
+    assert [(x["step"], x["top1"], x["effective_size"]) for x in found] == [
+        ("0", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
+    assert [(x["usage"], x["dead"], x["perplexity"]) for x in found] == [
+        ("1", "0", "15"), ("0.75", "4", "11")]  # fmt: skip
+    (reference,) = [x for x in lines(made["csv"]) if x["kind"] == "reference"]
+    assert (reference["run"], reference["entropy"]) == ("vq", "3.2")
+    assert reference["usage"] == reference["perplexity"] == ""  # of more tokens than a batch has
+    assert len(made) == 5
+
+
+def test_samples_grid_lists_every_picture(tmp_path):
+    spec = figure_spec(Study("smoke"), "samples")
+    fake(tmp_path, spec)
+    made = make_figure(tmp_path, spec)
+    found = lines(made["csv"])
+    assert len(found) == len(spec["rows"]) * 3 * 3  # 3 classes, 3 pictures of each
+    for line in found[::5]:
+        with np.load(tmp_path / line["source"]) as archive:
+            picture = archive["samples"][int(line["index"])]
+            assert archive["labels"][int(line["index"])] == int(line["class"])
+        assert hashlib.sha256(picture.tobytes()).hexdigest() == line["sha256"]
+    again = make_figure(tmp_path, spec, "again")
+    assert all(made[kind].read_bytes() == again[kind].read_bytes() for kind in made)
+
+
+def test_class_grids_show_the_first_of_each_class_and_white_where_there_are_none(tmp_path, demo):
+    spec = figure_spec(demo, "class_grids")
+    assert inputs(spec) == ["samples/ar/gear-l-frozen/1500k/cfg.pictures.npz"]
+    assert "cfg" in demo.evaluations()["gear-l-frozen", "1500k"]
+    fake(tmp_path, spec)
+    made = make_figure(tmp_path, spec)
+    found = [(x["class"], x["seed"], x["line"], x["column"]) for x in lines(made["csv"])]
+    assert len(found) == 3 * 8 and found[:2] == [("0", "0", "0", "0"), ("0", "1", "0", "1")]
+    assert found[7] == ("0", "7", "1", "2") and found[8] == ("1", "8", "0", "0")
+    assert "none was left out or chosen" in made["md"].read_text()
+
+
+def test_bars_are_the_numbers_of_the_table_and_quoted_ones_the_paper_s_alone(tmp_path, demo, paper):
+    for study in (demo, paper):
+        root, spec = tmp_path / study.name, figure_spec(study, "system_bars")
+        fake(root, spec)
+        fake(root, table_spec(study, "system"))
+        make_table(root, table_spec(study, "system"))
+        made = make_figure(root, spec)
+        drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(made["csv"])}
+        for sampler in ("plain", "cfg"):
+            bar = drawn[sampler, "L", "GEAR"]
+            assert bar["value"] == cell(root, "system", "GEAR-L (300)", "gfid", sampler)["ours"]
+        quoted = {k: x["value"] for k, x in drawn.items() if x["source"] == "quoted"}
+        assert len(quoted) == (6 if study is paper else 0)
+        if study is paper:
+            assert (quoted["plain", "XL", "LlamaGen"], quoted["cfg", "B", "LlamaGen"]) == (
+                "15.54", "8.73")  # fmt: skip
+            assert "Quoted from the paper's Table 1" in made["md"].read_text()
+    edit(root, "metrics/ar/gear-b-frozen/1500k/plain.json", "adm", gfid=None)
+    drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(make_figure(root, spec)["csv"])}
+    assert drawn["plain", "B", "GEAR"]["value"] == "diverged"
+
+
+def test_reconstruction_grid_needs_the_same_originals(tmp_path, demo):
+    spec = figure_spec(demo, "reconstruction_grid")
+    fake(tmp_path, spec)
+    found = lines(make_figure(tmp_path, spec)["csv"])
+    assert [x["array"] for x in found[:5]] == ["originals"] * 4 + ["reconstructions"]
+    path = tmp_path / spec["rows"][1]["file"]
+    np.savez(path, **(pictures("x") | {"originals": np.zeros((4, 8, 8, 1), np.uint8)}))
+    with pytest.raises(SystemExit, match="holds other originals than"):
+        make_figure(tmp_path, spec)
