@@ -8,13 +8,7 @@ from gear.artifacts.restore import show
 from gear.artifacts.transfer import dvc_files
 from gear.artifacts.units import DATA, Contents, Saved, large, under, unit_of
 from gear.files.reading import read_json
-
-CORE = ("gear/runtime", "gear/data", "gear/config.py", "gear/tokenizer")
-CODE = {  # what trains a stage
-    "tokenizer": CORE,
-    "ar": (*CORE, "gear/alignment", "gear/ar"),
-    "joint": (*CORE, "gear/alignment", "gear/ar", "gear/joint"),
-}
+from gear.study.stages import STAGES
 
 
 def check(prefixes):
@@ -50,12 +44,13 @@ def _older(units):
     made = {}
     for unit in units:
         stage, record = unit.split("/")[2:3], Path(unit, "run.json")
-        if stage and stage[0] in CODE and record.exists():
+        if stage and stage[0] in STAGES and record.exists():
             commit = read_json(record).get("commit") or "unknown"
             made.setdefault((commit, stage[0]), []).append(unit)
     lines = []
     for (commit, stage), found in sorted(made.items()):
-        status, printed, _ = store.run(["git", "diff", "--name-only", commit, "--", *CODE[stage]])
+        code = STAGES[stage].code
+        status, printed, _ = store.run(["git", "diff", "--name-only", commit, "--", *code])
         changed = printed.split()
         if status or changed:
             why = f"then changed: {', '.join(changed[:2])} ..." if changed else "unknown here"

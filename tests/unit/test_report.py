@@ -12,6 +12,7 @@ from gear.report import compare
 from gear.report.figures import figure
 from gear.report.figures.convergence import reached_at
 from gear.report.tables import table
+from gear.study import jobs
 from gear.study.registry import CONFIG, Study
 from gear.study.specs.tables import figure_spec, inputs, table_spec
 
@@ -166,16 +167,16 @@ def test_every_table_of_the_paper_study_has_a_spec_and_its_paper_values(paper):
     assert guidance["paper"]["0"] == {"value": "4.811", "protocol": "adm"}
 
 
-def test_inputs_are_what_the_registry_evaluates(demo):
-    """No table or figure reads a metrics file that no job makes."""
-    made = set()
-    for (run, step), samplers in demo.evaluations().items():
-        folder = demo.path(run, step, "metrics").removeprefix(demo.root + "/")
+def test_what_is_read_is_made(demo):
+    """No table, figure or claim reads a file of metrics or an analysis that no job makes."""
+    made = {f"analysis/{checkpoint.path}.json" for checkpoint in jobs.analyses(demo)}
+    for checkpoint, samplers in jobs.evaluations(demo).items():
+        folder = f"metrics/{checkpoint.path}"
         made |= {f"{folder}/{name}.json" for name in (*samplers, "validation")}
-    specs = [table_spec(demo, t) for t in demo.tables]
-    specs += [figure_spec(demo, f) for f in demo.figures]
-    read = {p for spec in specs for p in inputs(spec) if p.startswith("metrics/")}
-    assert read <= made
+    specs = [*demo.table_specs.values(), *demo.figure_specs.values(), demo.claims_spec]
+    read = [inputs(json.loads(jobs.line(spec))) for spec in specs]
+    read = {p for paths in read for p in paths if p.startswith(("metrics/", "analysis/"))}
+    assert read and read <= made
 
 
 def test_a_misspelt_paper_row_names_the_nearest(tmp_path):
@@ -183,11 +184,10 @@ def test_a_misspelt_paper_row_names_the_nearest(tmp_path):
     shutil.copytree(CONFIG, folder)
     text = (folder / "tables.yaml").read_text()
     (folder / "tables.yaml").write_text(text.replace('"tau 0.050"', '"tau 0.05O"'))
-    study = Study("demo", folder=folder)
     with pytest.raises(ValueError, match="no row 'tau 0.05O'. Did you mean 'tau 0.050'?"):
-        table_spec(study, "temperature")
+        Study("demo", folder=folder)
     with pytest.raises(ValueError, match="Did you mean 'components'?"):
-        table_spec(study, "component")
+        table_spec(Study("demo"), "component")
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,8 @@ def test_names_that_lead_nowhere_stop_the_spec(tmp_path, old, new, message):
     text = (folder / "tables.yaml").read_text().replace('baseline: "VQVAE"', "baseline: VQVAE")
     assert old in text
     (folder / "tables.yaml").write_text(text.replace(old, new))
-    study = Study("demo", folder=folder)
     with pytest.raises(ValueError, match=message):
-        for name in ("quantizer", "reconstruction"):
-            table_spec(study, name)
+        Study("demo", folder=folder)
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -407,7 +405,7 @@ def test_samples_grid_lists_every_picture(tmp_path):
 def test_class_grids_show_the_first_of_each_class_and_white_where_there_are_none(tmp_path, demo):
     spec = figure_spec(demo, "class_grids")
     assert inputs(spec) == ["samples/ar/gear-l-frozen/1500k/cfg.pictures.npz"]
-    assert "cfg" in demo.evaluations()["gear-l-frozen", "1500k"]
+    assert "cfg" in jobs.evaluations(demo)[demo.checkpoint("gear-l-frozen", "1500k")]
     fake(tmp_path, spec)
     made = make_figure(tmp_path, spec)
     found = [(x["class"], x["seed"], x["line"], x["column"]) for x in lines(made["csv"])]
