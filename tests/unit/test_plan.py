@@ -239,9 +239,9 @@ def test_a_target_needs_its_rows_and_their_tokenizers(paper):
     taus = [f"gear-l-tau{tau}" for tau in ("0.005", "0.01", "0.05", "0.5")]
     assert set(found.runs) == {"vq", "gear-l", *taus}
     assert set(found.runs.values()) == {"400k"}
-    joint = [paper.checkpoint(run, "400k") for run in sorted(("gear-l", *taus))]
-    assert [(n.checkpoint, n.sampler) for n in found.of("samples")] == [(c, "plain") for c in joint]
-    assert {need.checkpoint for need in found.of("validation", "pictures")} == set(joint)
+    joint = {paper.checkpoint(run, "400k") for run in ("gear-l", *taus)}
+    assert set(found.of("samples")) == {f"samples/{each.path}/plain.npz" for each in joint}
+    assert {need.checkpoint for need in found.of("validation", "pictures")} == joint
     assert wanted(paper, "depth_similarity").of("analysis") and not found.of("analysis")
 
 

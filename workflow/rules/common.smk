@@ -39,13 +39,15 @@ def teacher(run):
     return f"{R}/teacher/{STUDY.runs[run].settings.align.teacher}/weights.safetensors"
 
 
-def weights(checkpoint):
-    return f"{STUDY.path(checkpoint)}/weights.safetensors"
+def weights(of):
+    """The weights of a checkpoint."""
+    return f"{STUDY.path(of)}/weights.safetensors"
 
 
 def previous(w):
     """The milestone that a segment goes on from."""
-    before = STUDY.run(w.run).previous(w.step)
+    segment = STUDY.checkpoint(w.run, w.step)
+    before = STUDY.runs[w.run].previous(segment.milestone)
     return weights(STUDY.checkpoint(w.run, before)) if before else []
 
 
