@@ -129,7 +129,7 @@ class Study:
         return shown
 
     def at(self, reference, where):
-        """The same of `run@milestone`."""
+        """The Checkpoint of `run@milestone` in a table or a figure, checked in the same way."""
         return self.shown(*split(reference, where), where)
 
     def sampler(self, name, where="config"):
@@ -172,8 +172,8 @@ class Study:
         if target not in self.targets:
             cure = did_you_mean(target, self.targets)
             raise Mistake(f"study '{self.name}' has no target '{target}'. {cure}")
-        known = self.table_specs | self.figure_specs | {"claims": self.claims_spec}
-        return [known[name] for name in self.targets[target]]
+        known = self.table_specs | self.figure_specs
+        return [known[n] if n in known else self.claims_spec for n in self.targets[target]]
 
     @property
     def data(self):
