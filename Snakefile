@@ -1,14 +1,11 @@
 # Every table and figure of one study. See README.md; say which study: --config study=demo
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.registry import Study
-from gear.study.specs.claims import claims_spec
-from gear.study.specs.tables import figure_spec, inputs, table_spec
+from gear.study.specs.tables import inputs
 
 try:
     STUDY = Study.chosen(config)
-    TABLES = {name: table_spec(STUDY, name) for name in STUDY.tables}
-    FIGURES = {name: figure_spec(STUDY, name) for name in STUDY.figures}
-    CLAIMS = claims_spec(STUDY)
+    TABLES, FIGURES, CLAIMS = STUDY.table_specs, STUDY.figure_specs, STUDY.claims_spec
 except Mistake as error:
     sys.exit(f"gear: {error}")
 R = STUDY.root

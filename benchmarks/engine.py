@@ -21,17 +21,15 @@ import torch
 from gear import config
 from gear.alignment.teachers import standin
 from gear.alignment.teachers.load import load_teacher
-from gear.ar.train import ARTrainer
 from gear.data import digits
 from gear.data.sets import training_set
-from gear.joint import train as joint
 from gear.runtime import loop, optim, rng
 from gear.runtime.device import setup
 from gear.study import jobs
 from gear.study.registry import Study
+from gear.study.stages import STAGES
 from gear.tokenizer import codebook
 from gear.tokenizer import train as tokenizer
-from gear.tokenizer.autoencoder import Tokenizer
 
 WORK = "forward, backward, optimizer"
 SAVE = "a training state, every 30 minutes"
@@ -69,20 +67,10 @@ class Clock:
         return mock.patch.object(owner, name, timed)
 
 
-def trainer_of(stage, settings, teacher):
-    """A trainer with random weights; the tokenizer stage and its teacher are none of the matter."""
-    if stage == "tokenizer":
-        return tokenizer.TokenizerTrainer(settings)
-    if stage == "joint":
-        return joint.JointTrainer(settings, teacher)
-    frozen = Tokenizer(settings.tokenizer, settings.data.channels).eval().requires_grad_(False)
-    return ARTrainer(settings, frozen, teacher)
-
-
 def measure(stage, settings, teacher, data, folder, steps):
-    """Clock of a segment of `steps`."""
+    """Clock of a segment of `steps`, from random weights."""
     setup(settings)
-    trainer = trainer_of(stage, settings, teacher)
+    trainer = STAGES[stage].trainer(settings, teacher=teacher)
     for number in range(3):  # buffers, caches
         trainer.step(data.batch(number), number)
     segment = loop.Segment(trainer, data, Path(folder) / stage / "end", 0, steps)

@@ -9,12 +9,13 @@ import json
 import sys
 from pathlib import Path
 
+from gear.study.stages import STAGES
+
 # its name, and where its benchmark files lie
-STAGES = {"data": "benchmark/**/*.tsv"} | {
-    stage: f"{stage}/**/benchmark.tsv"
-    for stage in ("teacher", "features", "tokenizer", "joint", "ar", "metrics")
+PATTERNS = {"data": "benchmark/**/*.tsv"} | {
+    noun: f"{noun}/**/benchmark.tsv" for noun in ("teacher", "features", *STAGES, "metrics")
 }
-STAGES["analysis"] = "analysis/**/*.benchmark.tsv"
+PATTERNS["analysis"] = "analysis/**/*.benchmark.tsv"
 
 
 def cost(root, pattern):
@@ -34,7 +35,7 @@ def main():
     root = sys.argv[1]
     print("| stage | jobs | seconds, summed over jobs | of these CPU-seconds of training |")
     print("| --- | ---: | ---: | ---: |")
-    for stage, pattern in STAGES.items():
+    for stage, pattern in PATTERNS.items():
         jobs, seconds, cpu = cost(root, pattern)
         print(f"| {stage} | {jobs} | {seconds:.0f} | {f'{cpu:.0f}' if cpu else ''} |")
 

@@ -19,15 +19,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear import config
-from gear.ar.train import ARTrainer
 from gear.data.memory import Batch
-from gear.joint.train import JointTrainer
 from gear.plan.costs import cost, networks_of
 from gear.runtime.device import setup, use
 from gear.sampling.generate import Sampler, draw
 from gear.study.registry import Study
-from gear.tokenizer.autoencoder import Tokenizer
-from gear.tokenizer.train import TokenizerTrainer
+from gear.study.stages import STAGES
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "gear-l-frozen"}
 
@@ -62,19 +59,6 @@ def median_seconds(function, count):
     return statistics.median(seconds[1:])
 
 
-def trainer_of(run, settings, width):
-    """The trainer of a run as if no stage had been before it."""
-    data = settings.data
-    patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
-    teacher = Teacher(data.channels, patch, width)
-    if run.stage == "tokenizer":
-        return TokenizerTrainer(settings)
-    if run.stage == "joint":
-        return JointTrainer(settings, teacher)
-    tokenizer = Tokenizer(settings.tokenizer, data.channels).eval().requires_grad_(False)
-    return ARTrainer(settings, tokenizer, teacher)
-
-
 def train(study, stage, batch, steps):
     """TFLOP/s of one stage's steps."""
     run = study.runs[RUNS[stage]]
@@ -84,7 +68,8 @@ def train(study, stage, batch, steps):
     found = cost(type(run)(**vars(run) | {"settings": settings}), study)
     networks = networks_of(run, study)
     width = networks["teacher"].width if "teacher" in networks else 0
-    trainer = trainer_of(run, settings, width)
+    teacher = Teacher(settings.data.channels, settings.tokenizer.downsampling, width)
+    trainer = STAGES[stage].trainer(settings, teacher=teacher)
     trainer.tune()
     data, device = settings.data, use()
     shape = (batch, data.channels, data.resolution, data.resolution)

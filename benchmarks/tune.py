@@ -19,9 +19,9 @@ from throughput import Teacher, clock
 
 from gear import config
 from gear.data.memory import Batch
-from gear.joint.train import JointTrainer
 from gear.runtime.device import setup
 from gear.study.registry import Study
+from gear.study.stages import STAGES
 
 WAYS = {
     "float32": {"precision": "fp32"},
@@ -48,7 +48,7 @@ def child(runtime, batch, steps):
     settings = Study("paper").runs["gear-b"].settings
     settings = config.build(config.difference(settings) | changes)
     setup(settings)
-    trainer = JointTrainer(settings, Teacher())
+    trainer = STAGES["joint"].trainer(settings, teacher=Teacher())
     trainer.tune()
     images, labels = torch.rand(batch, 3, 256, 256) * 2 - 1, torch.arange(batch)
     seconds = []

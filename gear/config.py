@@ -47,6 +47,11 @@ class Tokenizer:
     attention: bool = True  # at the coarsest level (magvit2 has none)
     groups: int = 32  # of GroupNorm
 
+    @property
+    def downsampling(self):
+        """Pixels of a token's side."""
+        return 2 ** (len(self.multipliers) - 1)
+
 
 @dataclass(frozen=True)
 class Loss:

@@ -4,14 +4,12 @@ import numpy as np
 import torch
 
 from gear.alignment.teachers.objectives import MaskedPatch
-from gear.ar.train import ARTrainer
 from gear.ar.transformer import Transformer
 from gear.data.memory import Batch
-from gear.joint.train import JointTrainer
 from gear.runtime import rng
+from gear.study.stages import STAGES
 from gear.tokenizer.assignment import Assignment
 from gear.tokenizer.autoencoder import Tokenizer
-from gear.tokenizer.train import TokenizerTrainer
 
 
 class RandomImages:
@@ -33,7 +31,7 @@ class RandomImages:
 def teacher(settings):
     data = settings.data
     torch.manual_seed(7)
-    patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
+    patch = settings.tokenizer.downsampling
     network = MaskedPatch(data.channels, data.resolution, data.classes, patch, 16, 1)
     return network.eval().requires_grad_(False)
 
@@ -51,7 +49,7 @@ def assignment(scores_BNK):
 def ar(settings, seed=2, head=0.5):
     """An AR in eval mode whose head is not zero, so that its logits say something."""
     torch.manual_seed(seed)
-    side = settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)
+    side = settings.data.resolution // settings.tokenizer.downsampling
     network = Transformer(
         settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side
     )
@@ -61,9 +59,7 @@ def ar(settings, seed=2, head=0.5):
 
 def trainer(stage, settings):
     torch.manual_seed(3)
-    if stage == "tokenizer":
-        return TokenizerTrainer(settings)
-    if stage == "joint":
-        return JointTrainer(settings, teacher(settings))
-    frozen = tokenizer(settings).eval().requires_grad_(False)
-    return ARTrainer(settings, frozen, teacher(settings))
+    network = teacher(settings) if STAGES[stage].aligns else None
+    if not STAGES[stage].owns_tokenizer:
+        torch.manual_seed(1)  # the frozen one has the weights of `tokenizer`
+    return STAGES[stage].trainer(settings, teacher=network)

@@ -3,11 +3,12 @@
 import datetime
 
 from benchmarks.gpu_parts.report import row
+from gear.study.stages import STAGES
 
 
 def lines(known):
     """The entry of this device, or None where a stage was not measured."""
-    names = ("tokenizer", "joint", "ar", "draw")
+    names = (*STAGES, "draw")
     if any(f"{name}_rate" not in known for name in names):
         return None
     rates = ", ".join(f"{name}: {known[f'{name}_rate']:.3g}" for name in names)

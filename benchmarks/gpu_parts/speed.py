@@ -20,6 +20,7 @@ from gear.plan.pieces import ar as counted_ar
 from gear.plan.pieces import tokenizer as counted_tokenizer
 from gear.sampling.decode import decoded
 from gear.sampling.generate import Sampler, draw
+from gear.study.stages import STAGES
 from gear.tokenizer.autoencoder import Tokenizer
 
 TRAINING = ("joint l", "ar l", "tokenizer", "joint b", "ar b", "joint xl", "ar xl")
@@ -77,7 +78,7 @@ def training(context, kind, compiled):
 
 
 def step_seconds(context, stage, settings):
-    teacher = teacher_of(context, settings, context.device) if stage != "tokenizer" else None
+    teacher = teacher_of(context, settings, context.device) if STAGES[stage].aligns else None
     trainer = workload.trainer(stage, settings, context.device, teacher)
     batch, number = workload.batch(settings), [0]
 
@@ -92,7 +93,7 @@ def step_seconds(context, stage, settings):
 
 
 def random_ar(context, settings, dtype):
-    side = settings.data.resolution // 16
+    side = settings.data.resolution // settings.tokenizer.downsampling
     codes, classes = settings.tokenizer.codebook_size, settings.data.classes
     with context.device:
         ar = Transformer(settings.ar, codes, classes, side)
@@ -123,7 +124,7 @@ def drawing(context, size, guidance, dtype):
     prefix = ar.condition(labels)
     seconds = seconds_of(lambda: draw(ar, prefix, seeds, sampler), context.device, count=1)
     sequences = images * (2 if guidance != 1 else 1)
-    side = settings.data.resolution // 16
+    side = settings.data.resolution // settings.tokenizer.downsampling
     counted = counted_ar(
         settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side, 1
     )
@@ -151,7 +152,7 @@ def decoding(context, precision):
     with context.device:
         tokenizer = Tokenizer(settings.tokenizer, settings.data.channels)
     tokenizer = tokenizer.eval().requires_grad_(False)
-    length = (settings.data.resolution // 16) ** 2
+    length = (settings.data.resolution // settings.tokenizer.downsampling) ** 2
     tokens = torch.randint(settings.tokenizer.codebook_size, (images, length)).numpy()
 
     def run():

@@ -9,8 +9,8 @@ import torch
 from benchmarks.gpu_parts import workload
 from benchmarks.gpu_parts.report import cases, row
 from gear.runtime import rng
+from gear.study.stages import STAGES
 
-LEARNT = {"tokenizer": "l1", "joint": "l1", "ar": "ntp"}  # the loss that must fall
 STEPS = 20
 
 
@@ -30,7 +30,7 @@ def stage(context, name, precision):
     """One optimizer step, then 20 more on the same images, under the device's watch for waits."""
     rate = {f"optim__lr_{part}": 1e-3 for part in ("tokenizer", "ar")}
     settings = workload.small(context.tiny, runtime__precision=precision, **rate)
-    teacher = workload.small_teacher(settings, context.tiny) if name != "tokenizer" else None
+    teacher = workload.small_teacher(settings, context.tiny) if STAGES[name].aligns else None
     trainer = workload.trainer(name, settings, context.device, teacher)
     batch, metrics, cuda = workload.batch(settings), [], context.device.type == "cuda"
     with warnings.catch_warnings(record=True) as caught:
@@ -43,7 +43,7 @@ def stage(context, name, precision):
         if cuda:
             torch.cuda.set_sync_debug_mode("default")
     values = [{k: v.item() for k, v in step.items()} for step in metrics]
-    losses = [step[LEARNT[name]] for step in values]
+    losses = [step["l1" if STAGES[name].owns_tokenizer else "ntp"] for step in values]
     finite = all(math.isfinite(v) for step in values for v in step.values())
     falls = sum(losses[-3:]) / 3 < losses[0]
     waits = synchronisations(caught)
@@ -67,7 +67,7 @@ def rows(context):
         context,
         {
             f"{name}, {precision}": lambda n=name, p=precision: stage(context, n, p)
-            for name in workload.STAGES
+            for name in STAGES
             for precision in ("bf16", "fp32")
         },
     )

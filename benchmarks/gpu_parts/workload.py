@@ -18,18 +18,15 @@ from torch.nn import functional as F
 
 from gear import config
 from gear.alignment.teachers.load import network
-from gear.ar.train import ARTrainer
 from gear.data.memory import Batch
-from gear.joint.train import JointTrainer
 from gear.runtime import distributed
 from gear.runtime.device import setup
+from gear.study.stages import STAGES
 from gear.tokenizer import train as tokenizer_train
-from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.losses import make_lpips
 
 STUDY = Path(__file__).resolve().parents[2] / "config" / "studies" / "paper.yaml"
 PAPER = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
-STAGES = ("tokenizer", "joint", "ar")
 
 TINY = {
     "data.resolution": 64,
@@ -172,19 +169,10 @@ def trainer(stage, settings, device, teacher=None, tune=True):
     on the device: `same_weights` gives two of them the same ones."""
     with on(device, tiny=settings.tokenizer.channels == TINY["tokenizer.channels"]):
         setup(settings)
-        built = _build(stage, settings, teacher)
+        built = STAGES[stage].trainer(settings, teacher=teacher)
         if tune:
             built.tune()
     return built
-
-
-def _build(stage, settings, teacher):
-    if stage == "tokenizer":
-        return tokenizer_train.TokenizerTrainer(settings)
-    if stage == "joint":
-        return JointTrainer(settings, teacher)
-    frozen = Tokenizer(settings.tokenizer, settings.data.channels).eval().requires_grad_(False)
-    return ARTrainer(settings, frozen, teacher)
 
 
 def same_weights(trainer, reference):

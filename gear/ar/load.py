@@ -8,7 +8,7 @@ from gear.tokenizer.load import settings_of
 def load_ar(folder):
     """(AR with averaged weights, its settings) of a joint or ar checkpoint."""
     settings = settings_of(folder)
-    side = settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)
+    side = settings.data.resolution // settings.tokenizer.downsampling
     ar = Transformer(settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side)
     checkpoint.load_weights(f"{folder}/weights.safetensors", "ar", ar)
     return ar.eval().requires_grad_(False), settings

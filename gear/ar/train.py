@@ -4,8 +4,6 @@ python -m gear.ar.train --job JSON --name RUN --output DIR --data MANIFEST --tok
     --teacher DIR
 """
 
-from pathlib import Path
-
 import torch.nn.functional as F
 
 from gear.alignment.loss import alignment_loss
@@ -18,6 +16,7 @@ from gear.data.sets import training_set
 from gear.runtime import job, optim, rng
 from gear.runtime.device import setup
 from gear.runtime.loop import Segment, Trainer
+from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.load import check_tokenizer, load_frozen
 
 
@@ -94,16 +93,23 @@ class ARTrainer(Trainer):
         return self.ar_update.update(indices, parts, targets, number)
 
 
+def build(settings, tokenizer=None, teacher=None):
+    """The trainer of this stage; see gear.study.stages.Stage.trainer."""
+    if tokenizer:
+        network = load_frozen(tokenizer)
+    else:
+        network = Tokenizer(settings.tokenizer, settings.data.channels)
+    return ARTrainer(settings, network.eval().requires_grad_(False), teacher)
+
+
 def main():
     task = job.parse("Train an AR on a frozen tokenizer from one milestone to the next.")
     setup(task.settings)
     check_tokenizer(task.settings, task.tokenizer)
     data = training_set(task.settings, task.data)
-    teacher, tokenizer = load_teacher(task.teacher, task.settings.data), load_frozen(task.tokenizer)
-    trainer = ARTrainer(task.settings, tokenizer, teacher)
-    weights = [Path(d) / "weights.safetensors" for d in (task.tokenizer, task.teacher)]
-    inputs = [task.data, *weights]
-    Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
+    teacher = load_teacher(task.teacher, task.settings.data)
+    trainer = build(task.settings, task.tokenizer, teacher)
+    Segment(trainer, data, task.output, task.start, task.stop, task.inputs).run(task.name)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,7 @@ from gear.artifacts.restore import show
 from gear.artifacts.transfer import kept
 from gear.artifacts.units import DATA, PAGE, Contents, Saved, large, under, unit_of
 from gear.files.reading import read_json
-
-CORE = ("gear/runtime", "gear/data", "gear/config.py", "gear/tokenizer")
-CODE = {  # what trains a stage
-    "tokenizer": CORE,
-    "ar": (*CORE, "gear/alignment", "gear/ar"),
-    "joint": (*CORE, "gear/alignment", "gear/ar", "gear/joint"),
-}
+from gear.study.stages import STAGES
 
 
 def check(prefixes):
@@ -53,12 +47,13 @@ def _older(outputs):
     made = {}
     for record in (Path(path) for path in outputs if os.path.basename(path) == "run.json"):
         stage = record.parts[-4]  # <stage>/<run>/<step>/run.json
-        if stage in CODE and record.exists():
+        if stage in STAGES and record.exists():
             commit = read_json(record).get("commit") or "unknown"
             made.setdefault((commit, stage), []).append(record)
     lines = []
     for (commit, stage), found in sorted(made.items()):
-        status, printed, _ = store.run(["git", "diff", "--name-only", commit, "--", *CODE[stage]])
+        code = STAGES[stage].code
+        status, printed, _ = store.run(["git", "diff", "--name-only", commit, "--", *code])
         changed = printed.split()
         if status or changed:
             why = f"then changed: {', '.join(changed[:2])} ..." if changed else "unknown here"

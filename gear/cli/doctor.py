@@ -20,6 +20,7 @@ from gear.plan.report import entry
 from gear.plan.targets import is_made, wanted
 from gear.study import jobs
 from gear.study.registry import Study
+from gear.study.stages import STAGES
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 PUBLISHED = {  # layout or kind of a file: who publishes it
@@ -74,18 +75,20 @@ def data(study):
 def weights(study, found):
     """Files that the target's runs start from, align to and are scored with."""
     runs = [study.runs[name] for name in found.runs]
-    left = [study.runs[n] for n, step in found.runs.items() if not is_made(study, n, step)]
+    ends = [study.checkpoint(*end) for end in found.runs.items()]
+    left = [study.runs[end.run] for end in ends if not is_made(study, end)]
     starts = {
-        r.settings.tokenizer.quantizer for r in runs if r.stage == "tokenizer" and r.from_public
+        r.settings.tokenizer.quantizer for r in runs if STAGES[r.stage].public and r.from_public
     }
     for quantizer, spec in study.spec.get("public", {}).items():
         if quantizer in starts and not _imported(study, f"public/{quantizer}"):
             cure = f"{PUBLISHED.get(spec['layout'], 'get it')}; or change public.{quantizer}.file"
             yield _file("weights", spec["file"], f"tokenizer {quantizer}", cure)
-    for name in dict.fromkeys(r.settings.align.teacher for r in runs if r.stage != "tokenizer"):
+    for name in dict.fromkeys(r.settings.align.teacher for r in runs if STAGES[r.stage].aligns):
         if not _imported(study, f"teacher/{name}"):
             yield _teacher(study.spec["teachers"][name], name)
-    losses = {r.settings.loss.vgg16 for r in left if r.stage != "ar" and r.settings.loss.lpips}
+    losses = [r.settings.loss for r in left if STAGES[r.stage].owns_tokenizer]
+    losses = {loss.vgg16 for loss in losses if loss.lpips}
     for path in sorted(losses):
         if path:
             yield _file("weights", path, "VGG16 of LPIPS", PUBLISHED["vgg16"])
@@ -94,7 +97,7 @@ def weights(study, found):
             said = f"no file of VGG16 is named, which LPIPS needs; {PUBLISHED['vgg16']}: {cure}."
             yield Finding(MISSING, "weights", said)
     features = study.spec["features"]
-    scored = found.drawings or found.evaluations
+    scored = found.of("samples", "validation", "pictures")
     if features["kind"] == "inception" and scored and not _imported(study, "features"):
         yield _file("weights", features["weights"], "Inception", PUBLISHED["inception"])
         yield _file("reference", features["reference"], "reference", PUBLISHED["reference"])
@@ -128,7 +131,7 @@ def _teacher(spec, name):
 
 def disk(study, found):
     """Room for what the target keeps, beside what is made already."""
-    entries = [entry(study.runs[run], step, study) for run, step in found.runs.items()]
+    entries = [entry(study.runs[run], last, study) for run, last in found.runs.items()]
     needed = sum(Budget(study, entries, found, {}).disk(left=True).values())
     folder = Path(study.root)
     while not folder.exists():

@@ -62,10 +62,7 @@ def load_pair(checkpoint_folder, tokenizer_folder=None):
     theirs = settings_of(folder).tokenizer
     found = {
         "codes": (settings.tokenizer.codebook_size, theirs.codebook_size),
-        "tokens an image": (
-            ar.length,
-            (settings.data.resolution // 2 ** (len(theirs.multipliers) - 1)) ** 2,
-        ),
+        "tokens an image": (ar.length, (settings.data.resolution // theirs.downsampling) ** 2),
     }
     for what, (wanted, has) in found.items():
         if wanted != has:

@@ -42,5 +42,5 @@ def validation_set(settings, manifest):
 
 def piece_of(settings):
     """Images of a piece."""
-    patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
-    return max(1, ROWS // (settings.data.resolution // patch) ** 2)
+    side = settings.data.resolution // settings.tokenizer.downsampling
+    return max(1, ROWS // side**2)

@@ -10,8 +10,6 @@ python -m gear.joint.train --job JSON --name RUN --output DIR --data MANIFEST --
     [--tokenizer DIR]
 """
 
-from pathlib import Path
-
 from gear.alignment.loss import alignment_loss
 from gear.alignment.teachers.load import load_teacher
 from gear.ar.train import ARUpdate
@@ -87,6 +85,11 @@ class JointTrainer(TokenizerTrainer):
         return metrics | sharpness.means() if reports else metrics
 
 
+def build(settings, tokenizer=None, teacher=None):
+    """The trainer of this stage; see gear.study.stages.Stage.trainer."""
+    return JointTrainer(settings, teacher, tokenizer)
+
+
 def main():
     task = job.parse("Tune tokenizer and AR together from one milestone to the next.")
     setup(task.settings)
@@ -94,10 +97,8 @@ def main():
         check_tokenizer(task.settings, task.tokenizer)
     data = training_set(task.settings, task.data)
     teacher = load_teacher(task.teacher, task.settings.data)
-    trainer = JointTrainer(task.settings, teacher, task.tokenizer)
-    sources = [d for d in (task.tokenizer, task.teacher) if d]
-    inputs = [task.data, *(Path(d) / "weights.safetensors" for d in sources)]
-    Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
+    trainer = build(task.settings, task.tokenizer, teacher)
+    Segment(trainer, data, task.output, task.start, task.stop, task.inputs).run(task.name)
 
 
 if __name__ == "__main__":

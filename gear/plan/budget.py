@@ -11,8 +11,9 @@ from gear.plan.costs import networks_of
 from gear.plan.targets import is_made, lies
 from gear.study.configfiles import CONFIG, check_schema, read_yaml
 from gear.study.jobs import needs
+from gear.study.needs import Need
+from gear.study.stages import STAGES
 
-AVERAGED = {"tokenizer": ("tokenizer",), "joint": ("tokenizer", "ar"), "ar": ("ar",)}
 FLOAT = 4  # bytes
 SAVING = 5  # minutes at the end of a job's time, in which it saves
 MINUTES = 60  # of a job whose study says nothing: the profile's default
@@ -52,67 +53,60 @@ class Budget:
         found = {"weights": 0, "training states": 0, "samples": 0}
         for entry in self.entries.values():
             parameters = entry["parameters"]
-            averaged = sum(parameters[part] for part in AVERAGED[entry["stage"]])
+            averaged = sum(parameters[part] for part in STAGES[entry["stage"]].averages)
             count = len(entry["milestones"]) - left * len(entry["finished"])
             found["weights"] += FLOAT * count * (parameters["trained"] + averaged)
             found["training states"] += FLOAT * count * (3 * parameters["trained"] + averaged)
-        for run, _, sampler in self.drawings() if left else self.wanted.drawings:
-            images = self.study.sampler(sampler)["images"]
-            found["samples"] += images * (FLOAT * self._tokens(run) + 12)  # a label and a seed
+        for need in self.drawings() if left else self.wanted.of("samples"):
+            images = self.study.sampler(need.sampler)["images"]
+            tokens = self._tokens(need.checkpoint.run)
+            found["samples"] += images * (FLOAT * tokens + 12)  # a label and a seed
         return found
 
     def _tokens(self, run):
         settings = self.study.runs[run].settings
-        return (settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)) ** 2
+        return (settings.data.resolution // settings.tokenizer.downsampling) ** 2
 
     def segments(self):
-        """{(run, step): device-hours} of the training that is left, in the registry's order."""
-        found = {}
+        """{checkpoint: device-hours} of the training that is left, in the registry's order."""
+        left = {}
         for name, entry in self.entries.items():
             before = 0
-            for step, steps in entry["milestones"].items():
+            for milestone, steps in entry["milestones"].items():
+                checkpoint = self.study.checkpoint(name, milestone)
                 flops = (steps - before) * entry["batch"] * entry["flops_per_image"]
                 hours = flops / (self.rates[entry["stage"]] * 1e12 * 3600)
-                found[name, step] = 0.0 if is_made(self.study, name, step) else hours
+                left[checkpoint] = 0.0 if is_made(self.study, checkpoint) else hours
                 before = steps
-        return found
+        return left
 
     def drawings(self):
-        """{(run, step, sampler): device-hours, or None where the rate is unknown}, what is left."""
-        found = {}
-        for run, step, sampler in self.wanted.drawings:
-            if self._lies("samples", run, step, f"{sampler}.npz"):
-                continue
-            spec = self.study.sampler(sampler)
-            ar = networks_of(self.study.runs[run], self.study)["ar"].flops["ar"]
+        """{Need of samples: device-hours, or None where the rate is unknown}, what is left."""
+        left = {}
+        for need in self._left("samples"):
+            spec, run = self.study.sampler(need.sampler), self.study.runs[need.checkpoint.run]
+            ar = networks_of(run, self.study)["ar"].flops["ar"]
             flops = spec["images"] * ar * (2 if spec.get("guidance", 1) != 1 else 1)
             rate = self.rates.get("draw")
-            found[run, step, sampler] = flops / (rate * 1e12 * 3600) if rate else None
-        return found
+            left[need] = flops / (rate * 1e12 * 3600) if rate else None
+        return left
 
-    def _lies(self, noun, run, step, file):
-        """Whether a file of a checkpoint is there, or was saved."""
-        return lies(f"{self.study.path(run, step, noun)}/{file}")
+    def _left(self, kind):
+        """The needs of a kind whose files are not there and were not saved."""
+        return [n for n in self.wanted.of(kind) if not lies(f"{self.study.root}/{n}")]
 
     def others(self):
         """Jobs that are counted and not timed: validations, scores, pictures and analyses left.
 
         In a study whose `together` is true, one job draws and scores all of a checkpoint."""
-        wanted = self.wanted
-        scores = [w for w in wanted.scores if not self._lies("metrics", *w[:2], f"{w[2]}.json")]
-        checkpoints = {
-            w for w in wanted.evaluations if not self._lies("metrics", *w, "validation.json")
-        }
-        pictures = [
-            w for w in wanted.pictures if not self._lies("samples", *w[:2], f"{w[2]}.pictures.npz")
-        ]
-        analysed = [
-            w for w in wanted.analyses if not lies(f"{self.study.path(*w, 'analysis')}.json")
-        ]
+        scores = self._left("scores")
+        evaluated = {n.checkpoint for n in self.wanted.of("validation", "pictures")}
+        validations = {c: f"{self.study.root}/{Need('validation', c)}" for c in evaluated}
+        left = {c for c, path in validations.items() if not lies(path)}
         if self.study.spec["together"]:
-            checkpoints |= {w[:2] for w in (*scores, *self.drawings())}
+            left |= {need.checkpoint for need in (*scores, *self.drawings())}
             scores = []
-        return len(checkpoints) + len(scores) + len(pictures) + len(analysed)
+        return len(left) + len(scores) + len(self._left("decoded")) + len(self._left("analysis"))
 
     def starts(self, rule, hours):
         """(hours that a piece of work takes in the queue, times that it is started)."""
@@ -126,28 +120,28 @@ class Budget:
 
         wait: minutes that each start spends in the queue. Without what prepares and imports."""
         segments, drawn, ends, starts = self.segments(), self.drawings(), {}, 0
-        for (name, step), hours in segments.items():
-            run = self.study.runs[name]
-            before = run.previous(step)
-            source = (name, before) if before else tuple((run.tokenizer or "").split("@"))
+        for checkpoint, hours in segments.items():
+            run = self.study.runs[checkpoint.run]
+            before = run.previous(checkpoint.milestone)
+            source = self.study.checkpoint(run.name, before) if before else run.tokenizer
             end, chain = ends.get(source, (0.0, ()))
             if hours:
                 wall, times = self.starts(f"train_{run.stage}", hours)
                 starts += times
-                end, chain = end + wall + times * wait / 60, (*chain, f"{name}@{step}")
-            ends[name, step] = end, chain
+                end, chain = end + wall + times * wait / 60, (*chain, str(checkpoint))
+            ends[checkpoint] = end, chain
         together = self.study.spec["together"]
         drawing = {}
-        for (name, step, sampler), hours in drawn.items():
-            key = (name, step, "" if together else sampler)
+        for need, hours in drawn.items():
+            key = need.checkpoint, "" if together else need.sampler
             drawing[key] = drawing.get(key, 0.0) + (hours or 0.0)
-        for (name, step, sampler), hours in drawing.items():
-            end, chain = ends[name, step]
+        for (checkpoint, sampler), hours in drawing.items():
+            end, chain = ends[checkpoint]
             wall, times = self.starts("evaluate" if together else "draw", hours)
             times = max(1, times)
             starts += 0 if together else times
-            what = f"samples {sampler} of {name}@{step}".replace("  ", " ")
-            ends[name, step, sampler] = end + wall + times * wait / 60, (*chain, what)
+            what = f"samples {sampler} of {checkpoint}".replace("  ", " ")
+            ends[checkpoint, sampler] = end + wall + times * wait / 60, (*chain, what)
         hours, chain = max(ends.values(), default=(0.0, ()))
         jobs = sum(map(bool, segments.values())) + self.others() + (0 if together else len(drawn))
         return {

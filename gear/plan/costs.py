@@ -8,6 +8,7 @@ The parts are those of the trainers: gear/tokenizer/train.py, gear/joint/train.p
 """
 
 from gear.plan import pieces, teachers
+from gear.study.stages import STAGES
 
 
 def of_tokenizer(settings):
@@ -35,33 +36,29 @@ def of_guidance(joint):
 
 def parts_of(run):
     """{part: {piece: times}} of one optimizer step of a run, per image."""
-    settings = run.settings
-    if run.stage == "tokenizer":
-        return of_tokenizer(settings)
-    own = {"teacher": {"teacher": 1}}
-    if run.stage == "joint":
-        own |= of_tokenizer(settings)
+    settings, stage = run.settings, STAGES[run.stage]
+    parts = {"teacher": {"teacher": 1}} if stage.aligns else {}
+    parts |= of_tokenizer(settings) if stage.owns_tokenizer else {"tokens": {"encode": 1}}
+    if stage.owns_tokenizer and stage.has_ar:
         guidance = of_guidance(settings.joint)
-        own |= {"guidance": guidance} if guidance else {}
-    else:
-        own["tokens"] = {"encode": 1}
-    return own | {"ar": {"ar": 3, "projector": 3}}
+        parts |= {"guidance": guidance} if guidance else {}
+    return parts | ({"ar": {"ar": 3, "projector": 3}} if stage.has_ar else {})
 
 
 def networks_of(run, study):
     """{name: Piece} of the networks that take part in a run's step."""
-    settings = run.settings
+    settings, stage = run.settings, STAGES[run.stage]
     data, loss = settings.data, settings.loss
     found = {"tokenizer": pieces.tokenizer(settings.tokenizer, data.channels, data.resolution)}
-    if run.stage != "ar" and loss.gan:
+    if stage.owns_tokenizer and loss.gan:
         found["discriminator"] = pieces.discriminator(
             data.channels, data.resolution, loss.disc_channels, loss.disc_layers
         )
-    if run.stage != "ar" and loss.lpips:
+    if stage.owns_tokenizer and loss.lpips:
         found["vgg16"] = pieces.vgg16(data.resolution)
-    if run.stage != "tokenizer":
+    if stage.aligns:
         align, codes = settings.align, settings.tokenizer.codebook_size
-        patch = 2 ** (len(settings.tokenizer.multipliers) - 1)
+        patch = settings.tokenizer.downsampling
         side = data.resolution // patch
         teacher = teachers.teacher(study.spec["teachers"][align.teacher], data, patch)
         found["ar"] = pieces.ar(settings.ar, codes, data.classes, side, align.layer)
@@ -72,16 +69,9 @@ def networks_of(run, study):
     return found
 
 
-TRAINED = {
-    "tokenizer": ("tokenizer", "discriminator"),
-    "joint": ("tokenizer", "discriminator", "ar", "projector"),
-    "ar": ("ar", "projector"),
-}
-
-
 def cost(run, study):
     """One run: parameters by part, FLOPs of an image by part and what they are made of."""
-    networks = networks_of(run, study)
+    networks, trains = networks_of(run, study), STAGES[run.stage].trains
     counted = {}
     for network in networks.values():
         counted |= network.flops
@@ -91,8 +81,8 @@ def cost(run, study):
         for part, made in parts.items()
     }
     used = {piece for made in parts.values() for piece in made}
-    trained = {k: v.parameters for k, v in networks.items() if k in TRAINED[run.stage]}
-    frozen = {k: v.parameters for k, v in networks.items() if k not in TRAINED[run.stage]}
+    trained = {k: v.parameters for k, v in networks.items() if k in trains}
+    frozen = {k: v.parameters for k, v in networks.items() if k not in trains}
     return {
         "parameters": {"trained": sum(trained.values()), **trained, "frozen": frozen},
         "flops_per_image": sum(flops.values()),

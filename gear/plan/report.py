@@ -5,9 +5,10 @@ import math
 
 from gear.files.mistakes import Mistake
 from gear.plan.budget import Budget, described, throughput
-from gear.plan.costs import TRAINED, cost
+from gear.plan.costs import cost
 from gear.plan.targets import is_made, wanted
-from gear.study.registry import STAGES, Study
+from gear.study.registry import Study
+from gear.study.stages import STAGES
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 
@@ -24,13 +25,13 @@ def entry(run, last, study):
         "stage": run.stage,
         "published": run.published,
         "seed": run.settings.seed,
-        "tokenizer": run.tokenizer,
+        "tokenizer": str(run.tokenizer) if run.tokenizer else None,
         "parameters": found.pop("parameters"),
         "batch": run.settings.optim.batch,
         "steps": steps,
         "images": images,
         "milestones": milestones,
-        "finished": [m for m in milestones if is_made(study, run.name, m)],
+        "finished": [m for m in milestones if is_made(study, study.checkpoint(run.name, m))],
         **found,
         "flops": images * found["flops_per_image"],
     }
@@ -48,7 +49,7 @@ def gather(study, target="all", device=None, wait=0.0):
 
     device: {'label', 'rates', ...} as of gear.plan.budget.throughput, or None; wait: minutes."""
     found = wanted(study, target)
-    entries = [entry(study.runs[name], step, study) for name, step in found.runs.items()]
+    entries = [entry(study.runs[name], last, study) for name, last in found.runs.items()]
     plan = {
         "study": study.name,
         "title": study.spec["title"],
@@ -85,7 +86,7 @@ def table(lines):
 
 def sizes(stage, entries):
     """Lines of a stage's runs: parameters by part, steps, images, milestones."""
-    parts = TRAINED[stage]
+    parts = STAGES[stage].trains
     yield (stage, "trained", *parts, "steps", "images", "  milestones")
     for found in entries:
         counts = [found["parameters"].get(part) for part in ("trained", *parts)]

@@ -1,92 +1,49 @@
-"""What a table or a figure needs, read off the files that its job reads."""
+"""What a target needs: runs up to a milestone, and the files that its tables and figures read."""
 
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
 from gear.artifacts.units import record_file, unit_of
-from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
-from gear.study.specs.claims import claims_spec
-from gear.study.specs.tables import figure_spec, inputs, table_spec
+from gear.study.needs import Need
+from gear.study.specs.tables import inputs
 
 
-@dataclass
+@dataclass(frozen=True)
 class Wanted:
     """runs: {run: its last milestone}, in the registry's order, with the runs whose tokenizers they
-    start from; the others as (run, step) and (run, step, sampler), sorted."""
+    start from; needs: each Need once, sorted, with the samples that are scored or shown."""
 
-    runs: dict = field(default_factory=dict)
-    evaluations: list = field(default_factory=list)  # validation and pictures of a checkpoint
-    drawings: list = field(default_factory=list)
-    scores: list = field(default_factory=list)  # of drawings
-    pictures: list = field(default_factory=list)  # of drawings
-    analyses: list = field(default_factory=list)
+    runs: dict
+    needs: list
 
-
-def shown(study, target):
-    """The specs of what a target stands for. Mistake: the study has no such target."""
-    made = {name: (table_spec, name) for name in study.tables}
-    made |= {name: (figure_spec, name) for name in study.figures}
-    groups = {
-        "all": (*study.tables, "claims", *study.figures),
-        "all_tables": (*study.tables, "claims"),
-        "all_figures": tuple(study.figures),
-        "quick": ("overview", "samples"),
-    }
-    if target not in (*groups, *made, "claims"):
-        cure = did_you_mean(target, [*groups, *made, "claims"])
-        raise Mistake(f"study '{study.name}' has no target '{target}'. {cure}")
-    for name in groups.get(target, (target,)):
-        if name == "claims":
-            yield claims_spec(study)
-        else:
-            make, name = made[name]
-            yield make(study, name)
-
-
-def files(study, target):
-    """What the jobs of a target's tables and figures read, relative to the study's root."""
-    return sorted({path for spec in shown(study, target) for path in inputs(spec)})
+    def of(self, *kinds):
+        """The needs of some kinds."""
+        return [need for need in self.needs if need.kind in kinds]
 
 
 def wanted(study, target="all"):
-    """The Wanted of a target: see gear/study/specs/tables.py for the paths."""
-    found = Wanted()
-    for path in map(PurePosixPath, files(study, target)):
-        noun = path.parts[0]
-        if noun == "analysis":
-            run, step = path.parts[2], path.stem
-            found.analyses.append((run, step))
-        elif noun in ("metrics", "samples"):
-            run, step = path.parts[2:4]
-            sampler = path.name.removesuffix(path.suffix).removesuffix(".pictures")
-            if sampler in study.spec["samplers"]:
-                found.drawings.append((run, step, sampler))
-                kind = found.scores if noun == "metrics" else found.pictures
-                kind.append((run, step, sampler))
-            else:
-                found.evaluations.append((run, step))
-        else:
-            run, step = path.parts[1:3]
-        _train(study, found.runs, run, step)
-    found.evaluations, found.drawings = (
-        sorted(set(each)) for each in (found.evaluations, found.drawings)
-    )
-    found.runs = {name: found.runs[name] for name in study.runs if name in found.runs}
-    return found
+    """The Wanted of a target. Mistake: the study has no such target."""
+    needs = {need for spec in study.specs(target) for need in inputs(spec)}
+    needs |= {need.other("samples") for need in needs if need.kind in ("scores", "decoded")}
+    runs = {}
+    for need in needs:
+        _train(study, runs, need.checkpoint)
+    return Wanted({name: runs[name] for name in study.runs if name in runs}, sorted(needs))
 
 
-def _train(study, runs, name, step):
+def _train(study, runs, checkpoint):
     """Add a run up to a milestone, and those whose tokenizers it starts from."""
-    order = list(study.runs[name].steps)
-    runs[name] = max(runs.get(name, step), step, key=order.index)
-    if study.runs[name].tokenizer:
-        _train(study, runs, *study.runs[name].tokenizer.split("@"))
+    name, run = checkpoint.run, study.runs[checkpoint.run]
+    order = list(run.steps)
+    runs[name] = max(runs.get(name, order[0]), checkpoint.milestone, key=order.index)
+    if run.tokenizer:
+        _train(study, runs, run.tokenizer)
 
 
-def is_made(study, run, step):
+def is_made(study, checkpoint):
     """Whether a milestone is finished, or was saved (in whatever settings)."""
-    return Path(study.path(run, step), "run.json").is_file()
+    return Path(study.root, Need("record", checkpoint)).is_file()
 
 
 def lies(path):

@@ -2,8 +2,8 @@
 
     python -m gear.report.make table --root ROOT --spec JSON --output ROOT/tables/NAME
 
-writes NAME with an ending for each form: .csv and .md; of a table or the claims also .tex and .html;
-of a figure also .svg, .pdf and .png. Equal inputs give equal bytes. JSON is a spec of
+writes NAME with an ending for each form: .csv and .md; of a table or the claims also .tex,
+.html; of a figure also .svg, .pdf and .png. Equal inputs give equal bytes. JSON is a spec of
 gear.study.specs.
 """
 

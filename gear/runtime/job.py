@@ -5,6 +5,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from gear import config
 
@@ -21,6 +22,12 @@ class Job:
     data: str  # manifest of the images
     tokenizer: str | None  # folder of the tokenizer's checkpoint
     teacher: str | None
+
+    @property
+    def inputs(self):
+        """The files that the training starts from; its state belongs to their content."""
+        folders = [folder for folder in (self.tokenizer, self.teacher) if folder]
+        return [self.data, *(Path(folder) / "weights.safetensors" for folder in folders)]
 
 
 def parse(description):

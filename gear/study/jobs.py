@@ -6,7 +6,7 @@ import shlex
 
 from gear import config
 from gear.files.hashes import code_hash
-from gear.study.vocabulary import blocks
+from gear.study.stages import STAGES
 
 # The code that can change what a rule makes, beside the settings. A change of it plans the rule
 # anew, with what was made from its outputs; comments, docstrings and formatting are free. Trainings
@@ -42,6 +42,7 @@ def code(kind):
     """{kind: hash} of the code of one kind of CODE: a rule's param, which names what it is of."""
     return {kind: code_hash(CODE[kind])}
 
+
 RULES = (  # whose jobs ask for what a study's `jobs` says; the others run where Snakemake does
     "prepare_data",
     "train_teacher",
@@ -49,9 +50,7 @@ RULES = (  # whose jobs ask for what a study's `jobs` says; the others run where
     "train_features",
     "import_features",
     "import_public",
-    "train_tokenizer",
-    "train_joint",
-    "train_ar",
+    *(f"train_{stage}" for stage in STAGES),
     "evaluate",
     "draw",
     "score",
@@ -140,12 +139,12 @@ def made_images(study):
     return {data.path: data.resolution for data in found}
 
 
-def training(study, name, step):
-    """A segment of a run: from the milestone before `step` to `step`, in optimizer steps."""
-    run = study.checkpoint(name, step)
-    before = run.previous(step)
+def training(study, name, milestone):
+    """A segment of a run: from the milestone before to this one, in optimizer steps."""
+    run = study.runs[study.checkpoint(name, milestone).run]
+    before = run.previous(milestone)
     start = run.steps[before] if before else 0
-    return of_settings(run.settings, start=start, stop=run.steps[step])
+    return of_settings(run.settings, start=start, stop=run.steps[milestone])
 
 
 def public(study, quantizer):
@@ -213,36 +212,27 @@ def _options(paths):
     return " ".join(f"--{name} {shlex.quote(path)}" for name, path in paths.items())
 
 
-def evaluation_options(study, name, step):
+def _teacher(study, run):
+    return f"{study.root}/teacher/{run.settings.align.teacher}"
+
+
+def evaluation_options(study, checkpoint):
     """Where an evaluation finds its weights and puts its results, as options, quoted."""
-    own, source = study.path(name, step), study.path(*study.tokenizer_of(name, step))
     options = {
-        "checkpoint": own,
-        "tokenizer": source,
+        "checkpoint": study.path(checkpoint),
+        "tokenizer": study.path(study.tokenizer_of(checkpoint)),
         "features": f"{study.root}/features",
-        "samples": study.path(name, step, "samples"),
-        "metrics": study.path(name, step, "metrics"),
+        "samples": study.path(checkpoint, "samples"),
+        "metrics": study.path(checkpoint, "metrics"),
     }
-    run = study.runs[name]
-    if run.stage != "tokenizer":
-        options["teacher"] = f"{study.root}/teacher/{run.settings.align.teacher}"
+    if STAGES[checkpoint.stage].aligns:
+        options["teacher"] = _teacher(study, study.runs[checkpoint.run])
     return _options(options)
 
 
 def analyses(study):
-    """Checkpoints whose features are compared with their teacher's, as ['joint/gear-l/400k', ...]:
-    those whose AR's states are shown, and the tokenizers of those whose tokenizers are."""
-    found = []
-    for table, entry in study.tables.items():
-        shown = [(run, step) for _, run, step, _ in study.rows(table)]
-        if "similarity" in blocks(entry):
-            found += [study.tokenizer_of(*which) for which in shown]
-        if "states" in blocks(entry):
-            found += shown
-    for entry in study.figures.values():
-        if "states" in blocks(entry):
-            found += study.checkpoints_of(entry)
-    return [f"{study.runs[run].stage}/{run}/{step}" for run, step in dict.fromkeys(found)]
+    """The checkpoints whose features are compared with their teacher's."""
+    return [need.checkpoint for need in study.needs if need.kind == "analysis"]
 
 
 def analysis(study, name):
@@ -251,19 +241,29 @@ def analysis(study, name):
     return of_settings(settings, "data", "tokenizer", "runtime", analysis=spec)
 
 
-def analysis_options(study, name, step):
+def analysis_options(study, checkpoint):
     """Where an analysis finds its weights, as options, quoted."""
     options = {
-        "checkpoint": study.path(name, step),
-        "tokenizer": study.path(*study.tokenizer_of(name, step)),
-        "teacher": f"{study.root}/teacher/{study.runs[name].settings.align.teacher}",
+        "checkpoint": study.path(checkpoint),
+        "tokenizer": study.path(study.tokenizer_of(checkpoint)),
+        "teacher": _teacher(study, study.runs[checkpoint.run]),
     }
     return _options(options)
 
 
+def evaluations(study):
+    """{checkpoint: samplers} that are evaluated; () is validation and pictures alone."""
+    samplers = {}
+    for need in study.needs:
+        if need.kind in ("validation", "pictures", "scores", "decoded"):
+            samplers.setdefault(need.checkpoint, set()).add(need.sampler)
+    order = study.spec["samplers"]
+    return {key: tuple(s for s in order if s in asked) for key, asked in samplers.items()}
+
+
 def evaluation_groups(study):
-    """{samplers: ['joint/gear-l/400k', ...]}: checkpoints that are asked for the same samplers."""
+    """{samplers: checkpoints}: those that are asked for the same samplers."""
     groups = {}
-    for (run, step), samplers in study.evaluations().items():
-        groups.setdefault(samplers, []).append(f"{study.runs[run].stage}/{run}/{step}")
+    for checkpoint, samplers in evaluations(study).items():
+        groups.setdefault(samplers, []).append(checkpoint)
     return groups

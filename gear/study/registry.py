@@ -1,12 +1,11 @@
 """The registry: every run, table and figure of a study, resolved and checked while it is read.
 
-It reads config/ and knows which file each job needs; it imports nothing heavy, because Snakemake
-parses with it and every job of a workflow may parse again. All errors are one sentence that names
-the cure, before any job starts.
+It reads config/ and knows where the files of each checkpoint lie; it imports nothing heavy, because
+Snakemake parses with it. All errors are one sentence that names the cure, before any job starts.
 """
 
 import os
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gear import config
@@ -14,40 +13,11 @@ from gear.alignment.teachers import resolutions
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study import configchecks
 from gear.study.configfiles import CONFIG, check_schema, read_yaml, studies
-from gear.study.vocabulary import ANALYSED, blocks, samplers_of
-
-STAGES = ("tokenizer", "joint", "ar")
-RUN_KEYS = {"from", "tokenizer", "until", "seeds", "scale", "published"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One trained model: a line of runs.yaml with its settings resolved in one study."""
-
-    name: str
-    stage: str
-    settings: config.Settings
-    steps: dict  # milestone name -> optimizer steps, in order
-    tokenizer: str | None  # run@step it starts from (joint) or freezes (ar)
-    published: bool
-    base: str  # the registry line that it is a seed of
-    from_public: bool = True  # may a tokenizer start from public weights (not if it says `none`)
-
-    def previous(self, step):
-        """The milestone before `step`, or None at the first."""
-        names = list(self.steps)
-        position = names.index(step)
-        return names[position - 1] if position else None
-
-
-def _seeded(reference, seed, seeds_of):
-    """`vq@400k` as seen by a run of another seed: `vq-s12@400k` where vq has that seed."""
-    if reference is None:
-        return None
-    name, _, step = reference.partition("@")
-    listed = seeds_of.get(name, ())
-    suffix = f"-s{seed}" if seed in listed and seed != listed[0] else ""
-    return f"{name}{suffix}@{step}"
+from gear.study.needs import split
+from gear.study.resolve import checkpoint, resolve, run_of
+from gear.study.specs.claims import claims_spec
+from gear.study.specs.tables import figure_spec, inputs, table_spec
+from gear.study.stages import STAGES
 
 
 class Study:
@@ -68,25 +38,20 @@ class Study:
         check_schema("study", self.spec, f"studies/{name}.yaml")
         configchecks.study(self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
-            self._of_study("quantizers", quantizer, f"studies/{name}.yaml, public")
+            self.choice("quantizers", quantizer, f"studies/{name}.yaml, public")
         self.named = {}  # kind -> the tables or figures that config/ has, made here or not
-        self.runs = self._expand(read_yaml(folder / "runs.yaml"))
+        registry = read_yaml(folder / "runs.yaml")
+        check_schema("runs", registry, "runs.yaml")
+        self.milestones = registry["milestones"]
+        configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
+        self.runs = resolve(self, registry)
         configchecks.images(self.spec.get("data", {}), self.data, f"studies/{name}.yaml")
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
         self.claims = read_yaml(folder / "claims.yaml")
         check_schema("claims", self.claims, "claims.yaml")
-        for kind in ("tables", "figures"):
-            for name_, entry in getattr(self, kind).items():
-                where = f"{kind}.yaml, {name_}"
-                for name, step in self.checkpoints_of(entry):
-                    run = self.checkpoint(name, step, where)
-                    if run.stage != "tokenizer":
-                        spec = self._of_study("teachers", run.settings.align.teacher, where)
-                        pixels, place = run.settings.data.resolution, f"{where}, {name}"
-                        resolutions.check(spec.get("network"), pixels, spec["label"], place)
-                for sampler in samplers_of(entry):
-                    self.sampler(sampler, where)
+        self.table_specs = {name: table_spec(self, name) for name in self.tables}
+        self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
 
     @classmethod
     def chosen(cls, settings, environment=os.environ):
@@ -124,127 +89,7 @@ class Study:
                 )
         return {name: entries[name] for name in self.spec[kind]}
 
-    def _expand(self, registry):
-        check_schema("runs", registry, "runs.yaml")
-        self.milestones = registry["milestones"]
-        configchecks.milestones(self.spec, self.milestones, f"studies/{self.name}.yaml")
-        lines, stage_of = {}, {}
-        for stage in STAGES:
-            for name, line in (registry.get(stage) or {}).items():
-                if name in lines:
-                    raise Mistake(f"runs.yaml: the run '{name}' is there twice; rename one.")
-                configchecks.name(name, "run", f"runs.yaml, {stage}")
-                lines[name], stage_of[name] = dict(line or {}), stage
-        merged = {name: self._inherit(name, lines, stage_of) for name in lines}
-        lists = self.spec["seeds"]
-        seeds_of = {}
-        for name, line in merged.items():
-            wanted = line.get("seeds")
-            if wanted is not None and wanted not in lists:
-                raise Mistake(
-                    f"runs.yaml, {name}: study '{self.name}' has no seeds '{wanted}'. "
-                    f"{did_you_mean(wanted, lists)}"
-                )
-            seeds_of[name] = tuple(lists[wanted]) if wanted else (lists["headline"][0],)
-        runs = {}
-        for stage in STAGES:
-            for name in (n for n in merged if stage_of[n] == stage):
-                for seed in seeds_of[name]:
-                    run = self._resolve(name, stage, merged[name], seed, seeds_of, runs)
-                    if run.name in runs:
-                        raise Mistake(
-                            f"runs.yaml: '{run.name}' is a line and a seed of another; rename one."
-                        )
-                    runs[run.name] = run
-        return runs
-
-    def _inherit(self, name, lines, stage_of, below=()):
-        """The line with its ancestors' keys under its own."""
-        line = lines[name]
-        parent = line.get("from")
-        if parent is None:
-            return {k: v for k, v in line.items() if k != "from"}
-        if parent not in lines:
-            raise Mistake(
-                f"runs.yaml, {name}: there is no run '{parent}' to take from. "
-                f"{did_you_mean(parent, lines)}"
-            )
-        if parent in (*below, name):
-            raise Mistake(f"runs.yaml, {name}: it takes from itself through '{parent}'.")
-        if stage_of[parent] != stage_of[name]:
-            raise Mistake(
-                f"runs.yaml, {name}: '{parent}' is of stage {stage_of[parent]}; take from a run "
-                f"of stage {stage_of[name]}."
-            )
-        inherited = self._inherit(parent, lines, stage_of, (*below, name))
-        inherited = {k: v for k, v in inherited.items() if k not in ("seeds", "published")}
-        return inherited | {k: v for k, v in line.items() if k != "from"}
-
-    def _resolve(self, name, stage, line, seed, seeds_of, runs):
-        where = f"runs.yaml, {name}"
-        own = {k: v for k, v in line.items() if k not in RUN_KEYS}
-        own = config.check(own, where, RUN_KEYS)
-        tokenizer = line.get("tokenizer")
-        tokenizer = _seeded(None if tokenizer == "none" else tokenizer, seed, seeds_of)
-        settings = {"seed": seed}
-        settings |= config.check(self.spec["settings"] or {}, f"studies/{self.name}.yaml")
-        settings |= config.check(
-            (self.spec.get("stages") or {}).get(stage) or {}, f"studies/{self.name}.yaml, {stage}"
-        )
-        if tokenizer is not None:
-            source, step = self._split(tokenizer, where)
-            parent = self._known(source, runs, where)
-            self._has_step(parent, step, where)
-            mine = config.flatten({"tokenizer": vars(parent.settings.tokenizer)})
-            settings |= mine
-        quantizer = own.get("tokenizer.quantizer", settings.get("tokenizer.quantizer", "vq"))
-        settings |= config.check(
-            self._of_study("quantizers", quantizer, where), f"studies/{self.name}.yaml, quantizers"
-        )
-        settings |= own
-        settings |= self._images(settings, line.get("scale", 1), where)
-        size, depth = settings.get("ar.size", "l"), settings.get("align.depth", "default")
-        shape = self._of_study("sizes", size, where)
-        settings |= {f"ar.{k}": shape[k] for k in ("layers", "dim", "heads")}
-        if depth not in shape["depth"]:
-            raise Mistake(
-                f"{where}: align.depth cannot be '{depth}'. {did_you_mean(depth, shape['depth'])}"
-            )
-        settings |= {"align.layer": shape["depth"][depth]} | own
-        configchecks.settings(settings, where)
-        steps = self.spec["milestones"][stage]
-        suffix = f"-s{seed}" if seed != seeds_of[name][0] else ""
-        return Run(
-            name=name + suffix,
-            stage=stage,
-            settings=config.build(settings, where),
-            steps=configchecks.up_to(line.get("until"), steps, self.milestones, where),
-            tokenizer=tokenizer,
-            published=line.get("published", True),
-            base=name,
-            from_public=line.get("tokenizer") != "none",
-        )
-
-    def _images(self, settings, scale, where):
-        """data.resolution, and data.path, of a run whose images are `scale` times the study's.
-
-        Files of any size are cropped to it; images that the study makes have a folder for each."""
-        base = settings.get("data.resolution", config.Data.resolution)
-        multipliers = settings.get("tokenizer.multipliers", config.Tokenizer().multipliers)
-        down = 2 ** (len(multipliers) - 1)
-        if base * scale % down:
-            raise Mistake(
-                f"{where}: scale {scale:g} makes {base * scale:g} pixels of {base}, no multiple of "
-                f"the tokenizer's {down}; choose another scale."
-            )
-        if scale == 1:
-            return {}
-        images = {"data.resolution": int(base * scale)}
-        if settings.get("data.source", config.Data.source) == "digits":
-            images["data.path"] = f"{settings.get('data.path', config.Data.path)}-{base * scale:g}"
-        return images
-
-    def _of_study(self, kind, name, where):
+    def choice(self, kind, name, where):
         """What the study says about one of its sizes, quantizers, teachers or samplers."""
         known = self.spec[kind]
         if name not in known:
@@ -254,105 +99,83 @@ class Study:
             )
         return known[name]
 
-    @staticmethod
-    def _split(reference, where):
-        run, _, step = str(reference).partition("@")
-        if not step:
-            raise Mistake(f"{where}: '{reference}' names no step; write it as run@step.")
-        return run, step
+    def settings_of(self, stage):
+        """The settings {dotted name: value} that the study gives all runs of a Stage."""
+        where, stages = f"studies/{self.name}.yaml", self.spec.get("stages") or {}
+        own = config.check(stages.get(stage.name) or {}, f"{where}, {stage.name}")
+        return config.check(self.spec["settings"] or {}, where) | own
 
-    @staticmethod
-    def _known(name, runs, where):
-        if name not in runs:
-            cure = did_you_mean(name, runs)
-            raise Mistake(f"{where}: there is no run '{name}'. {cure}")
-        return runs[name]
-
-    @staticmethod
-    def _has_step(run, step, where):
-        if step not in run.steps:
-            raise Mistake(
-                f"{where}: run '{run.name}' has no step '{step}'. Its steps: "
-                f"{', '.join(run.steps)}."
-            )
+    def quantizer(self, name, where):
+        """The settings {dotted name: value} of one of the study's quantizers."""
+        entry = self.choice("quantizers", name, where)
+        return config.check(entry, f"studies/{self.name}.yaml, quantizers")
 
     # ---- asking ----------------------------------------------------------------------------
 
-    def checkpoint(self, name, step, where="config"):
-        """The Run, after a check that it has that step."""
-        run = self._known(name, self.runs, where)
-        self._has_step(run, step, where)
-        return run
+    def run(self, name, where="config"):
+        """The Run, after a check that there is one of that name."""
+        return run_of(self.runs, name, where)
+
+    def checkpoint(self, run, milestone, where="config"):
+        """The Checkpoint, after a check that the run has that milestone."""
+        return checkpoint(self.runs, run, milestone, where)
+
+    def shown(self, run, milestone, where):
+        """The Checkpoint that a table or a figure shows, after a check of its teacher too."""
+        shown = self.checkpoint(run, milestone, where)
+        if STAGES[shown.stage].aligns:
+            settings = self.runs[run].settings
+            spec = self.choice("teachers", settings.align.teacher, where)
+            pixels, place = settings.data.resolution, f"{where}, {run}"
+            resolutions.check(spec.get("network"), pixels, spec["label"], place)
+        return shown
+
+    def at(self, reference, where):
+        """The Checkpoint of `run@milestone` in a table or a figure, checked in the same way."""
+        return self.shown(*split(reference, where), where)
 
     def sampler(self, name, where="config"):
-        return self._of_study("samplers", name, where)
+        return self.choice("samplers", name, where)
 
-    def path(self, run, step, noun=None):
+    def path(self, checkpoint, noun=None):
         """Folder of a checkpoint, or of what `noun` (samples, metrics) holds of it."""
-        stage = self.runs[run].stage
         above = f"{self.root}/{noun}" if noun else self.root
-        return f"{above}/{stage}/{run}/{step}"
+        return f"{above}/{checkpoint.path}"
 
-    def tokenizer_of(self, run, step):
-        """(run, step) whose tokenizer decodes this checkpoint: its own, or the one it froze."""
-        if self.runs[run].stage == "ar":
-            return self._split(self.runs[run].tokenizer, run)
-        return run, step
+    def tokenizer_of(self, checkpoint):
+        """The checkpoint whose tokenizer decodes this one's samples: itself, or what it froze."""
+        if STAGES[checkpoint.stage].owns_tokenizer:
+            return checkpoint
+        return self.runs[checkpoint.run].tokenizer
 
     def replicas(self, name):
         """The runs that one registry line stands for, one per seed."""
         return [r.name for r in self.runs.values() if r.base == self.runs[name].base]
 
-    def rows(self, table):
-        """(row, run, step, samplers) of each trained row, a run for each seed where asked."""
-        entry = self.tables[table]
-        for row in entry["rows"]:
-            if "run" in row:
-                name, step = self._split(row["run"], f"tables.yaml, {table}")
-                names = self.replicas(name) if "seeds" in entry else [name]
-                samplers = [row["sampler"]] if "sampler" in row else entry["samplers"]
-                for run in names:
-                    yield row, run, step, samplers
+    @cached_property
+    def claims_spec(self):
+        return claims_spec(self)
 
-    def checkpoints_of(self, entry):
-        """Every (run, step) that a table or a figure shows, before seeds."""
-        where = entry["title"]
-        if "rows" in entry and isinstance(entry["rows"], list):
-            return [self._split(r["run"], where) for r in entry["rows"] if "run" in r]
-        pairs = [self._split(r, where) for r in (entry.get("rows") or {}).values()]
-        pairs += [self._split(r, where) for r in (entry.get("reference") or {}).values()]
-        named = [r for c in entry.get("curves", []) for r in c["runs"]]
-        named += list((entry.get("runs") or {}).values())
-        for name in named:
-            run = self._known(name, self.runs, where)
-            pairs += [(name, step) for step in run.steps]
-        return pairs
+    @cached_property
+    def needs(self):
+        """Every Need of the tables and figures, each once; the claims read some of the same."""
+        specs = (*self.table_specs.values(), *self.figure_specs.values())
+        return list(dict.fromkeys(need for spec in specs for need in inputs(spec)))
 
-    def evaluations(self):
-        """{(run, step): samplers} over all tables and figures; () is validation alone.
+    @property
+    def targets(self):
+        """{what one may ask for: names of the tables, figures and 'claims' that it stands for}."""
+        tables, figures = (*self.tables, "claims"), tuple(self.figures)
+        groups = {"all": tables + figures, "all_tables": tables, "all_figures": figures}
+        return groups | {"quick": ("overview", "samples")} | {n: (n,) for n in groups["all"]}
 
-        A checkpoint's tokenizer is evaluated too, because its reconstruction stands beside the
-        samples in the tables. What shows similarities alone needs none (see jobs.analyses)."""
-        wanted = {}
-
-        def want(run, step, samplers=()):
-            have = wanted.setdefault((run, step), [])
-            have += [s for s in samplers if s not in have]
-            if (run, step) != self.tokenizer_of(run, step):
-                want(*self.tokenizer_of(run, step))
-
-        for table in (t for t, entry in self.tables.items() if blocks(entry) - ANALYSED):
-            for _, run, step, samplers in self.rows(table):
-                want(run, step, samplers)
-        for entry in self.figures.values():
-            samplers = samplers_of(entry)
-            if entry["kind"] not in ("codebook", "depth_similarity"):
-                for run, step in self.checkpoints_of(entry):
-                    want(run, step, samplers)
-            for reference in (entry.get("reference") or {}).values():
-                want(*self._split(reference, entry["title"]))
-        order = list(self.spec["samplers"])
-        return {key: tuple(sorted(value, key=order.index)) for key, value in wanted.items()}
+    def specs(self, target):
+        """The specs of what a target stands for. Mistake: the study has no such target."""
+        if target not in self.targets:
+            cure = did_you_mean(target, self.targets)
+            raise Mistake(f"study '{self.name}' has no target '{target}'. {cure}")
+        known = self.table_specs | self.figure_specs
+        return [known[n] if n in known else self.claims_spec for n in self.targets[target]]
 
     @property
     def data(self):
@@ -372,12 +195,9 @@ class Study:
     def network(self, quantizer):
         """Settings of the study's tokenizer of that kind, without any run's changes."""
         where = f"studies/{self.name}.yaml"
-        stages = self.spec.get("stages") or {}
-        flat = {"tokenizer.quantizer": quantizer}
-        flat |= config.check(self.spec["settings"] or {}, where)
-        flat |= config.check(stages.get("tokenizer") or {}, where)
-        flat |= config.check(self._of_study("quantizers", quantizer, where), where)
-        return config.build(flat, where)
+        stage = next(stage for stage in STAGES.values() if stage.public)
+        flat = {"tokenizer.quantizer": quantizer} | self.settings_of(stage)
+        return config.build(flat | self.quantizer(quantizer, where), where)
 
     def initial(self, name):
         """Folder of the checkpoint whose tokenizer a run starts from or freezes, or None.
@@ -386,9 +206,9 @@ class Study:
         names some."""
         run = self.runs[name]
         if run.tokenizer:
-            return self.path(*self._split(run.tokenizer, name))
+            return self.path(run.tokenizer)
         quantizer = run.settings.tokenizer.quantizer
-        public = run.stage == "tokenizer" and run.from_public
+        public = STAGES[run.stage].public and run.from_public
         if public and quantizer in self.spec.get("public", {}):
             return f"{self.root}/public/{quantizer}"
         return None

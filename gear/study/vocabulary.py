@@ -59,24 +59,6 @@ def metric(key, where):
     return METRICS[key]
 
 
-def blocks(entry):
-    """The blocks of a table's metrics; of a figure's, where it is drawn from analysis/ alone."""
-    if entry.get("kind") == "depth_similarity":
-        return {"states"}
-    return {METRICS[key].block for key in entry.get("metrics", ()) if key in METRICS}
-
-
-def samplers_of(entry):
-    """Every sampler that a table or a figure names."""
-    names = list(entry.get("samplers") or [])
-    if "sampler" in entry:
-        names.append(entry["sampler"])
-    rows = entry.get("rows")
-    if isinstance(rows, list):
-        names += [r["sampler"] for r in rows if "sampler" in r]
-    return names
-
-
 def shown(key, protocol):
     """gFID under adm, gFD under demo, 'gFID [clean]' under a protocol that has no own names."""
     entry = METRICS[key]

@@ -49,7 +49,7 @@ class Tokenizer(nn.Module):
 
     @property
     def downsampling(self):
-        return 2 ** (len(self.config.multipliers) - 1)
+        return self.config.downsampling
 
     def blocks(self):
         """The residual and attention blocks of encoder and decoder."""

@@ -5,7 +5,6 @@ python -m gear.tokenizer.train --job JSON --name RUN --output DIR --data MANIFES
 """
 
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -136,17 +135,19 @@ class TokenizerTrainer(Trainer):
         return metrics
 
 
+def build(settings, tokenizer=None, teacher=None):
+    """The trainer of this stage, which has no teacher; see gear.study.stages.Stage.trainer."""
+    return TokenizerTrainer(settings, tokenizer)
+
+
 def main():
     task = job.parse("Train a tokenizer from one milestone to the next.")
     setup(task.settings)
     if task.tokenizer:
         check_tokenizer(task.settings, task.tokenizer)
     data = training_set(task.settings, task.data)
-    trainer = TokenizerTrainer(task.settings, task.tokenizer)
-    inputs = [task.data]
-    if task.tokenizer:
-        inputs.append(Path(task.tokenizer) / "weights.safetensors")
-    Segment(trainer, data, task.output, task.start, task.stop, inputs).run(task.name)
+    trainer = build(task.settings, task.tokenizer)
+    Segment(trainer, data, task.output, task.start, task.stop, task.inputs).run(task.name)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def ar_settings(state, base, sizes, resolution, where):
             raise Mistake(f"{where}: '{key}' {said} (wanted: a table as wide as the AR).")
     (codes, dim), rows = state[TABLES[0]].shape, len(state[TABLES[1]])
     resolution = resolution or base.data.resolution
-    down = 2 ** (len(base.tokenizer.multipliers) - 1)
+    down = base.tokenizer.downsampling
     if resolution % down:
         raise Mistake(f"--resolution {resolution} is no multiple of the tokenizer's {down}.")
     name, size = _size(state, dim, sizes, where)
@@ -72,7 +72,7 @@ def network(kind, settings, state):
             width = len(last) if last is not None and last.ndim else 1
             module = projector(settings.ar.dim, settings.align.projector_dim, width)
             return module, keys.projector(module.state_dict())
-        down = 2 ** (len(settings.tokenizer.multipliers) - 1)
-        codes, side = settings.tokenizer.codebook_size, settings.data.resolution // down
+        codes = settings.tokenizer.codebook_size
+        side = settings.data.resolution // settings.tokenizer.downsampling
         module = Transformer(settings.ar, codes, settings.data.classes, side)
         return module, keys.ar(settings.ar.layers)

@@ -18,13 +18,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear import config
-from gear.ar.train import ARTrainer
 from gear.data.memory import Batch
-from gear.joint.train import JointTrainer
 from gear.runtime.device import setup
 from gear.study.registry import Study
-from gear.tokenizer.autoencoder import Tokenizer
-from gear.tokenizer.train import TokenizerTrainer
+from gear.study.stages import STAGES
 
 
 class Teacher(nn.Module):
@@ -45,12 +42,7 @@ def trainer_of(run, vgg16):
     changes = {"optim.batch": 1, "runtime.precision": "fp32", "runtime.log_every": 1}
     settings = config.build(config.difference(run.settings) | changes | {"loss.vgg16": vgg16})
     setup(settings)
-    if run.stage == "tokenizer":
-        return TokenizerTrainer(settings)
-    if run.stage == "joint":
-        return JointTrainer(settings, Teacher())
-    tokenizer = Tokenizer(settings.tokenizer, settings.data.channels)
-    return ARTrainer(settings, tokenizer.eval().requires_grad_(False), Teacher())
+    return STAGES[run.stage].trainer(settings, teacher=Teacher())
 
 
 def prints(trainer):

@@ -180,7 +180,7 @@ def parameters(module):
 )
 def test_size_of_the_paper_s_transformers(paper, undrawn, run, count):
     settings = paper.runs[run].settings
-    tokens = settings.data.resolution // 2 ** (len(settings.tokenizer.multipliers) - 1)
+    tokens = settings.data.resolution // settings.tokenizer.downsampling
     assert (tokens, settings.tokenizer.codebook_size, settings.data.classes) == (16, 16384, 1000)
     assert settings.ar.dim == 64 * settings.ar.heads
     assert parameters(Transformer(settings.ar, 16384, 1000, tokens)) == count

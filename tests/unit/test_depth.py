@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from fakes import cell, fake, lines, make_figure, make_table
@@ -46,13 +47,13 @@ def test_the_paper_stands_beside_each_measure(tmp_path, demo):
 def test_similarities_need_an_analysis_and_no_scores(demo):
     for name in ("similarity", "ar_similarity"):
         read = inputs(table_spec(demo, name))
-        made = {f"analysis/{checkpoint}.json" for checkpoint in jobs.analyses(demo)}
+        made = {f"analysis/{checkpoint.path}.json" for checkpoint in jobs.analyses(demo)}
         assert len(read) == 12 and set(read) <= made
     assert set(inputs(figure_spec(demo, "depth_similarity"))) <= made
-    only = Study("demo")
-    only.tables = {n: only.tables[n] for n in ("similarity", "ar_similarity")}
-    only.figures = {"depth_similarity": only.figures["depth_similarity"]}
-    assert only.evaluations() == {} and len(jobs.analyses(only)) == 15
+    targets = ("similarity", "ar_similarity", "depth_similarity")
+    needs = {need for name in targets for spec in demo.specs(name) for need in inputs(spec)}
+    only = SimpleNamespace(needs=needs, spec=demo.spec)
+    assert jobs.evaluations(only) == {} and len(jobs.analyses(only)) == 15
 
 
 def test_a_row_of_an_ar_shows_its_tokenizers_similarity(tmp_path):
@@ -65,7 +66,7 @@ def test_a_row_of_an_ar_shows_its_tokenizers_similarity(tmp_path):
     replica = table_spec(study, "overview")["rows"][2]["replicas"][0]["files"]
     assert replica["similarity"] == PATH
     assert replica["states"] == "analysis/ar/gear-l-frozen/1500k.json"
-    wanted = {c.split("/")[1] for c in jobs.analyses(study)}
+    wanted = {checkpoint.run for checkpoint in jobs.analyses(study)}
     assert {"gear-l", "gear-l-frozen", "gear-l-ste", "gear-l-ste-frozen"} <= wanted
 
 

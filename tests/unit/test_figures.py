@@ -10,6 +10,7 @@ from fakes import cell, edit, fake, lines, make_figure, make_table, pictures
 
 import gear.report.figures
 from gear.report.curves import reached_at
+from gear.study import jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import CONFIG, Study
 from gear.study.specs.tables import figure_spec, inputs, table_spec
@@ -101,7 +102,7 @@ def test_samples_grid_lists_every_picture(tmp_path):
 def test_class_grids_show_the_first_of_each_class_and_white_where_there_are_none(tmp_path, demo):
     spec = figure_spec(demo, "class_grids")
     assert inputs(spec) == ["samples/ar/gear-l-frozen/1500k/cfg.pictures.npz"]
-    assert "cfg" in demo.evaluations()["gear-l-frozen", "1500k"]
+    assert "cfg" in jobs.evaluations(demo)[demo.checkpoint("gear-l-frozen", "1500k")]
     fake(tmp_path, spec)
     made = make_figure(tmp_path, spec)
     found = [(x["class"], x["seed"], x["line"], x["column"]) for x in lines(made["csv"])]

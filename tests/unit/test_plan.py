@@ -12,6 +12,7 @@ from gear.cli import main as cli
 from gear.plan import budget, costs, pieces, report, teachers
 from gear.plan.targets import wanted
 from gear.study.registry import Study
+from gear.study.stages import STAGES
 
 approx = pytest.approx
 
@@ -201,7 +202,7 @@ def test_the_demo_plans_exactly_what_is_published():
     root = Path(__file__).parents[2] / "results/demo"
     made = {
         path.parent.relative_to(root).as_posix()
-        for stage in ("tokenizer", "joint", "ar")
+        for stage in STAGES
         for path in (root / stage).glob("*/*/run.json")
     }
     assert planned == made and made
@@ -238,9 +239,10 @@ def test_a_target_needs_its_rows_and_their_tokenizers(paper):
     taus = [f"gear-l-tau{tau}" for tau in ("0.005", "0.01", "0.05", "0.5")]
     assert set(found.runs) == {"vq", "gear-l", *taus}
     assert set(found.runs.values()) == {"400k"}
-    assert found.drawings == [(run, "400k", "plain") for run in sorted(("gear-l", *taus))]
-    assert set(found.evaluations) == {(run, "400k") for run in ("gear-l", *taus)}
-    assert wanted(paper, "depth_similarity").analyses and not found.analyses
+    joint = {paper.checkpoint(run, "400k") for run in ("gear-l", *taus)}
+    assert set(found.of("samples")) == {f"samples/{each.path}/plain.npz" for each in joint}
+    assert {need.checkpoint for need in found.of("validation", "pictures")} == joint
+    assert wanted(paper, "depth_similarity").of("analysis") and not found.of("analysis")
 
 
 RATES = {"tokenizer": 200.0, "joint": 300.0, "ar": 400.0, "draw": 20.0}
@@ -254,27 +256,29 @@ def budget_of(study, target):
 
 def test_hours_are_flops_over_throughput(paper):
     made, entries = budget_of(paper, "temperature")
-    left = made.segments()
+    left = {str(checkpoint): hours for checkpoint, hours in made.segments().items()}
     for name, rate in (("vq", 200e12), ("gear-l", 300e12)):
-        hours = sum(h for (run, _), h in left.items() if run == name)
+        hours = sum(h for checkpoint, h in left.items() if checkpoint.split("@")[0] == name)
         assert hours == approx(entries[name]["flops"] / rate / 3600)
-    assert left["gear-l", "400k"] == approx(3 * left["gear-l", "100k"])
-    drawn = made.drawings()["gear-l", "400k", "plain"]
+    assert left["gear-l@400k"] == approx(3 * left["gear-l@100k"])
+    samples = "samples/joint/gear-l/400k/plain.npz"
+    drawn = made.drawings()[samples]
     assert drawn == approx(50_000 * 172.9e9 / 20e12 / 3600, rel=0.02)
     guided, _ = budget_of(paper, "guidance")
-    assert guided.drawings()["gear-l", "400k", "cfg"] == approx(2 * drawn)
+    assert guided.drawings()[samples.replace("plain", "cfg")] == approx(2 * drawn)
 
 
 def test_the_longest_chain_is_what_waits_for_each_other(paper):
     made, _ = budget_of(paper, "temperature")
-    left, found, later = made.segments(), made.queue(), made.queue(wait=60)
-    draw = made.drawings()["gear-l", "400k", "plain"]
-    train = left["vq", "400k"] + left["gear-l", "100k"] + left["gear-l", "400k"]
+    found, later = made.queue(), made.queue(wait=60)
+    left = {str(checkpoint): hours for checkpoint, hours in made.segments().items()}
+    walls = [left[name] for name in ("vq@400k", "gear-l@100k", "gear-l@400k")]
+    draw = made.drawings()["samples/joint/gear-l/400k/plain.npz"]
+    train = sum(walls)
     assert found["hours"] == approx(train / 8 + draw)  # eight GPUs a training, one a drawing
     assert len(found["chain"]) == 4 and found["chain"][0] == "vq@400k"
     # 1 + 2 x 5 trainings; 5 drawings and scores; 5 validations
     assert found["jobs"] == 26
-    walls = [left["vq", "400k"], left["gear-l", "100k"], left["gear-l", "400k"]]
     starts = [-(-60 * wall / 8 // 1435) for wall in walls]
     assert later["hours"] == approx(found["hours"] + sum(starts) + 1)
 
@@ -294,7 +298,8 @@ def test_what_is_finished_costs_no_hours(tmp_path):
     (folder / "run.json").write_text("{}")
     whole, _ = budget_of(Study("smoke", str(tmp_path / "none")), "components")
     rest, _ = budget_of(Study("smoke", str(tmp_path)), "components")
-    assert rest.segments()["gear-l", "400k"] == 0 < whole.segments()["gear-l", "400k"]
+    joint = rest.study.checkpoint("gear-l", "400k")
+    assert rest.segments()[joint] == 0 < whole.segments()[joint]
     assert rest.queue()["jobs"] == whole.queue()["jobs"] - 1
 
 
@@ -314,7 +319,7 @@ def test_json(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["study"] == "smoke" and found["total"]["runs"] == len(found["runs"])
     for key in ("steps", "images", "flops"):
-        stages = [found["stages"][s][key] for s in ("tokenizer", "joint", "ar")]
+        stages = [found["stages"][s][key] for s in STAGES]
         assert found["total"][key] == sum(stages) == sum(e[key] for e in found["runs"])
     assert found["budget"]["training"]["hours"] == approx(found["total"]["flops"] / 0.5e12 / 3600)
     vq = next(e for e in found["runs"] if e["run"] == "vq")

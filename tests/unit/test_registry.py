@@ -4,7 +4,10 @@ import pytest
 
 from gear import config
 from gear.study import jobs
+from gear.study.needs import Checkpoint
 from gear.study.registry import Study, studies
+from gear.study.specs.tables import inputs
+from gear.study.stages import STAGES
 
 GEAR_B = "gear-b:            {from: gear-l, ar.size: b}"
 
@@ -33,14 +36,13 @@ def test_every_run_of_every_study_is_at_home_in_it(name):
         mine = config.flatten({"tokenizer": vars(run.settings.tokenizer)})
         assert {k: mine[k] for k in quantizer} == quantizer
         if run.tokenizer:  # the same network as the one that it starts from or freezes
-            parent = study.runs[run.tokenizer.split("@")[0]]
-            assert parent.settings.tokenizer == run.settings.tokenizer
+            assert study.runs[run.tokenizer.run].settings.tokenizer == run.settings.tokenizer
 
 
 def test_the_paper_has_forty_trainings(paper):
     published = [run for run in paper.runs.values() if run.published]
     assert len(published) == 40
-    by_stage = {s: sum(r.stage == s for r in published) for s in ("tokenizer", "joint", "ar")}
+    by_stage = {s: sum(r.stage == s for r in published) for s in STAGES}
     assert by_stage == {"tokenizer": 3, "joint": 22, "ar": 15}
     assert {run.name for run in published if run.name.startswith("gear-l-control")} == set()
 
@@ -54,7 +56,8 @@ def test_a_child_changes_its_parent_in_what_its_line_says(paper):
     assert difference("gear-l-tau0.5", "gear-l") == {"joint.temperature": 0.5}
     assert difference("gear-l-control", "gear-l") == {"joint.tokenizer_losses": ()}
     assert difference("gear-l-late", "gear-l") == {"align.depth": "late", "align.layer": 10}
-    assert paper.runs["gear-l"].tokenizer == paper.runs["gear-l-tau0.5"].tokenizer == "vq@400k"
+    vq = Checkpoint("tokenizer", "vq", "400k")
+    assert paper.runs["gear-l"].tokenizer == paper.runs["gear-l-tau0.5"].tokenizer == vq
     assert paper.runs["gear-l-no-init"].tokenizer is None
     assert not paper.runs["gear-l-ste-align"].published and paper.runs["gear-l-ste"].published
 
@@ -71,11 +74,12 @@ def test_a_run_has_the_settings_of_the_tokenizer_that_it_starts_from(paper, smok
 def test_seeds_expand_to_runs_that_refer_to_each_other(smoke):
     assert smoke.replicas("gear-l") == smoke.replicas("gear-l-s12") == ["gear-l", "gear-l-s12"]
     assert [smoke.runs[n].settings.seed for n in smoke.replicas("gear-l")] == [11, 12]
-    assert smoke.runs["gear-l-s12"].tokenizer == "vq-s12@400k"
-    assert smoke.runs["gear-l-frozen-s12"].tokenizer == "gear-l-s12@400k"
-    assert smoke.runs["gear-l-frozen"].tokenizer == "gear-l@400k"
-    assert smoke.tokenizer_of("gear-l-frozen-s12", "1500k") == ("gear-l-s12", "400k")
-    assert smoke.tokenizer_of("gear-l-s12", "400k") == ("gear-l-s12", "400k")
+    assert str(smoke.runs["gear-l-s12"].tokenizer) == "vq-s12@400k"
+    assert str(smoke.runs["gear-l-frozen-s12"].tokenizer) == "gear-l-s12@400k"
+    assert str(smoke.runs["gear-l-frozen"].tokenizer) == "gear-l@400k"
+    joint = smoke.checkpoint("gear-l-s12", "400k")
+    assert smoke.tokenizer_of(smoke.checkpoint("gear-l-frozen-s12", "1500k")) == joint
+    assert smoke.tokenizer_of(joint) == joint
     # a run without seeds is of the first one, and inherits no list of seeds
     assert smoke.replicas("gear-b") == ["gear-b"]
     assert smoke.runs["gear-b"].settings.seed == 11
@@ -113,13 +117,12 @@ def test_depth_and_size_name_a_layer(paper):
 
 
 def test_every_table_row_is_asked_for_with_its_tokenizer(smoke):
-    wanted = smoke.evaluations()
-    assert wanted["llamagen-repa-l", "1500k"] == ("plain", "cfg")
-    assert wanted["vq", "400k"] == ()
-    for run, step in wanted:
-        assert smoke.tokenizer_of(run, step) in wanted
-    rows = [(run, step) for _, run, step, _ in smoke.rows("control")]
-    assert ("gear-l-frozen-s12", "1500k") in rows and ("gear-l-frozen", "1500k") in rows
+    evaluated = jobs.evaluations(smoke)
+    assert evaluated[smoke.checkpoint("llamagen-repa-l", "1500k")] == ("plain", "cfg")
+    assert evaluated[smoke.checkpoint("vq", "400k")] == ()
+    assert all(smoke.tokenizer_of(checkpoint) in evaluated for checkpoint in evaluated)
+    scored = [need.checkpoint for need in inputs(smoke.table_specs["control"]) if need.sampler]
+    assert {str(c) for c in scored} >= {"gear-l-frozen-s12@1500k", "gear-l-frozen@1500k"}
 
 
 # one line
@@ -139,8 +142,8 @@ def test_an_ablation_is_one_line_and_one_row(edited, smoke):
     assert after.keys() - before.keys() == {("gear-l-tau0.2", "400k")}
     assert {k: after[k] for k in before} == before
     assert '"joint.temperature":0.2' in after["gear-l-tau0.2", "400k"]
-    wanted, known = study.evaluations(), smoke.evaluations()
-    assert wanted == known | {("gear-l-tau0.2", "400k"): ("plain",)}
+    new = study.checkpoint("gear-l-tau0.2", "400k")
+    assert jobs.evaluations(study) == jobs.evaluations(smoke) | {new: ("plain",)}
 
 
 def test_a_line_may_change_what_its_size_or_depth_says(edited):

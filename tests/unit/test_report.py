@@ -7,8 +7,9 @@ import pytest
 from fakes import HEAD, cell, edit, fake, lines, make_table
 
 from gear.report.seeds import sign_test
+from gear.study import jobs
 from gear.study.registry import CONFIG, Study
-from gear.study.specs.tables import figure_spec, inputs, table_spec
+from gear.study.specs.tables import inputs, table_spec
 
 CELLS = {1: 251, 2: 84, 3: 23, 4: 16, 5: 40, 6: 32, 7: 24, 8: 48, 9: 48, 10: 64, 11: 48, 12: 24,
          13: 60, 14: 25, 18: 81, 19: 72}  # fmt: skip
@@ -52,16 +53,16 @@ def test_every_table_of_the_paper_study_has_a_spec_and_its_paper_values(paper):
     assert guidance["paper"]["0"] == {"value": "4.811", "protocol": "adm"}
 
 
-def test_inputs_are_what_the_registry_evaluates(demo):
-    """No table or figure reads a metrics file that no job makes."""
-    made = set()
-    for (run, step), samplers in demo.evaluations().items():
-        folder = demo.path(run, step, "metrics").removeprefix(demo.root + "/")
+def test_what_is_read_is_made(demo):
+    """No table, figure or claim reads a file of metrics or an analysis that no job makes."""
+    made = {f"analysis/{checkpoint.path}.json" for checkpoint in jobs.analyses(demo)}
+    for checkpoint, samplers in jobs.evaluations(demo).items():
+        folder = f"metrics/{checkpoint.path}"
         made |= {f"{folder}/{name}.json" for name in (*samplers, "validation")}
-    specs = [table_spec(demo, t) for t in demo.tables]
-    specs += [figure_spec(demo, f) for f in demo.figures]
-    read = {p for spec in specs for p in inputs(spec) if p.startswith("metrics/")}
-    assert read <= made
+    specs = [*demo.table_specs.values(), *demo.figure_specs.values(), demo.claims_spec]
+    read = [inputs(json.loads(jobs.line(spec))) for spec in specs]
+    read = {p for paths in read for p in paths if p.startswith(("metrics/", "analysis/"))}
+    assert read and read <= made
 
 
 def test_a_misspelt_paper_row_names_the_nearest(tmp_path):
@@ -69,11 +70,10 @@ def test_a_misspelt_paper_row_names_the_nearest(tmp_path):
     shutil.copytree(CONFIG, folder)
     text = (folder / "tables.yaml").read_text()
     (folder / "tables.yaml").write_text(text.replace('"tau 0.050"', '"tau 0.05O"'))
-    study = Study("demo", folder=folder)
     with pytest.raises(ValueError, match="no row 'tau 0.05O'. Did you mean 'tau 0.050'?"):
-        table_spec(study, "temperature")
+        Study("demo", folder=folder)
     with pytest.raises(ValueError, match="Did you mean 'components'?"):
-        table_spec(study, "component")
+        table_spec(Study("demo"), "component")
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,8 @@ def test_names_that_lead_nowhere_stop_the_spec(tmp_path, old, new, message):
     text = (folder / "tables.yaml").read_text().replace('baseline: "VQVAE"', "baseline: VQVAE")
     assert old in text
     (folder / "tables.yaml").write_text(text.replace(old, new))
-    study = Study("demo", folder=folder)
     with pytest.raises(ValueError, match=message):
-        for name in ("quantizer", "reconstruction"):
-            table_spec(study, name)
+        Study("demo", folder=folder)
 
 
 # ---- tables ------------------------------------------------------------------------------------

@@ -95,11 +95,11 @@ def test_a_jobs_seconds_are_its_benchmark_files_or_its_records(tmp_path):
 
 def test_options_are_quoted():
     study = Study("smoke", results="a b;c")
-    run, step = "gear-l", "400k"
-    evaluation = jobs.evaluation_options(study, run, step)
+    checkpoint = study.checkpoint("gear-l", "400k")
+    evaluation = jobs.evaluation_options(study, checkpoint)
     assert "--checkpoint 'a b;c/smoke/joint/gear-l/400k' --tokenizer 'a b;c" in evaluation
     assert evaluation.count("'a b;c/smoke/") == 6
-    assert jobs.analysis_options(study, run, step).count("'a b;c/smoke/") == 3
+    assert jobs.analysis_options(study, checkpoint).count("'a b;c/smoke/") == 3
 
 
 def test_a_study_has_the_rules_whose_jobs_it_makes(smoke, paper):

@@ -16,17 +16,17 @@ if ANALYSED:
         benchmark:
             f"{R}/analysis/{{checkpoint}}.benchmark.tsv"
         wildcard_constraints:
-            checkpoint="|".join(sorted(ANALYSED)).replace(".", "[.]"),
+            checkpoint=one_of(sorted(c.path for c in ANALYSED)),
         conda:
             CONDA
         resources:
             **jobs.needs(STUDY, "analyse"),
         params:
             cfg=lambda w: {
-                "json": jobs.analysis(STUDY, run_and_step(w)[0]),
+                "json": jobs.analysis(STUDY, at(w).run),
                 "code": ANALYSES,
             },
-            options=lambda w: jobs.analysis_options(STUDY, *run_and_step(w)),
+            options=lambda w: jobs.analysis_options(STUDY, at(w)),
         shell:
             "python -m gear.launch.warm gear.analysis.similarity --job {params.cfg[json]:q} "
             "{params.options} --data {input.data:q} --output {output:q} 2>&1 | tee {log:q}"

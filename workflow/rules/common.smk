@@ -3,9 +3,11 @@ import os
 import re
 import shlex
 
-from gear.study import jobs
 from gear.launch import slurm
 from gear.launch.warm import Warm
+from gear.study import jobs
+from gear.study.needs import Checkpoint
+from gear.study.stages import STAGES
 
 DATA = STUDY.manifest()
 TEACHERS = jobs.teachers_by_kind(STUDY)
@@ -21,10 +23,15 @@ LAUNCH = (
 SAMPLES, SCORES, ANALYSES, REPORT = map(jobs.code, jobs.CODE)
 
 
+def one_of(names):
+    """The constraint of a wildcard that is one of some names, or of some paths."""
+    return "|".join(map(re.escape, names))
+
+
 wildcard_constraints:
     run="[a-z0-9][a-z0-9.-]*",
     step="[0-9]+k",
-    sampler="|".join(STUDY.spec["samplers"]).replace(".", "[.]"),
+    sampler=one_of(STUDY.spec["samplers"]),
 
 
 def teacher(run):
@@ -32,10 +39,16 @@ def teacher(run):
     return f"{R}/teacher/{STUDY.runs[run].settings.align.teacher}/weights.safetensors"
 
 
+def weights(of):
+    """The weights of a checkpoint."""
+    return f"{STUDY.path(of)}/weights.safetensors"
+
+
 def previous(w):
     """The milestone that a segment goes on from."""
-    before = STUDY.checkpoint(w.run, w.step).previous(w.step)
-    return f"{STUDY.path(w.run, before)}/weights.safetensors" if before else []
+    segment = STUDY.checkpoint(w.run, w.step)
+    before = STUDY.runs[w.run].previous(segment.milestone)
+    return weights(STUDY.checkpoint(w.run, before)) if before else []
 
 
 def initial(w):
@@ -49,33 +62,30 @@ def initial_option(w):
     return f"--tokenizer {shlex.quote(source)}" if source else ""
 
 
-def run_and_step(w):
-    _, run, step = w.checkpoint.split("/")
-    return run, step
+def at(w):
+    """The checkpoint of the wildcard `checkpoint`, which is stage/run/step."""
+    return Checkpoint.of(w.checkpoint)
 
 
-def tokenizer_weights(run, step):
-    """The weights of the tokenizer that decodes a checkpoint's samples."""
-    return f"{STUDY.path(*STUDY.tokenizer_of(run, step))}/weights.safetensors"
+def decoder(w):
+    """The checkpoint whose tokenizer decodes a checkpoint's samples."""
+    return STUDY.tokenizer_of(at(w))
 
 
 def weights_to_score(w):
     """A checkpoint's weights, its tokenizer's where it froze one, and its teacher's."""
-    run, step = run_and_step(w)
-    own = f"{STUDY.path(run, step)}/weights.safetensors"
-    found = list(dict.fromkeys((own, tokenizer_weights(run, step))))
-    return found if STUDY.runs[run].stage == "tokenizer" else [*found, teacher(run)]
+    files = list(dict.fromkeys((weights(at(w)), weights(decoder(w)))))
+    return [*files, teacher(at(w).run)] if STAGES[at(w).stage].aligns else files
 
 
 def weights_to_compare(w):
     """The same with the teacher's in any case, each once."""
-    return list(dict.fromkeys([*weights_to_score(w), teacher(run_and_step(w)[0])]))
+    return list(dict.fromkeys([*weights_to_score(w), teacher(at(w).run)]))
 
 
 def evaluation(samplers):
     def cfg(w):
-        job = jobs.evaluation(STUDY, run_and_step(w)[0], samplers)
-        return {"json": job, "code": SCORES}
+        return {"json": jobs.evaluation(STUDY, at(w).run, samplers), "code": SCORES}
 
     return cfg
 
@@ -86,8 +96,7 @@ def shown(spec):
 
 def refuse(w):
     """End with one sentence for a target that is neither a rule nor a file of ours."""
-    known = [*TABLES, *FIGURES, "claims", "all", "all_tables", "all_figures", "quick"]
-    cure = did_you_mean(w.target, known)
+    cure = did_you_mean(w.target, STUDY.targets)
     sys.exit(f"gear: study '{STUDY.name}' has no target '{w.target}'. {cure}")
 
 

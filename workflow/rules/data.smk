@@ -12,7 +12,7 @@ if STUDY.makes_data:
         benchmark:
             f"{R}/benchmark/{{folder}}.tsv"
         wildcard_constraints:
-            folder="|".join(map(re.escape, FOLDERS)),
+            folder=one_of(FOLDERS),
         conda:
             CONDA
         resources:

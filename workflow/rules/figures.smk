@@ -20,7 +20,7 @@ rule make_figure:
     log:
         f"{R}/log/figures/{{figure}}.txt",
     wildcard_constraints:
-        figure="|".join(FIGURES),
+        figure=one_of(FIGURES),
     conda:
         CONDA
     params:

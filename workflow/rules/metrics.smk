@@ -14,7 +14,7 @@ for samplers, checkpoints in GROUPS.items():
         input:
             weights_to_score,
             FEATURES,
-            data=lambda w: STUDY.manifest(run_and_step(w)[0]),
+            data=lambda w: STUDY.manifest(at(w).run),
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
             f"{R}/samples/{{checkpoint}}/pictures.npz",
@@ -25,14 +25,14 @@ for samplers, checkpoints in GROUPS.items():
         benchmark:
             f"{R}/metrics/{{checkpoint}}/benchmark.tsv"
         wildcard_constraints:
-            checkpoint="|".join(sorted(checkpoints)).replace(".", "[.]"),
+            checkpoint=one_of(sorted(c.path for c in checkpoints)),
         conda:
             CONDA
         resources:
             **jobs.needs(STUDY, "evaluate"),
         params:
             cfg=evaluation(samplers),
-            options=lambda w: jobs.evaluation_options(STUDY, *run_and_step(w)),
+            options=lambda w: jobs.evaluation_options(STUDY, at(w)),
         shell:
             "python -m gear.launch.warm gear.evaluation.checkpoint --job {params.cfg[json]:q} "
             "{params.options} --data {input.data:q} 2>&1 | tee {log:q}"
@@ -41,7 +41,7 @@ for samplers, checkpoints in GROUPS.items():
 # The pictures of a figure, out of the samples that were scored.
 rule decode_samples:
     input:
-        lambda w: tokenizer_weights(*run_and_step(w)),
+        lambda w: weights(decoder(w)),
         samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
     output:
         f"{R}/samples/{{checkpoint}}/{{sampler}}.pictures.npz",
@@ -55,10 +55,10 @@ rule decode_samples:
         **jobs.needs(STUDY, "decode_samples"),
     params:
         cfg=lambda w: {
-            "json": jobs.picking(STUDY, run_and_step(w)[0]),
+            "json": jobs.picking(STUDY, at(w).run),
             "code": SCORES,
         },
-        tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
+        tokenizer=lambda w: STUDY.path(decoder(w)),
     shell:
         "python -m gear.launch.warm gear.evaluation.pictures --job {params.cfg[json]:q} "
         "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
@@ -82,10 +82,10 @@ if not STUDY.spec["together"]:
             **jobs.needs(STUDY, "draw"),
         params:
             cfg=lambda w: {
-                "json": jobs.drawing(STUDY, run_and_step(w)[0], w.sampler),
+                "json": jobs.drawing(STUDY, at(w).run, w.sampler),
                 "code": SAMPLES,
             },
-            checkpoint=lambda w: STUDY.path(*run_and_step(w)),
+            checkpoint=lambda w: STUDY.path(at(w)),
         shell:
             "python -m gear.launch.warm gear.sampling.generate --job {params.cfg[json]:q} "
             "--checkpoint {params.checkpoint:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -107,10 +107,10 @@ if not STUDY.spec["together"]:
             **jobs.needs(STUDY, "score"),
         params:
             cfg=lambda w: {
-                "json": jobs.scoring(STUDY, run_and_step(w)[0]),
+                "json": jobs.scoring(STUDY, at(w).run),
                 "code": SCORES,
             },
-            tokenizer=lambda w: STUDY.path(*STUDY.tokenizer_of(*run_and_step(w))),
+            tokenizer=lambda w: STUDY.path(decoder(w)),
             features=lambda w: f"{R}/features",
         shell:
             "python -m gear.launch.warm gear.evaluation.score --job {params.cfg[json]:q} "

@@ -14,7 +14,7 @@ rule make_table:
     log:
         f"{R}/log/tables/{{table}}.txt",
     wildcard_constraints:
-        table="|".join(TABLES),
+        table=one_of(TABLES),
     conda:
         CONDA
     params:

@@ -15,7 +15,7 @@ if TEACHERS["standin"]:
         benchmark:
             f"{R}/teacher/{{teacher}}/benchmark.tsv"
         wildcard_constraints:
-            teacher="|".join(TEACHERS["standin"]).replace(".", "[.]"),
+            teacher=one_of(TEACHERS["standin"]),
         conda:
             CONDA
         resources:
@@ -39,7 +39,7 @@ if TEACHERS["pretrained"]:
         benchmark:
             f"{R}/teacher/{{teacher}}/benchmark.tsv"
         wildcard_constraints:
-            teacher="|".join(TEACHERS["pretrained"]).replace(".", "[.]"),
+            teacher=one_of(TEACHERS["pretrained"]),
         conda:
             CONDA
         resources:

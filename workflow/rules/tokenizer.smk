@@ -13,7 +13,7 @@ if "public" in STUDY.spec:
         benchmark:
             f"{R}/public/{{quantizer}}/benchmark.tsv"
         wildcard_constraints:
-            quantizer="|".join(STUDY.spec["public"]).replace(".", "[.]"),
+            quantizer=one_of(STUDY.spec["public"]),
         conda:
             CONDA
         resources:

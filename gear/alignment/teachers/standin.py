@@ -41,7 +41,7 @@ def train(settings, spec, output, manifest=None):
         "channels": settings.data.channels,
         "resolution": settings.data.resolution,
         "classes": settings.data.classes,
-        "patch": 2 ** (len(settings.tokenizer.multipliers) - 1),
+        "patch": settings.tokenizer.downsampling,
         "dim": spec["dim"],
         "layers": spec["layers"],
     }

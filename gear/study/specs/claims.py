@@ -4,8 +4,6 @@ A claim on a table or figure that the study does not make is left out, and count
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.study.specs.figures import figure_spec
-from gear.study.specs.tables import table_spec
 from gear.study.specs.world import world
 from gear.study.vocabulary import METRICS
 
@@ -55,7 +53,7 @@ def _test(spec, test, where):
 
 def _curve_tests(study, claim, where):
     """(tests, the curves that they ask) of a claim on the figure convergence."""
-    spec, tests, names = figure_spec(study, claim["figure"]), [], []
+    spec, tests, names = study.figure_specs[claim["figure"]], [], []
     known = [c["label"] for c in spec["curves"] if c["baseline"]]
     for test in claim["tests"]:
         for name in test.get("sooner", [""]):
@@ -79,7 +77,7 @@ def _check_name(study, kind, claim, where):
 
 def claims_spec(study):
     """JSON-able: everything that the page's job needs. Mistake: a name that leads nowhere."""
-    entry, made = study.claims, {name: table_spec(study, name) for name in study.tables}
+    entry, made = study.claims, study.table_specs
     claims, names, wanted, curves, left_out = [], set(), {}, {}, 0
     spread = {"sds": entry["spread"]["sds"], "table": entry["spread"]["table"]}
     if spread["table"] in made:

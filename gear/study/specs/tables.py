@@ -6,30 +6,31 @@ Imports only the standard library, because Snakemake parses with it.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.needs import Need
 from gear.study.published import published_row
-from gear.study.specs.figures import figure_spec
-from gear.study.specs.world import checkpoint_path, pick, protocol_name, resolutions, world
-from gear.study.vocabulary import ANALYSED, metric, samplers_of
+from gear.study.specs.figure import figure_spec
+from gear.study.specs.world import named, pick, protocol_name, resolutions, world
+from gear.study.stages import STAGES
+from gear.study.vocabulary import ANALYSED, metric
 
 __all__ = ["figure_spec", "inputs", "table_spec"]
 
 
-def _replica(study, run, step, samplers, blocks):
+def _replica(study, checkpoint, samplers, blocks):
     """One trained model behind a row: which file holds which of its numbers."""
-    own, source = study.checkpoint(run, step), study.tokenizer_of(run, step)
-    here, there = (checkpoint_path(study, *which) for which in ((run, step), source))
-    files = {}
+    source, files = study.tokenizer_of(checkpoint), {}
     if blocks - ANALYSED:
-        files["tokenizer"] = f"metrics/{there}/validation.json"
+        files["tokenizer"] = Need("validation", source)
     if "similarity" in blocks:
-        files["similarity"] = f"analysis/{there}.json"
-    if own.stage != "tokenizer":
-        files["generation"] = {s: f"metrics/{here}/{s}.json" for s in samplers}
+        files["similarity"] = Need("analysis", source)
+    if STAGES[checkpoint.stage].has_ar:
+        files["generation"] = {s: Need("scores", checkpoint, s) for s in samplers}
         if "likelihood" in blocks:
-            files["likelihood"] = f"metrics/{here}/validation.json"
+            files["likelihood"] = Need("validation", checkpoint)
         if "states" in blocks:
-            files["states"] = f"analysis/{here}.json"
-    return {"run": run, "seed": own.settings.seed, "files": files}
+            files["states"] = Need("analysis", checkpoint)
+    seed = study.runs[checkpoint.run].settings.seed
+    return {"run": checkpoint.run, "seed": seed, "files": files}
 
 
 def _columns(study, entry, where):
@@ -56,10 +57,18 @@ def _columns(study, entry, where):
     return [column(*pair) for pair in pairs]
 
 
-def _parameters(study, entry, columns):
+def _samplers(study, entry, where):
+    """Every sampler that the table names, once. Mistake: the study has no such sampler."""
+    names = [*entry["samplers"], *(row["sampler"] for row in entry["rows"] if "sampler" in row)]
+    for name in names:
+        study.sampler(name, where)
+    return list(dict.fromkeys(names))
+
+
+def _parameters(study, checkpoints, columns):
     """Whose parameters the table shows: the AR's where they differ by row, the tokenizer's in a
     table of reconstructions without samples, else nobody's."""
-    runs = [study.runs[name] for name, _ in study.checkpoints_of(entry)]
+    runs = [study.runs[checkpoint.run] for checkpoint in checkpoints]
     blocks = {metric(c["metric"], "").block for c in columns}
     if "generation" not in blocks:
         return "tokenizer" if "reconstruction" in blocks else None
@@ -92,26 +101,22 @@ def _row(study, entry, row, columns, parameters, where):
         if not made["paper"]:
             raise Mistake(f"{where}: row '{row['row']}' has no run; give `run:` or `paper:`.")
         return made
-    name, step = row["run"].split("@")
-    run = study.checkpoint(name, step, where)
+    checkpoint = study.at(row["run"], where)
     samplers = [row["sampler"]] if "sampler" in row else entry["samplers"]
     blocks = {metric(c["metric"], where).block for c in columns}
     if "generation" not in blocks:
         samplers = []
-    runs = study.replicas(name) if "seeds" in entry else [name]
-    made |= {
-        "stage": run.stage,
-        "run": name,
-        "step": step,
-        "steps": run.steps[step],
+    runs = study.replicas(checkpoint.run) if "seeds" in entry else [checkpoint.run]
+    replicas = [study.checkpoint(run, checkpoint.milestone, where) for run in runs]
+    made |= named(study, checkpoint) | {
         "baseline": row.get("baseline"),
         "bold": row["row"] == entry.get("default"),
-        "replicas": [_replica(study, r, step, samplers, blocks) for r in runs],
+        "replicas": [_replica(study, each, samplers, blocks) for each in replicas],
     }
     if "sampler" in row:
         made["sampler"] = row["sampler"]
     if parameters:
-        made["parameters"] = f"{checkpoint_path(study, name, step)}/run.json"
+        made["parameters"] = Need("record", checkpoint)
     return made
 
 
@@ -136,12 +141,13 @@ def table_spec(study, name):
     """JSON-able: everything that the table's job needs. Mistake: a name that leads nowhere."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
     columns = _columns(study, entry, where)
-    parameters = _parameters(study, entry, columns)
+    shown = [study.at(row["run"], where) for row in entry["rows"] if "run" in row]
+    samplers = _samplers(study, entry, where)
+    parameters = _parameters(study, shown, columns)
     rows = [_row(study, entry, row, columns, parameters, where) for row in entry["rows"]]
     _check_names(entry, rows, where)
     blocks = {metric(c["metric"], where).block for c in columns}
     runs = [replica["run"] for row in rows for replica in row.get("replicas", ())]
-    samplers = samplers_of(entry) if "generation" in blocks else []
     return {
         "name": name,
         "title": entry["title"],
@@ -152,16 +158,19 @@ def table_spec(study, name):
         "comparisons": entry.get("comparisons", []),
         "rows": rows,
         **resolutions(study, runs),
-    } | world(study, runs, blocks, list(dict.fromkeys(samplers)))
+    } | world(study, runs, blocks, samplers if "generation" in blocks else [])
 
 
 def inputs(spec):
-    """The files that a job reads, relative to the study's root, sorted, each once."""
-    found = set()
+    """The files that a job reads, relative to the study's root, sorted, each once.
+
+    Each is a Need where the spec is as table_spec and figure_spec make it, and a plain path where
+    it has travelled as JSON."""
+    files = set()
 
     def collect(node):
         if isinstance(node, str):
-            found.add(node)
+            files.add(node)
         elif isinstance(node, dict):
             for value in node.values():
                 collect(value)
@@ -175,4 +184,4 @@ def inputs(spec):
         collect(curve.get("file", {}))
         for point in curve.get("points", ()):
             collect(point["files"])
-    return sorted(found)
+    return sorted(files)

@@ -1,6 +1,7 @@
 """What tables and figures have in common: the study's protocols, samplers and stand-ins."""
 
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.stages import STAGES
 from gear.study.vocabulary import ANALYSED
 
 PROTOCOL_KEYS = ("images", "neighbours", "prdc_images", "split_size")
@@ -41,7 +42,7 @@ def world(study, runs, blocks, samplers):
     teachers = {}
     for run in (study.runs[r] for r in runs):
         name = run.settings.align.teacher
-        if run.stage != "tokenizer" and name in spec.get("teachers", {}):
+        if STAGES[run.stage].aligns and name in spec.get("teachers", {}):
             teachers[name] = {k: spec["teachers"][name].get(k) for k in ("kind", "label")}
     features = {k: spec["features"].get(k) for k in ("kind", "label")} if protocols else None
     compared = bool(ANALYSED & set(blocks))
@@ -71,5 +72,11 @@ def resolutions(study, runs):
     return {"resolutions": {"images": pixels, "scored": study.data.resolution}} if several else {}
 
 
-def checkpoint_path(study, run, step):
-    return f"{study.runs[run].stage}/{run}/{step}"
+def named(study, checkpoint):
+    """How a spec names a checkpoint."""
+    return {
+        "stage": checkpoint.stage,
+        "run": checkpoint.run,
+        "step": checkpoint.milestone,
+        "steps": study.runs[checkpoint.run].steps[checkpoint.milestone],
+    }

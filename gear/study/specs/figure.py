@@ -1,0 +1,63 @@
+"""What one figure's job receives; see gear/study/specs/tables.py."""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.needs import Need
+from gear.study.specs import figures
+from gear.study.specs.world import named, pick, protocol_name, world
+from gear.study.vocabulary import metric
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a figure of one kind shows.
+
+    content: its own part of the spec, JSON-able; runs: names of the runs that it shows; blocks: of
+    the metrics that it shows."""
+
+    content: dict
+    runs: list
+    blocks: frozenset = frozenset()
+    samplers: tuple = ()
+
+
+def of_samples(study, entry, where):
+    """(block, the metric and its protocol as content) of a figure of one metric of samples."""
+    block = metric(entry["metric"], where).block
+    if block != "generation":
+        raise Mistake(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
+    return block, {"metric": entry["metric"], "protocol": protocol_name(study, block)}
+
+
+def row_of(study, label, checkpoint, kind, sampler=""):
+    """A row of a figure that shows one file of a checkpoint, a Need of that kind."""
+    row = {"label": label, "seed": study.runs[checkpoint.run].settings.seed}
+    return row | named(study, checkpoint) | {"file": Need(kind, checkpoint, sampler)}
+
+
+def rows(study, entry, where, kind, sampler=""):
+    """A figure with a row for each checkpoint, of its label and one of its files."""
+    shown = {label: study.at(reference, where) for label, reference in entry["rows"].items()}
+    content = [row_of(study, label, each, kind, sampler) for label, each in shown.items()]
+    samplers = (sampler,) if sampler else ()
+    return Shown({"rows": content}, [each.run for each in shown.values()], samplers=samplers)
+
+
+def figure_spec(study, name):
+    """JSON-able: everything that the figure's job needs. Mistake: a name that leads nowhere."""
+    entry, where = pick(study, "figure", name), f"figures.yaml, {name}"
+    if entry["kind"] not in figures.KINDS:
+        cure = did_you_mean(entry["kind"], figures.KINDS)
+        raise Mistake(f"{where}: there is no kind of figure '{entry['kind']}'. {cure}")
+    for sampler in (*entry.get("samplers", ()), *filter(None, [entry.get("sampler")])):
+        study.sampler(sampler, where)
+    shown = import_module(f"{figures.__name__}.{entry['kind']}").spec(study, entry, where)
+    head = {
+        "name": name,
+        "kind": entry["kind"],
+        "title": entry["title"],
+        "paper_figure": entry.get("paper"),
+    }
+    return head | shown.content | world(study, shown.runs, shown.blocks, shown.samplers)

@@ -1,0 +1,35 @@
+"""A metric of samples over the training, a curve for each run or for runs that go on."""
+
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.needs import Need
+from gear.study.specs.figure import Shown, of_samples
+
+
+def _points(study, first, curve, sampler, where):
+    """A point for each milestone of the curve's first run, with the scores of all its runs."""
+    for milestone, steps in first.steps.items():
+        shown = [study.shown(run, milestone, where) for run in curve["runs"]]
+        files = {each.run: Need("scores", each, sampler) for each in shown}
+        yield {"step": milestone, "steps": steps, "files": files}
+
+
+def spec(study, entry, where):
+    block, content = of_samples(study, entry, where)
+    labels, curves = [c["label"] for c in entry["curves"]], []
+    for curve in entry["curves"]:
+        if "baseline" in curve and curve["baseline"] not in labels:
+            cure = did_you_mean(curve["baseline"], labels)
+            raise Mistake(f"{where}: there is no curve '{curve['baseline']}'. {cure}")
+        study.run(curve["runs"][0], where)
+        first = study.run(curve["runs"][0], where)
+        curves.append(
+            {
+                "label": curve["label"],
+                "stage": first.stage,
+                "baseline": curve.get("baseline"),
+                "points": list(_points(study, first, curve, entry["sampler"], where)),
+            }
+        )
+    content |= {"sampler": entry["sampler"], "curves": curves}
+    runs = [run for curve in entry["curves"] for run in curve["runs"]]
+    return Shown(content, runs, frozenset({block}), (entry["sampler"],))

@@ -1,0 +1,67 @@
+"""The stages of training, one row each. Whatever depends on the stage of a run reads it here."""
+
+import importlib
+from dataclasses import dataclass
+
+CORE = ("gear/runtime", "gear/data", "gear/config.py", "gear/tokenizer")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. Its rule is train_<name>; runs.yaml and a study's `milestones` have its name."""
+
+    name: str
+    trains: tuple  # parts of its weights file, in the order in which `gear plan` lists them
+    averages: tuple  # those parts whose averages are kept too
+    module: str  # its build() makes the trainer, its main() trains from one milestone to the next
+    code: tuple  # files and folders that it trains with
+    public: bool = False  # does it start from its quantizer's public weights, where a study has any
+
+    @property
+    def owns_tokenizer(self):
+        """Whether it trains a tokenizer. If not, it freezes that of another run."""
+        return "tokenizer" in self.trains
+
+    @property
+    def has_ar(self):
+        """Whether its checkpoints can draw samples."""
+        return "ar" in self.trains
+
+    @property
+    def aligns(self):
+        """Whether its runs have a teacher."""
+        return "projector" in self.trains
+
+    def trainer(self, settings, tokenizer=None, teacher=None):
+        """A trainer of this stage (gear.runtime.loop.Trainer). It imports torch.
+
+        tokenizer: folder of the checkpoint whose tokenizer it starts from or freezes; None: random
+        weights. teacher: the network, where the stage aligns."""
+        return importlib.import_module(self.module).build(settings, tokenizer, teacher)
+
+
+_ROWS = (
+    Stage(
+        name="tokenizer",
+        trains=("tokenizer", "discriminator"),
+        averages=("tokenizer",),
+        module="gear.tokenizer.train",
+        code=CORE,
+        public=True,
+    ),
+    Stage(
+        name="joint",
+        trains=("tokenizer", "discriminator", "ar", "projector"),
+        averages=("tokenizer", "ar"),
+        module="gear.joint.train",
+        code=(*CORE, "gear/alignment", "gear/ar", "gear/joint"),
+    ),
+    Stage(
+        name="ar",
+        trains=("ar", "projector"),
+        averages=("ar",),
+        module="gear.ar.train",
+        code=(*CORE, "gear/alignment", "gear/ar"),
+    ),
+)
+STAGES = {stage.name: stage for stage in _ROWS}  # a run starts from runs of earlier stages
