@@ -203,8 +203,8 @@ def test_names_that_lead_nowhere_stop_the_spec(tmp_path, old, new, message):
     text = (folder / "tables.yaml").read_text().replace('baseline: "VQVAE"', "baseline: VQVAE")
     assert old in text
     (folder / "tables.yaml").write_text(text.replace(old, new))
-    study = Study("demo", folder=folder)
     with pytest.raises(ValueError, match=message):
+        study = Study("demo", folder=folder)
         for name in ("quantizer", "reconstruction"):
             table_spec(study, name)
 
