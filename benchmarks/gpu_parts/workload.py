@@ -7,12 +7,10 @@
 
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,12 +21,12 @@ from gear.data.memory import Batch
 from gear.joint.train import JointTrainer
 from gear.runtime import distributed
 from gear.runtime.device import setup
+from gear.study.configfiles import CONFIG, read_yaml
 from gear.tokenizer import train as tokenizer_train
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.losses import make_lpips
 
-STUDY = Path(__file__).resolve().parents[2] / "config" / "studies" / "paper.yaml"
-PAPER = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
+PAPER = read_yaml(CONFIG / "studies" / "paper.yaml")
 STAGES = ("tokenizer", "joint", "ar")
 
 TINY = {

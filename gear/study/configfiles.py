@@ -25,7 +25,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         names = set()
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
-                said = f"the key {getattr(key, 'value', '')!r} is no text; put it in quotes"
+                name = f"key '{key.value}'" if isinstance(key, yaml.ScalarNode) else "key"
+                said = f"the {name} is no text; put it in quotes"
             elif key.value in names:
                 said = f"'{key.value}' is there twice; rename or remove one"
             else:
@@ -47,14 +48,15 @@ def read_yaml(path):
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise Mistake(f"{path} is not valid YAML, line {line}: {error.problem}.") from None
+        line, said = error.problem_mark.line + 1, error.problem
+        said += "" if ";" in said else "; correct it"
+        raise Mistake(f"{path} is not valid YAML, line {line}: {said}.") from None
     except RecursionError:
         raise Mistake(f"{path} is not valid YAML: it nests too deep; flatten it.") from None
     # such as a date of month 13, a control character, or a tag !!bool before a text
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         said = " ".join(str(error).split())
-        raise Mistake(f"{path} is not valid YAML: {said}; correct it.") from None
+        raise Mistake(f"{path} is not valid YAML: a value is none ({said}); correct it.") from None
 
 
 def check_schema(kind, data, where):

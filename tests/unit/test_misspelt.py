@@ -38,8 +38,9 @@ def sentence(caught):
 
 
 def misspelt(word):
-    """With its last letter twice, and without its first."""
-    return word + word[-1], word[1:]
+    """With its last letter twice, and without the one in the middle."""
+    middle = len(word) // 2
+    return word + word[-1], word[:middle] + word[middle + 1 :]
 
 
 def fits(annotation, data):

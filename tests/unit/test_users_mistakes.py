@@ -113,12 +113,43 @@ def test_the_nearest_name_is_imported_from_where_it_was():
     assert did_you_mean("zzz", ["b", "a"]) == "Known: a, b."
 
 
-@pytest.mark.parametrize("content", [LATIN, b"a: 2026-13-01\n", b"a: !!int x\n", b"a: [\n"])
+@pytest.mark.parametrize("content", [
+    LATIN, b"a: 2026-13-01\n", b"a: !!int x\n", b"a: [\n", b"a: !!bool x\n", b"a: !!set [a]\n",
+    b"a: !!timestamp x\n", b"a: &x {b: *x}\n", b"a: &x [*x]\n", b"a: *x\n", b"a: \x00\n",
+    b"a: 1\n---\nb: 2\n", b"a: " + 3000 * b"[" + 3000 * b"]", b"<<: 5\n", b"a: !!python/none\n",
+    b"<<<<<<< HEAD\na: 1\n",
+])  # fmt: skip
 def test_yaml_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "runs.yaml"
     path.write_bytes(content)
-    with pytest.raises(Mistake, match="runs.yaml is not"):
+    with pytest.raises(Mistake, match="runs.yaml is not .*[.]$") as caught:
         read_yaml(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["5", "1.5", "yes", "null", "2026-01-01", "[a]", "{a: 1}", "="])
+def test_a_key_that_is_no_text_is_named(tmp_path, key):
+    path = tmp_path / "runs.yaml"
+    path.write_text(f"a:\n  ? {key}\n  : 1\n")
+    with pytest.raises(Mistake, match="line 2: the key.* is no text; put it in quotes.$"):
+        read_yaml(path)
+
+
+def test_a_key_that_is_there_twice_is_named_and_a_merged_one_is_not(tmp_path):
+    path = tmp_path / "runs.yaml"
+    path.write_text("a: 1\nb: 2\na: 3\n")
+    with pytest.raises(Mistake, match="line 3: 'a' is there twice; rename or remove one.$"):
+        read_yaml(path)
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: *a\n")
+    content = {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 2}}
+    assert read_yaml(path) == content
+
+
+def test_yaml_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(Mistake, match="none.yaml cannot be read .No such file or directory.; put"):
+        read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(Mistake, match="cannot be read .Is a directory."):
+        read_yaml(tmp_path)
 
 
 @pytest.mark.parametrize("content", [LATIN, b'{"a": ', b"<<<<<<< HEAD\n"])
