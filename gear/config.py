@@ -188,14 +188,71 @@ REPLACED = {
 }
 
 
+# The interval of each number, and of each item of a list: [ and ] take the end in, ( and ) do not.
+RANGES = {
+    "seed": "[0, 4294967295]",
+    "data.resolution": "[1, 16384]",
+    "data.channels": "[1, 4]",
+    "data.classes": "[1, 1000000]",
+    "tokenizer.codebook_size": "[2, 16777216]",
+    "tokenizer.code_dim": "[1, 65536]",
+    "tokenizer.channels": "[1, 65536]",
+    "tokenizer.multipliers": "[1, 1024]",
+    "tokenizer.encoder_blocks": "[1, 1000]",
+    "tokenizer.decoder_blocks": "[1, 1000]",
+    "tokenizer.z_channels": "[1, 65536]",
+    "tokenizer.groups": "[1, 65536]",
+    "loss.l1": "[0, inf)",
+    "loss.l2": "[0, inf)",
+    "loss.lpips": "[0, inf)",
+    "loss.gan": "[0, inf)",
+    "loss.codebook": "[0, inf)",
+    "loss.commitment": "[0, inf)",
+    "loss.entropy": "[0, inf)",
+    "loss.entropy_temperature": "[1e-06, 1000000]",
+    "loss.disc_channels": "[1, 65536]",
+    "loss.disc_layers": "[1, 10]",
+    "ar.layers": "[1, 1000]",
+    "ar.dim": "[1, 65536]",
+    "ar.heads": "[1, 65536]",
+    "ar.dropout": "[0, 1)",
+    "ar.token_dropout": "[0, 1)",
+    "ar.label_dropout": "[0, 1]",  # 1: no class is ever seen
+    "align.layer": "[1, 1000]",
+    "align.weight": "[0, inf)",
+    "align.tokenizer_weight": "[0, inf)",
+    "align.projector_dim": "[1, 1048576]",
+    "joint.temperature": "[1e-06, 1000000]",  # beyond them float32 ends
+    "optim.batch": "[1, 1048576]",
+    "optim.lr_tokenizer": "[0, 1]",
+    "optim.lr_discriminator": "[0, 1]",
+    "optim.lr_ar": "[0, 1]",
+    "optim.betas": "[0, 1)",
+    "optim.weight_decay": "[0, inf)",
+    "optim.clip": "(0, inf)",
+    "optim.warmup": "[0, inf)",
+    "optim.ema": "[0, 1)",
+    "runtime.threads": "[0, 4096]",
+    "runtime.workers": "[0, 4096]",
+    "runtime.micro_batch": "[0, inf)",
+    "runtime.log_every": "[1, inf)",
+    "runtime.checkpoint_minutes": "[0, inf)",  # 0: after each step
+}
+
+
 def flatten(tree, prefix=""):
-    """{'a': {'b': 1}} -> {'a.b': 1}; keys that are dotted already stay as they are."""
+    """{'a': {'b': 1}} -> {'a.b': 1}; keys that are dotted already stay as they are.
+
+    Mistake: a key is there both ways."""
     flat = {}
     for key, value in tree.items():
+        part = {prefix + key: value}
         if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
+            part = flatten(value, f"{prefix}{key}.")
+        for name in part:
+            if name in flat:
+                raise Mistake(f"setting '{name}' is there twice; remove one.")
+        flat |= part
     return flat
 
 
@@ -217,6 +274,34 @@ SAID = {  # the number's example, because YAML reads 1e-4 as text
 }
 
 
+def _in_range(name, value):
+    """The number, which must be finite and in the setting's interval. Mistake says the interval."""
+    interval = RANGES.get(name, "(-inf, inf)")
+    low, high = interval[1:-1].split(", ")
+    from_low = float(low) <= value if interval[0] == "[" else float(low) < value
+    to_high = value <= float(high) if interval[-1] == "]" else value < float(high)
+    if not (from_low and to_high):  # as for NaN
+        ends = [f"{'at least' if interval[0] == '[' else 'above'} {low}"]
+        ends += [f"{'at most' if interval[-1] == ']' else 'below'} {high}"]
+        said = " and ".join(end for end in ends if not end.endswith("inf")) or "finite"
+        raise Mistake(f"setting '{name}' is {value!r}; it must be {said}.")
+    return value
+
+
+def _convert_list(name, values, items):
+    """The values as a tuple. Mistake: a wrong length, or one of some names is there twice."""
+    if not isinstance(values, list | tuple):
+        raise Mistake(f"setting '{name}' is {values!r}; it must be a list.")
+    if items[1] is not ... and len(values) != len(items):
+        raise Mistake(f"setting '{name}' is {values!r}; it must be a list of {len(items)} values.")
+    if not values and name in RANGES:
+        raise Mistake(f"setting '{name}' is {values!r}; it must have a value.")
+    converted = tuple(_convert(name, value, items[0]) for value in values)
+    if name in CHOICES and len(set(converted)) < len(converted):
+        raise Mistake(f"setting '{name}' is {values!r}; it must name each once.")
+    return converted
+
+
 def _convert(name, value, want=None):
     """The value in the setting's type, or as an item of it. Mistake where it does not fit."""
     want = want or TYPES[name]
@@ -226,36 +311,33 @@ def _convert(name, value, want=None):
             return None
         want = next(t for t in typing.get_args(want) if t is not type(None))
     if origin is tuple:
-        items = typing.get_args(want)
-        if isinstance(value, list | tuple) and (items[1] is ... or len(value) == len(items)):
-            return tuple(_convert(name, v, items[0]) for v in value)
-    elif want is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is want:
+        return _convert_list(name, value, typing.get_args(want))
+    if want is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _in_range(name, float(value))
+    if type(value) is want:
         if name in CHOICES and value not in CHOICES[name]:
             raise Mistake(
                 f"setting '{name}' cannot be '{value}'. {did_you_mean(value, CHOICES[name])}"
             )
-        return value
-    said = "a list" if origin is tuple else SAID[want]
-    raise Mistake(f"setting '{name}' is {value!r}; it must be {said}.")
+        return _in_range(name, value) if want is int else value
+    raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[want]}.")
 
 
-def check(overrides, where, others=()):
+def check(overrides, where=None, others=()):
     """Flat {dotted name: value} of checked, converted settings. Mistake names the cure.
 
-    others: names that a misspelt one may have meant, besides the settings."""
-    flat = flatten(overrides)
-    for name in flat:
-        if name in REPLACED:
-            raise Mistake(f"{where}: the setting '{name}' is gone; {REPLACED[name]}.")
-        if name not in TYPES:
-            cure = did_you_mean(name, [*TYPES, *others])
-            raise Mistake(f"{where}: unknown setting '{name}'. {cure}")
+    where: the file and line that the message begins with; others: names that a misspelt one may
+    have meant, besides the settings."""
     try:
+        flat = flatten(overrides)
+        for name in flat:
+            if name in REPLACED:
+                raise Mistake(f"the setting '{name}' is gone; {REPLACED[name]}.")
+            if name not in TYPES:
+                raise Mistake(f"unknown setting '{name}'. {did_you_mean(name, [*TYPES, *others])}")
         return {name: _convert(name, value) for name, value in flat.items()}
     except Mistake as error:
-        raise Mistake(f"{where}: {error}") from None
+        raise Mistake(f"{where}: {error}" if where else str(error)) from None
 
 
 def build(overrides, where="settings"):

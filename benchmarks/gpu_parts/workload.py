@@ -7,12 +7,10 @@
 
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,12 +19,12 @@ from gear.alignment.teachers.load import network
 from gear.data.memory import Batch
 from gear.runtime import distributed
 from gear.runtime.device import setup
+from gear.study.configfiles import CONFIG, read_yaml
 from gear.study.stages import STAGES
 from gear.tokenizer import train as tokenizer_train
 from gear.tokenizer.losses import make_lpips
 
-STUDY = Path(__file__).resolve().parents[2] / "config" / "studies" / "paper.yaml"
-PAPER = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
+PAPER = read_yaml(CONFIG / "studies" / "paper.yaml")
 
 TINY = {
     "data.resolution": 64,

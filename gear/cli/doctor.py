@@ -9,16 +9,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from gear.artifacts import store
 from gear.files.mistakes import Mistake
-from gear.files.reading import read_text
 from gear.launch import slurm
 from gear.plan.budget import Budget
 from gear.plan.report import entry
 from gear.plan.targets import is_made, wanted
 from gear.study import jobs
+from gear.study.configfiles import read_yaml
 from gear.study.registry import Study
 from gear.study.stages import STAGES
 
@@ -162,7 +160,7 @@ def remote():
 
 def cluster(study):
     """Whether the cluster can run the study's jobs and say when they end."""
-    profile = yaml.safe_load(read_text(slurm.PROFILE))
+    profile = read_yaml(slurm.PROFILE)
     needs = [_need(study, rule, profile) for rule in jobs.rules(study)]
     state = MISSING if "jobs" in study.spec else NOTE  # a study that does without a cluster
     try:

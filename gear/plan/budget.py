@@ -9,7 +9,7 @@ import math
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.plan.costs import networks_of
 from gear.plan.targets import is_made, lies
-from gear.study.configfiles import CONFIG, check_schema, read_yaml
+from gear.study.configfiles import read_checked
 from gear.study.jobs import needs
 from gear.study.needs import Need
 from gear.study.stages import STAGES
@@ -23,8 +23,7 @@ def throughput(name, study):
     """{'label', 'measured', 'rates': {stage or 'draw': TFLOP/s}} of one of config/devices.yaml.
 
     Mistake: it is not there, or was not measured in this study."""
-    devices = read_yaml(CONFIG / "devices.yaml")
-    check_schema("devices", devices, "devices.yaml")
+    devices = read_checked("devices")
     cure = (
         f"run python benchmarks/throughput.py --study {study.name} on it and put its lines into "
         "config/devices.yaml, or give --tflops."

@@ -5,17 +5,11 @@ from contextlib import contextmanager
 
 import torch
 
-from gear.files.mistakes import Mistake
 from gear.runtime import distributed
 
 
 def adamw(parameters, lr, optim):
-    """AdamW as in Table 16; `optim` is config.Optim. Mistake where it cannot have such numbers."""
-    if not (lr >= 0 and optim.weight_decay >= 0 and all(0 <= beta < 1 for beta in optim.betas)):
-        raise Mistake(
-            f"optim has a learning rate of {lr}, weight_decay {optim.weight_decay} and betas "
-            f"{list(optim.betas)}; the first two must be at least 0 and betas in [0, 1)."
-        )
+    """AdamW as in Table 16; `optim` is config.Optim."""
     return torch.optim.AdamW(
         list(parameters), lr=lr, betas=optim.betas, weight_decay=optim.weight_decay, fused=True
     )

@@ -1,4 +1,4 @@
-"""What config/ may say beyond its schemas, checked while it is read.
+"""What config/ may say beyond its models, checked while it is read.
 
 Names become parts of rules, paths and command lines; paths are quoted in every shell, so that all
 they must leave out is what Snakemake or an option parser would read as something else. A name of a
@@ -44,10 +44,32 @@ def path(text, what, where):
 
 
 def settings(flat, where):
-    """Mistake where a setting that is a path cannot be one. flat: {dotted name: value}."""
+    """Mistake where a run's settings cannot be together, or a path cannot be one.
+
+    flat: {dotted name: value}, those of the AR's shape and the alignment among them."""
     for setting, needed in PATHS.items():
         if setting in flat and (needed or flat[setting]):
             path(flat[setting], setting, where)
+    layer, layers = flat["align.layer"], flat["ar.layers"]
+    if layer > layers:
+        raise Mistake(
+            f"{where}: align.layer is {layer}, but the AR has {layers} layers; take one of them."
+        )
+    dim, heads = flat["ar.dim"], flat["ar.heads"]
+    if dim % heads:
+        raise Mistake(f"{where}: ar.dim {dim} is no multiple of ar.heads {heads}; change one.")
+
+
+def claims(study):
+    """Mistake where claims.yaml names a table that is not there, or a sampler."""
+    table, tables = study.claims["spread"]["table"], study.named["tables"]
+    if table not in tables:
+        cure = did_you_mean(table, tables)
+        raise Mistake(f"claims.yaml, spread: there is no table '{table}'. {cure}")
+    for claim in study.claims["claims"]:
+        for test in claim["tests"] if claim.get("table") in study.tables else ():
+            if "sampler" in test:
+                study.sampler(test["sampler"], f"claims.yaml, '{claim['claim']}'")
 
 
 def place(study, results):
@@ -73,16 +95,6 @@ def study(spec, where):
         if rule not in jobs.RULES:
             cure = did_you_mean(rule, jobs.RULES)
             raise Mistake(f"{where}, jobs: there is no rule '{rule}'. {cure}")
-
-
-def old_form(spec, where):
-    """Mistake where a study has a key that another one has replaced."""
-    data = spec.get("data") if isinstance(spec, dict) else None
-    if isinstance(data, dict) and "maker" in data:
-        raise Mistake(
-            f"{where}: the key data.maker is gone; delete it, and write settings.data.source: "
-            "digits for maker: digits, or folder for maker: imagenet."
-        )
 
 
 def images(counts, data, where):

@@ -12,7 +12,7 @@ from gear import config
 from gear.alignment.teachers import resolutions
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study import configchecks
-from gear.study.configfiles import CONFIG, check_schema, read_yaml, studies
+from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, studies
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
 from gear.study.specs.claims import claims_spec
@@ -33,23 +33,20 @@ class Study:
         configchecks.place(name, results)
         self.name, self.folder = name, folder
         self.root = f"{results}/{name}"
-        self.spec = read_yaml(folder / "studies" / f"{name}.yaml")
-        configchecks.old_form(self.spec, f"studies/{name}.yaml")
-        check_schema("study", self.spec, f"studies/{name}.yaml")
+        self.spec = read_checked(f"studies/{name}", folder)
         configchecks.study(self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
             self.choice("quantizers", quantizer, f"studies/{name}.yaml, public")
         self.named = {}  # kind -> the tables or figures that config/ has, made here or not
-        registry = read_yaml(folder / "runs.yaml")
-        check_schema("runs", registry, "runs.yaml")
+        registry = read_checked("runs", folder)
         self.milestones = registry["milestones"]
         configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
         self.runs = resolve(self, registry)
-        configchecks.images(self.spec.get("data", {}), self.data, f"studies/{name}.yaml")
+        configchecks.images(self.spec["data"], self.data, f"studies/{name}.yaml")
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
-        self.claims = read_yaml(folder / "claims.yaml")
-        check_schema("claims", self.claims, "claims.yaml")
+        self.claims = read_checked("claims", folder)
+        configchecks.claims(self)
         self.table_specs = {name: table_spec(self, name) for name in self.tables}
         self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
 
@@ -78,16 +75,13 @@ class Study:
 
     def _pick(self, kind):
         """The tables or figures that this study makes, in the order of its list."""
-        entries = read_yaml(self.folder / f"{kind}.yaml")
-        check_schema(kind, entries, f"{kind}.yaml")
+        entries = read_entries(kind, self.folder)
         self.named[kind] = tuple(entries)
-        for name in self.spec[kind]:
-            if name not in entries:
-                raise Mistake(
-                    f"studies/{self.name}.yaml: there is no {kind[:-1]} '{name}' in {kind}.yaml. "
-                    f"{did_you_mean(name, entries)}"
-                )
-        return {name: entries[name] for name in self.spec[kind]}
+        made = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
+        for name, entry in made.items():
+            if "seeds" in entry:
+                self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
+        return made
 
     def choice(self, kind, name, where):
         """What the study says about one of its sizes, quantizers, teachers or samplers."""

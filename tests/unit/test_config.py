@@ -53,7 +53,7 @@ from gear.tokenizer.discriminator import PatchGAN
         ({"tokenizer.quantizer": 5}, "setting 'tokenizer.quantizer' is 5; it must be text."),
         ({"tokenizer.multipliers": [1, "a"]}, "setting 'tokenizer.multipliers' is 'a'; it must"),
         ({"tokenizer.multipliers": [1, 1.5]}, "setting 'tokenizer.multipliers' is 1.5; it must"),
-        ({"optim.betas": [0.9]}, "setting 'optim.betas' is [0.9]; it must be a list."),
+        ({"optim.betas": [0.9]}, "setting 'optim.betas' is [0.9]; it must be a list of 2 values."),
         ({"align.tokenizer_weight": "x"}, "is 'x'; it must be a number, such as 1.0e-4."),
     ],
 )

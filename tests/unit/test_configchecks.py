@@ -91,7 +91,7 @@ def test_a_run_a_study_and_results_are_checked(edited):
     ],
 )
 def test_where_images_come_from(edited, old, new, sentence):
-    with pytest.raises(Mistake, match=f"^studies/demo.yaml.*: .*{sentence}"):
+    with pytest.raises(Mistake, match=f"studies/demo.yaml.*: .*{sentence}"):
         Study("demo", folder=edited("studies/demo.yaml", old, new))
 
 

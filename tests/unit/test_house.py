@@ -44,7 +44,7 @@ FLOORS = (
 # what a machine with torch, torchvision, timm and transformers need not have
 LACKING = (
     *("snakemake", "snakemake_interface_common", "snakemake_executor_plugin_slurm", "dvc"),
-    *("jsonschema", "lpips", "open_clip", "cleanfid", "sklearn", "skimage", "prdc"),
+    *("jsonschema", "pydantic", "lpips", "open_clip", "cleanfid", "sklearn", "skimage", "prdc"),
     *("torch_fidelity", "tensorboard", "markdown_it", "pandas"),
 )
 
@@ -97,9 +97,21 @@ def test_what_snakemake_parses_with_loads_no_torch(folder):
     assert done.returncode == 0, done.stderr or f"gear/{folder} loads torch"
 
 
-def test_all_of_it_is_importable_on_a_bare_gpu_node():
-    names = [name for name in modules(ROOT) if name != "gear.launch.__main__"]
-    hidden = f"sys.modules.update(dict.fromkeys({LACKING!r}))"  # None: importing it is an error
+def importable(names, lacking):
+    """Import modules where some packages are not there."""
+    hidden = f"sys.modules.update(dict.fromkeys({lacking!r}))"  # None: importing it is an error
     code = f"import sys\n{hidden}\nimport {', '.join(names)}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_all_of_it_is_importable_on_a_bare_gpu_node():
+    left_out = ("gear.launch.__main__", "gear.study.models.", "gear.study.schema")
+    left_out += ("gear.study.specs.figures.",)
+    importable([name for name in modules(ROOT) if not name.startswith(left_out)], LACKING)
+
+
+def test_what_a_job_runs_needs_no_yaml():
+    folders = ("tokenizer", "joint", "ar", "sampling", "features", "metrics", "evaluation")
+    names = [name for folder in (*folders, "analysis") for name in modules(ROOT / folder)]
+    importable(names, (*LACKING, "yaml"))

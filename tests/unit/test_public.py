@@ -101,9 +101,9 @@ def test_the_job_of_an_import_holds_what_matters(paper, with_public):
     "public, match",
     [
         (PUBLIC.replace("vq:", "vqq:"), "has no quantizer 'vqq'. Did you mean 'vq'"),
-        (PUBLIC.replace("file:", "fil:"), "unknown key 'fil' in public.vq. Did you mean 'file'"),
-        (PUBLIC.replace("llamagen-tokenizer", "llamagen-c2i"), "public.vq.layout: 'llamagen-c2i'"),
-        (PUBLIC.replace(", file: vq.pt", ""), "public.vq: 'file' is a required property"),
+        (PUBLIC.replace("file:", "fil:"), "public.vq: unknown key 'fil'. Did you mean 'file'"),
+        (PUBLIC.replace("llamagen-tokenizer", "llamagen-c2i"), "layout cannot be 'llamagen-c2i'"),
+        (PUBLIC.replace(", file: vq.pt", ""), "public.vq: 'file' is missing; add it"),
     ],
 )
 def test_a_typo_is_named_before_any_job(with_public, public, match):

@@ -75,5 +75,5 @@ def test_a_kind_of_figure_is_a_file_and_stands_nowhere_else(paper):
 
 def test_an_unknown_kind_of_figure_is_named_with_its_cure(edited):
     folder = edited("figures.yaml", "kind: bars", "kind: bar")
-    with pytest.raises(ValueError, match="no kind of figure 'bar'. Did you mean 'bars'?"):
+    with pytest.raises(ValueError, match="system_bars.kind cannot be 'bar'. Did you mean 'bars'?"):
         Study("paper", folder=folder)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import import_module
 
-from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.mistakes import Mistake
 from gear.study.needs import Need
 from gear.study.specs import figures
 from gear.study.specs.world import named, pick, protocol_name, world
@@ -48,9 +48,6 @@ def rows(study, entry, where, kind, sampler=""):
 def figure_spec(study, name):
     """JSON-able: everything that the figure's job needs. Mistake: a name that leads nowhere."""
     entry, where = pick(study, "figure", name), f"figures.yaml, {name}"
-    if entry["kind"] not in figures.KINDS:
-        cure = did_you_mean(entry["kind"], figures.KINDS)
-        raise Mistake(f"{where}: there is no kind of figure '{entry['kind']}'. {cure}")
     for sampler in (*entry.get("samplers", ()), *filter(None, [entry.get("sampler")])):
         study.sampler(sampler, where)
     shown = import_module(f"{figures.__name__}.{entry['kind']}").spec(study, entry, where)

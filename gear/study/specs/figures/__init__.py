@@ -1,4 +1,5 @@
-"""The kinds of figures, a file each: `spec(study, entry, where)` says what one of them shows."""
+"""The kinds of figures, a file each: the model `Entry` of an entry of figures.yaml, and
+`spec(study, entry, where)`, which says what such a figure shows."""
 
 from pathlib import Path
 

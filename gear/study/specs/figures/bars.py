@@ -2,10 +2,31 @@
 
 Those are of ImageNet and drawn in the paper's study alone."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from gear.study.models import shown
+from gear.study.models.base import Checkpoint, Count, Some
+from gear.study.models.base import Entry as Mapping
 from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.figure import Shown, of_samples
 from gear.study.specs.world import named
+
+
+class Bar(Mapping):
+    group: str
+    row: str
+    run: Checkpoint = ""
+    paper: str = ""
+
+
+class Entry(shown.Figure):
+    metric: shown.Metric
+    samplers: Some
+    quoted: Count = 1
+    rows: Annotated[list[Bar], Field(min_length=1)]
 
 
 def spec(study, entry, where):

@@ -1,7 +1,18 @@
 """How the codes are used over the joint training, with tokenizers that were trained alone."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from gear.study.models import shown
+from gear.study.models.base import Checkpoint
 from gear.study.needs import Need
 from gear.study.specs.figure import Shown
+
+
+class Entry(shown.Figure):
+    runs: Annotated[dict[str, str], Field(min_length=1)]
+    reference: dict[str, Checkpoint] = {}
 
 
 def _curve(study, label, name, where):

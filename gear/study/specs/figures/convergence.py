@@ -1,15 +1,34 @@
 """A metric of samples over the training, a curve for each run or for runs that go on."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.study.models import shown
+from gear.study.models.base import Entry as Mapping
+from gear.study.models.base import Some
 from gear.study.needs import Need
 from gear.study.specs.figure import Shown, of_samples
+
+
+class Curve(Mapping):
+    label: str
+    runs: Some
+    baseline: str = ""
+
+
+class Entry(shown.Figure):
+    metric: shown.Metric
+    sampler: str
+    curves: Annotated[list[Curve], Field(min_length=1)]
 
 
 def _points(study, first, curve, sampler, where):
     """A point for each milestone of the curve's first run, with the scores of all its runs."""
     for milestone, steps in first.steps.items():
-        shown = [study.shown(run, milestone, where) for run in curve["runs"]]
-        files = {each.run: Need("scores", each, sampler) for each in shown}
+        checkpoints = [study.shown(run, milestone, where) for run in curve["runs"]]
+        files = {each.run: Need("scores", each, sampler) for each in checkpoints}
         yield {"step": milestone, "steps": steps, "files": files}
 
 
@@ -20,7 +39,6 @@ def spec(study, entry, where):
         if "baseline" in curve and curve["baseline"] not in labels:
             cure = did_you_mean(curve["baseline"], labels)
             raise Mistake(f"{where}: there is no curve '{curve['baseline']}'. {cure}")
-        study.run(curve["runs"][0], where)
         first = study.run(curve["runs"][0], where)
         curves.append(
             {

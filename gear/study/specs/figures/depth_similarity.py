@@ -1,8 +1,11 @@
 """How alike the features of the AR's layers and the teacher's are, a line for each checkpoint."""
 
 from gear.files.mistakes import Mistake
+from gear.study.models.shown import Rows as Entry
 from gear.study.specs.figure import Shown, row_of
 from gear.study.stages import STAGES
+
+__all__ = ["Entry", "spec"]
 
 
 def spec(study, entry, where):

@@ -1,0 +1,227 @@
+"""Models of config/studies/<name>.yaml, runs.yaml and devices.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, create_model, model_validator
+
+from gear import config
+from gear.files.mistakes import Mistake
+from gear.study.models.base import (
+    Above0,
+    Count,
+    Entry,
+    Names,
+    Sha256,
+    Whole,
+    list_or_text,
+    once,
+    text,
+)
+from gear.study.stages import STAGES
+
+
+def _overrides(settings):
+    config.check(settings)
+    return settings
+
+
+Overrides = Annotated[dict, AfterValidator(_overrides)]
+
+
+class Data(Entry):
+    train: Count = 0
+    val: Count = 0
+    seed: Whole = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_form(cls, data):
+        if isinstance(data, dict) and "maker" in data:
+            raise Mistake(
+                "data.maker is gone; delete it, and write settings.data.source: digits for maker: "
+                "digits, or folder for maker: imagenet."
+            )
+        return data
+
+
+Seeds = Annotated[list[Whole], Field(min_length=1), AfterValidator(once)]
+
+
+class SeedLists(Entry, extra="allow"):
+    __pydantic_extra__: dict[str, Seeds]
+    headline: Seeds
+
+
+Steps = Annotated[dict[text("milestone"), Count], Field(min_length=1)]
+
+
+def of_stages(name, value, *default, **more):
+    """A model with an entry for each stage; more: {other key: (type, default)}."""
+    entries = {stage: (value, *(default or (...,))) for stage in STAGES}
+    return create_model(name, __base__=Entry, **entries, **more)
+
+
+Milestones = of_stages("Milestones", Steps)
+Stages = of_stages("Stages", Overrides | None, None)
+
+
+class Public(Entry):
+    layout: Literal["llamagen-tokenizer", "open-magvit2", "ibq", "gear"]
+    file: str
+    sha256: Sha256 = ""
+
+
+class Depth(Entry):
+    early: Count
+    default: Count
+    late: Count
+
+
+class Size(Entry):
+    layers: Count
+    dim: Count
+    heads: Count
+    depth: Depth
+
+
+class Hub(Entry):
+    repo: str
+    file: str
+    revision: text("commit") = ""
+
+
+class StandInTeacher(Entry):
+    kind: Literal["standin"]
+    label: str
+    objective: Literal["masked_patch", "self_distillation", "image_caption", "feature_prediction"]
+    steps: Count
+    batch: Count
+    dim: Count
+    layers: Count
+    seed: Whole
+
+
+class PretrainedTeacher(Entry):
+    kind: Literal["pretrained"]
+    label: str
+    network: Literal["dinov2", "dinov3", "siglip2", "vjepa2", "clip_l"]
+    weights: str
+    sha256: Sha256 = ""
+    bytes: Count = 0
+    hub: Hub = None
+
+
+class StandInFeatures(Entry):
+    kind: Literal["standin"]
+    label: str
+    steps: Count
+    batch: Count
+    seed: Whole
+
+
+class Inception(Entry):
+    kind: Literal["inception"]
+    label: str
+    weights: str
+    reference: str
+    sha256: Sha256 = ""
+
+
+class Job(Entry):
+    nodes: Count = 1
+    processes: Whole = 0
+    gpus: Whole = 0
+    cpus: Count = 1
+    mem_gb: Count = 1
+    minutes: Count = 1
+
+
+class Sampler(Entry):
+    images: Count
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    temperature: Above0 = 1.0
+    top_k: Whole = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    labels: Literal["uniform", "balanced"] = "uniform"
+    seed: Whole = 0
+
+
+class Generation(Entry):
+    name: Literal["demo", "adm", "clean"]
+    images: Count
+    neighbours: Count = 1
+    prdc_images: Count = 1
+    split_size: Count = 1
+
+
+class Validation(Entry):
+    name: Literal["demo", "reconstruction"]
+    images: Count
+    rounding: Literal["none", "uint8"] = "none"
+
+
+class Protocols(Entry):
+    generation: Generation
+    validation: Validation
+
+
+class Neighbours(Entry):
+    image: Count
+    patch: Count
+
+
+class Analysis(Entry):
+    images: Count
+    batch: Annotated[int, Field(ge=4)]
+    neighbours: Neighbours
+    kernel: Literal["inner", "cosine"]
+    cka: Literal["biased", "unbiased"]
+    cutoff: Annotated[float, Field(gt=0, lt=0.7)]
+
+
+class Study(Entry):
+    title: str
+    tables: list_or_text(Names, Literal["all"])
+    figures: list_or_text(Names, Literal["all"])
+    together: bool
+    compares_with_paper: bool = False
+    data: Data
+    seeds: SeedLists
+    milestones: Milestones
+    settings: Overrides | None
+    stages: Stages | None = None
+    quantizers: dict[str, Overrides]
+    public: dict[str, Public] = {}
+    sizes: dict[str, Size]
+    teachers: dict[str, Annotated[StandInTeacher | PretrainedTeacher, Discriminator("kind")]]
+    features: Annotated[StandInFeatures | Inception, Discriminator("kind")]
+    jobs: dict[str, Job] = {}
+    samplers: dict[str, Sampler]
+    protocols: Protocols
+    analysis: Analysis = None
+
+
+# ---- runs.yaml and devices.yaml ------------------------------------------------------------------
+
+
+class Run(Entry, extra="allow"):  # its other keys are settings, which the registry checks
+    parent: str = Field("", alias="from")
+    tokenizer: text("tokenizer") = ""
+    until: str = ""
+    seeds: str = ""
+    scale: Above0 = 1.0
+    published: bool = True
+
+
+RunLines = dict[text("name of a run"), Run | None]
+
+
+MilestoneNames = Annotated[list[text("milestone")], Field(min_length=1), AfterValidator(once)]
+Runs = of_stages("Runs", RunLines, milestones=(MilestoneNames, ...))
+Rates = of_stages("Rates", Above0, draw=(Above0, 1.0))
+
+
+class Device(Entry):
+    label: str
+    measured: str
+    tflops: dict[str, Rates]
