@@ -6,8 +6,6 @@ import io
 from pathlib import Path
 from zipfile import BadZipFile
 
-import numpy as np
-
 from gear.files import reading
 from gear.files.mistakes import Mistake
 from gear.study.vocabulary import plain
@@ -62,9 +60,11 @@ class Results:
 
     def arrays(self, path, *names):
         """The named arrays of an .npz file."""
+        import numpy
+
         cure = "delete it and draw that checkpoint again"
         try:
-            with self._there(path) as file, np.load(file) as archive:
+            with self._there(path) as file, numpy.load(file) as archive:
                 missing = [name for name in names if name not in archive]
                 if missing:
                     raise Mistake(f"{path} has no array '{missing[0]}'; {cure}.")
