@@ -23,7 +23,7 @@ def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
     """(prefix + side^2, c) complex cos + i sin: rows in the first half, columns in the second; a
     prefix row is 1 (identity) or 0 (zero)."""
     half = head_dim // 2
-    # float64: the angle of a far cell would lose digits in float32
+    # float64, so that the table is rounded once, at its end
     frequency = base ** -(torch.arange(0, half, 2, dtype=torch.float64) / half)  # (c / 2,)
     cell = torch.arange(side, dtype=torch.float64)[:, None] * frequency  # (side, c / 2)
     rows = cell[:, None].expand(side, side, -1)
@@ -45,7 +45,7 @@ def rotate(x_BHSd, table_Sc):
 def hidden_width(dim):
     """Width of the SwiGLU layer. It has three matrices where a plain layer of width 4 D has two, so
     8/3 D gives both as many weights; rounded up to a multiple of 256, as published. Narrower
-    networks, which exist in demos only, would round up to several times that."""
+    networks, which exist in demos only, would round up far beyond that."""
     return -(-int(8 * dim / 3) // 256) * 256 if dim >= 256 else 2 * dim
 
 
@@ -93,6 +93,7 @@ class Cache:
         self.length = 0
 
     def extend(self, k, v):
+        """All keys and values so far, (B, H, S so far, d), from those of the new positions."""
         end = self.length + k.shape[2]
         self.k[:, :, self.length : end] = k
         self.v[:, :, self.length : end] = v
@@ -125,6 +126,7 @@ class Transformer(nn.Module):
         head_dim = config.dim // config.heads
         table = rotary_table(side, head_dim, self.condition.slots, config.prefix_rope)
         self.register_buffer("rope", table, persistent=False)
+        # every table and matrix alike, as published, instead of torch's own start
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, 0.0, 0.02)

@@ -28,4 +28,5 @@ def read_out(assignment, table_KD, temperature, kind, as_target=False):
 
 def soft_cross_entropy(logits_BNK, target_BNK):
     """-sum_k s_k log q_k, mean over positions: L_NTP (eq. 4) with s in place of the one-hot."""
+    # float32 before the logarithm: under autocast the logits are bfloat16
     return -(target_BNK * logits_BNK.float().log_softmax(-1)).sum(-1).mean()

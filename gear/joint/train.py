@@ -44,6 +44,7 @@ class JointTrainer(TokenizerTrainer):
         # the read-out is compared with the AR as it predicts: no dropout, and no label is dropped
         ar.eval()
         prefix = ar.condition(batch.labels)
+        # T = N - 1 positions: with the prefix, as many as there are tokens to predict
         u_BTD, s_BNK = readout.read_out(
             quantized.assignment, ar.embedding.weight, joint.temperature, joint.readout, wants_ntp
         )
@@ -93,7 +94,7 @@ def build(settings, tokenizer=None, teacher=None):
 def main():
     task = job.parse("Tune tokenizer and AR together from one milestone to the next.")
     setup(task.settings)
-    if task.tokenizer:
+    if task.tokenizer:  # without one, the run trains from random weights
         check_tokenizer(task.settings, task.tokenizer)
     data = training_set(task.settings, task.data)
     teacher = load_teacher(task.teacher, task.settings.data)

@@ -26,6 +26,8 @@ ROWS = 1024  # positions per chunk of `top`: 64 MiB of float32 per temporary at 
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
+    """The A of a batch, and in its methods all that anyone asks of it."""
+
     features_BND: torch.Tensor  # f(z), float32
     codes_KD: torch.Tensor  # float32
     scale: float = 1.0

@@ -1,4 +1,7 @@
-"""L_VQ, the tokenizer's loss (paper eq. 2), and the discriminator's hinge loss."""
+"""L_VQ, the tokenizer's loss (paper eq. 2), and the discriminator's hinge loss.
+
+Shapes: B images x and their reconstructions, (B, C, H, W) in [-1, 1].
+"""
 
 from pathlib import Path
 
@@ -27,8 +30,9 @@ def make_lpips(vgg16):
         state = {k[9:]: v for k, v in state.items() if k.startswith("features.")}
     except Exception:
         raise wrong from None
-    import lpips
+    import lpips  # here, because a machine that trains without LPIPS need not have it
 
+    # pnet_rand: a random VGG16, where lpips would download one; the file's weights replace it
     metric = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     features = torch.nn.Sequential()  # the slices' layers carry torchvision's numbers
     for number in range(1, 6):
@@ -42,7 +46,7 @@ def make_lpips(vgg16):
 
 
 def hinge_discriminator(real, fake):
-    """0.5 E[relu(1 - D(x))] + 0.5 E[relu(1 + D(x_hat))]."""
+    """0.5 E[relu(1 - D(x))] + 0.5 E[relu(1 + D(x_hat))], D a value for each patch."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
@@ -55,21 +59,24 @@ def tokenizer_loss(x, recon, quantized, weights, discriminator=None, lpips=None)
 
 
 def _tokenizer_loss(x, recon, quantized, weights, discriminator, lpips):
+    # the terms of eq. 2, and the codebook term, which the published code has besides
     parts = {"l1": (recon - x).abs().mean(), **quantized.losses}
     parts["entropy_loss"] = entropy_loss(quantized.assignment, weights.entropy_temperature)
+    # always in this order: float sums depend on it
     total = (
         weights.l1 * parts["l1"]
         + weights.codebook * parts["codebook"]
         + weights.commitment * parts["commitment"]
         + weights.entropy * parts["entropy_loss"]
     )
-    if weights.l2:
+    if weights.l2:  # not in eq. 2
         parts["l2"] = (recon - x).square().mean()
         total = total + weights.l2 * parts["l2"]
-    if lpips is not None:
+    if lpips is not None:  # (B, 1, 1, 1): a value for each image
         parts["lpips"] = lpips(recon, x).mean()
         total = total + weights.lpips * parts["lpips"]
     if discriminator is not None:
+        # the generator's side of the hinge loss; its weight is constant, as published
         parts["gan"] = -discriminator(recon).mean()
         total = total + weights.gan * parts["gan"]
     return total, parts
