@@ -317,7 +317,7 @@ def _convert(name, value, want=None):
     if type(value) is want:
         if name in CHOICES and value not in CHOICES[name]:
             raise Mistake(
-                f"setting '{name}' cannot be '{value}'. {did_you_mean(value, CHOICES[name])}"
+                f"setting '{name}' cannot be {value!r}. {did_you_mean(value, CHOICES[name])}"
             )
         return _in_range(name, value) if want is int else value
     raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[want]}.")
@@ -334,7 +334,7 @@ def check(overrides, where=None, others=()):
             if name in REPLACED:
                 raise Mistake(f"the setting '{name}' is gone; {REPLACED[name]}.")
             if name not in TYPES:
-                raise Mistake(f"unknown setting '{name}'. {did_you_mean(name, [*TYPES, *others])}")
+                raise Mistake(f"unknown setting {name!r}. {did_you_mean(name, [*TYPES, *others])}")
         return {name: _convert(name, value) for name, value in flat.items()}
     except Mistake as error:
         raise Mistake(f"{where}: {error}" if where else str(error)) from None

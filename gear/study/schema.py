@@ -81,8 +81,9 @@ def _keys(location, data):
     member there, and [key] where a key itself is wrong."""
     keys, node = [], data
     for part in location:
-        if isinstance(part, int) if isinstance(node, list) else part in node:
-            keys.append(str(part))
+        inside = isinstance(node, dict) and part in node
+        if inside or isinstance(node, list) and isinstance(part, int):
+            keys.append(str(part) if str(part).isprintable() else repr(part))
             node = node[part]
     return keys
 
@@ -108,8 +109,9 @@ def _sentence(error, data):
     place = f": {place or 'the file'}"
     if kind in LENGTHS:
         return f"{place} {LENGTHS[kind].format(**context)} entries and has {len(value)}."
-    right = (BOUNDS | TYPES).get(kind, error["msg"]).format(**context)
-    return f"{place} is {value!r}; it must be {right}."
+    right = TYPES.get(kind) or BOUNDS[kind].format(**context)
+    names = {dict: "a mapping", list: "a list"}
+    return f"{place} is {names.get(type(value)) or repr(value)}; it must be {right}."
 
 
 def _after(place):

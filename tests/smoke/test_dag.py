@@ -2,7 +2,7 @@
 
 import re
 
-import yaml
+from gear.study.configfiles import read_entries, read_yaml
 
 
 def replace(path, old, new):
@@ -19,7 +19,7 @@ def runs_of(jobs, *rules):
 
 def test_every_table_and_figure_is_there_in_all_its_forms(house):
     root = house.folder / "results" / "smoke"
-    study = yaml.safe_load((house.folder / "config" / "studies" / "smoke.yaml").read_text())
+    study = read_yaml(house.folder / "config/studies/smoke.yaml")
     for table in study["tables"]:
         for form in ("csv", "md", "tex", "html"):
             assert (root / "tables" / f"{table}.{form}").stat().st_size > 0
@@ -181,8 +181,7 @@ def test_rules_are_verbs_and_targets_are_nouns(house):
     status, text = house.snakemake("--list-rules")
     assert status == 0
     listed = re.findall(r"^([a-z_0-9]+)$", text, re.MULTILINE)
-    tables = yaml.safe_load((house.folder / "config/tables.yaml").read_text())
-    figures = yaml.safe_load((house.folder / "config/figures.yaml").read_text())
+    tables, figures = (read_entries(k, house.folder / "config") for k in ("tables", "figures"))
     nouns = [*tables, *figures, "claims", "tokenizer", "joint", "ar", "t2i"]
     stems = ("prepare", "train", "evaluate", "analyse", "make")
     verbs = [r for r in listed if r.split("_")[0] in stems]

@@ -5,6 +5,7 @@ The models are walked beside the files themselves, so that a key that is added i
 """
 
 import copy
+import datetime
 import math
 import re
 import types
@@ -114,13 +115,19 @@ KEYS = [
 ]
 
 
-def refusal(file, path, key, value):
-    """What is said where the mapping or list at `path` of a file has that value at `key`."""
+def changed(file, path, value):
+    """The file's content with that value at a path."""
     content = copy.deepcopy(CONTENTS[file])
     node = content
-    for part in path:
+    for part in path[:-1]:
         node = node[part]
-    node[key] = value
+    node[path[-1]] = value
+    return content
+
+
+def refusal(file, path, key, value):
+    """What is said where the mapping or list at `path` of a file has that value at `key`."""
+    content = changed(file, (*path, key), value)
     with pytest.raises(Mistake) as caught:
         check_schema(file.split("/")[0], content, f"{file}.yaml")
     return sentence(caught)
@@ -157,6 +164,22 @@ def test_a_number_out_of_its_range(file, what, ends, path):
     for value in (*outside, math.nan, math.inf, True, "1e-4", None):
         said = refusal(file, path[:-1], path[-1], value)
         assert f"{'.'.join(map(str, path))} is {value!r}; it must be " in said
+
+
+ODD = (None, 5, -1.5, True, math.nan, "x", "list", "a\nb", b"x", [], [5], ["x", "x"], {}, {"x": {}})
+ODD += ({"a\nb": 1}, {"kind": 5}, {"kind": "x"}, datetime.date(2026, 1, 1))
+
+
+@pytest.mark.parametrize("file, what, ends, path", [p for p in PARTS.values() if p[3]])
+def test_an_odd_value_is_refused_in_one_sentence(file, what, ends, path):
+    refused = 0
+    for value in ODD:
+        try:
+            check_schema(file.split("/")[0], changed(file, path, value), f"{file}.yaml")
+        except Mistake as error:
+            refused += 1
+            assert "\n" not in str(error) and str(error)[-1] in ".?"
+    assert refused >= 5
 
 
 def numbers(hint):

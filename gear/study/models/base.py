@@ -43,7 +43,7 @@ class Entry(pydantic.BaseModel):
         if isinstance(data, dict) and cls.model_config["extra"] == "forbid":
             for key in data:
                 if key not in cls.keys():
-                    raise Mistake(f"unknown key '{key}'. {did_you_mean(key, cls.keys())}")
+                    raise Mistake(f"unknown key {key!r}. {did_you_mean(key, cls.keys())}")
         return data
 
 
@@ -56,7 +56,7 @@ def once(names):
     """The names. Mistake where one of them is there twice."""
     for name in names:
         if names.count(name) > 1:
-            raise Mistake(f"'{name}' is there twice; remove one.")
+            raise Mistake(f"{name!r} is there twice; remove one.")
     return names
 
 

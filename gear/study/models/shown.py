@@ -23,7 +23,7 @@ from gear.study.vocabulary import METRICS
 
 def _metric(name):
     if name not in METRICS:
-        raise Mistake(f"there is no metric '{name}'. {did_you_mean(name, METRICS)}")
+        raise Mistake(f"there is no metric {name!r}. {did_you_mean(name, METRICS)}")
     return name
 
 
@@ -66,7 +66,7 @@ class Tables(Entry, extra="allow"):
         for key, entry in data.items() if isinstance(data, dict) else ():
             lists = isinstance(entry, dict) and all(isinstance(v, list) for v in entry.values())
             if lists and key != "columns":
-                raise Mistake(f"unknown key '{key}'. {did_you_mean(key, ['columns'])}")
+                raise Mistake(f"unknown key {key!r}. {did_you_mean(key, ['columns'])}")
         return data
 
 
