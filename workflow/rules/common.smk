@@ -94,6 +94,15 @@ def shown(spec):
     return [f"{R}/{path}" for path in inputs(spec)]
 
 
+def labels(spec, what):
+    """How Snakemake's report lists a table or figure."""
+    number = spec["paper_table" if what == "Table" else "paper_figure"]
+    return {
+        "title": spec["title"],
+        "in the paper": f"{what} {number}" if number else "",
+    }
+
+
 def refuse(w):
     """End with one sentence for a target that is neither a rule nor a file of ours."""
     cure = did_you_mean(w.target, STUDY.targets)

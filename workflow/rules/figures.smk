@@ -15,7 +15,8 @@ rule make_figure:
         picture=report(
             f"{R}/figures/{{figure}}.svg",
             category="Figures",
-            labels={"figure": "{figure}"},
+            caption="../report/figure.rst",
+            labels=lambda w: labels(FIGURES[w.figure], "Figure"),
         ),
     log:
         f"{R}/log/figures/{{figure}}.txt",

@@ -9,7 +9,8 @@ rule make_table:
         page=report(
             f"{R}/tables/{{table}}.html",
             category="Tables",
-            labels={"table": "{table}"},
+            caption="../report/table.rst",
+            labels=lambda w: labels(TABLES[w.table], "Table"),
         ),
     log:
         f"{R}/log/tables/{{table}}.txt",
@@ -44,7 +45,8 @@ rule make_claims:
         page=report(
             f"{R}/tables/claims.html",
             category="What reproduces and what does not",
-            labels={"table": "claims"},
+            caption="../report/claims.rst",
+            labels={"title": "each claim with its criterion", "in the paper": ""},
         ),
     log:
         f"{R}/log/tables/claims.txt",
