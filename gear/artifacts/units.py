@@ -16,10 +16,11 @@ from gear.files.aside import write
 from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
-from gear.study.registry import STAGES
+from gear.study.stages import STAGES
 
 DATA = "data"  # one unit, whose large files are whole data sets: data.dvc
 LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore
+INDEX = "README.md"  # of a study's results
 PAGE = ".html"  # a table's page for Snakemake's report: neither git's nor DVC's
 OF_A_RUN = re.compile(
     rf"(.+?)/(?:(?:samples|metrics|analysis)/)?((?:{'|'.join(STAGES)})/[^/]+)/[0-9]+k[./]"
@@ -31,8 +32,10 @@ def unit_of(path):
     analyses, or the file's folder."""
     if path.startswith(f"{DATA}/"):
         return DATA
-    run = OF_A_RUN.match(path)
-    return "/".join(run.groups()) if run else os.path.dirname(path)
+    run, folder = OF_A_RUN.match(path), os.path.dirname(path)
+    if path == f"{folder}/{INDEX}":
+        return f"{folder}/index"
+    return "/".join(run.groups()) if run else folder
 
 
 def large(paths):

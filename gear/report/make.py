@@ -1,4 +1,4 @@
-"""Make one table, figure or the page of claims from the files of a study.
+"""Make one table, figure, the page of claims or the index from the files of a study.
 
     python -m gear.report.make table --root ROOT --spec JSON --output ROOT/tables/NAME
 
@@ -19,6 +19,7 @@ MODULES = {  # each has forms(results, spec) -> {ending: text or bytes}
     "table": "gear.report.tables.table",
     "claims": "gear.report.tables.claims",
     "figure": "gear.report.figures.figure",
+    "index": "gear.report.index",
 }
 
 

