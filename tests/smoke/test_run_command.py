@@ -1,5 +1,7 @@
 """`gear run` prints the command that Snakemake needs, and does what that command does."""
 
+import shutil
+
 import pytest
 
 from gear.cli.run import CLUSTER, LOCAL, command
@@ -33,3 +35,11 @@ def test_mistakes_are_one_sentence(house):
     ]
     _, text = house.run("sh", "-c", "cd gear && exec gear run --study smoke")
     assert text.startswith("gear: gear run works in the repository's top folder")
+
+
+def test_rules_find_python_where_the_environment_is_not_activated(house):
+    """`.venv/bin/snakemake` runs its jobs with its own Python."""
+    program = shutil.which("snakemake", path=house.environment()["PATH"])
+    status, text = house.run("env", "PATH=/usr/bin:/bin", program, "--cores", "1", "overview",
+                             "--forcerun", "make_table", "--config", "study=smoke")  # fmt: skip
+    assert status == 0 and "make_table" in text, text
