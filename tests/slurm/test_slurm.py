@@ -17,7 +17,7 @@ from pathlib import Path
 import cluster
 import pytest
 import yaml
-from house import ROOT, copy_of
+from checkout import ROOT, copy_of
 
 from gear.study import jobs
 from gear.study.registry import Study

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from house import ROOT, copy_of
+from checkout import ROOT, copy_of
 
 
 @pytest.fixture(scope="session")

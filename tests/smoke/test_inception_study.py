@@ -7,7 +7,7 @@ import inceptions
 import numpy as np
 import pytest
 import torch
-from house import ROOT, copy_of
+from checkout import ROOT, copy_of
 from PIL import Image
 
 from gear.features import inception

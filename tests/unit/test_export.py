@@ -5,8 +5,8 @@ import dataclasses
 import layouts
 import pytest
 import torch
+from checkpoints import LAYOUT, NETWORKS, SIZES, content, state
 from safetensors.torch import load_file
-from test_import import LAYOUT, NETWORKS, SIZES, content, state
 
 from gear.ar.load import load_ar
 from gear.cli.main import main

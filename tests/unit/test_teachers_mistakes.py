@@ -6,23 +6,12 @@ import zipfile
 
 import pytest
 import torch
-from vits import DIM, FILES, MLP, SHAPE, clip_l, dinov2, random_state, spec, write
+from vits import DIM, FILES, MLP, SHAPE, Code, clip_l, dinov2, random_state, refused, spec, write
 
 from gear.alignment.teachers import load, pretrained, resolutions
 from gear.files import hashes
 from gear.study.models.study import PretrainedTeacher
 from gear.study.registry import Study
-
-
-def refused(path, network="dinov2", **more):
-    """What an import says; nothing may be written."""
-    output = path.parent / "teacher"
-    with pytest.raises(ValueError) as caught:
-        pretrained.import_weights(spec(path, network, **more), output, SHAPE)
-    assert not output.exists()
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -62,11 +51,6 @@ def test_a_truncated_file_is_torn(tmp_path, name):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert "cannot be read" in refused(path) and name in refused(path)
-
-
-class Code:
-    def __reduce__(self):
-        return exec, ("raise SystemExit('the code ran')",)
 
 
 def test_a_pickle_with_code_is_not_run(tmp_path):

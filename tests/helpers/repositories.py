@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from house import ROOT, House
+from checkout import ROOT, House
 
 MINI = Path(__file__).with_name("mini.smk")
 RULES = ("--rerun-triggers", "params", "input", "mtime", "software-env")
