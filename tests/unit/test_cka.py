@@ -16,9 +16,7 @@ def textbook(x, y):
     n = len(x)
     H = np.eye(n) - np.ones((n, n)) / n
     K, L = x @ x.T, y @ y.T
-    return np.trace(K @ H @ L @ H) / np.sqrt(
-        np.trace(K @ H @ K @ H) * np.trace(L @ H @ L @ H)
-    )
+    return np.trace(K @ H @ L @ H) / np.sqrt(np.trace(K @ H @ K @ H) * np.trace(L @ H @ L @ H))
 
 
 def u_statistic(K, L):

@@ -176,8 +176,8 @@ def test_the_model_of_a_teacher_knows_the_networks(paper):
         ("network: dinov2, ", "netwrk: dinov2, ", "Did you mean 'network'?"),
     ],
 )
-def test_a_wrong_teacher_stops_before_any_job(edited, old, new, sentence):
-    folder = edited("studies/paper.yaml", old, new)
+def test_a_wrong_teacher_stops_before_any_job(edited_config, old, new, sentence):
+    folder = edited_config("studies/paper.yaml", old, new)
     with pytest.raises(ValueError) as caught:
         Study("paper", folder=folder)
     assert sentence in str(caught.value) and "teachers.dinov2" in str(caught.value)
@@ -186,10 +186,10 @@ def test_a_wrong_teacher_stops_before_any_job(edited, old, new, sentence):
 RES384 = "gear-l-res384:     {from: gear-l, until: 100k, scale: 1.5"
 
 
-def test_a_resolution_that_a_teacher_does_not_serve_stops_before_any_job(edited):
+def test_a_resolution_that_a_teacher_does_not_serve_stops_before_any_job(edited_config):
     """The registry pairs V-JEPA with 384 pixels in one run, at once in both studies: the demo's
     stand-in serves all. SigLIP2's resolution is that of its weights, which nobody has read yet."""
-    folder = edited("runs.yaml", RES384, f"{RES384}, align.teacher: vjepa2")
+    folder = edited_config("runs.yaml", RES384, f"{RES384}, align.teacher: vjepa2")
     with pytest.raises(ValueError) as caught:
         Study("paper", folder=folder)
     assert str(caught.value) == (
