@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-import tiny as networks
+import tiny
 import torch
 
 from gear import config
@@ -29,8 +29,8 @@ def paper():
 
 
 @pytest.fixture(scope="session")
-def tiny(smoke):
-    """tiny(run='gear-l', **{dotted setting: value}) -> Settings of the smoke study."""
+def smoke_settings(smoke):
+    """smoke_settings(run='gear-l', **{dotted setting: value}) -> Settings of the smoke study."""
 
     def make(run="gear-l", **changes):
         settings = smoke.runs[run].settings
@@ -40,8 +40,8 @@ def tiny(smoke):
 
 
 @pytest.fixture
-def edited(tmp_path):
-    """edited(file, old, new): a copy of config/ in which `old` is `new`."""
+def edited_config(tmp_path):
+    """edited_config(file, old, new): a copy of config/ in which `old` is `new`."""
     folder = shutil.copytree(CONFIG, tmp_path / "config")
 
     def edit(file, old, new):
@@ -54,11 +54,11 @@ def edited(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def images():
-    return networks.RandomImages
+def random_images():
+    return tiny.RandomImages
 
 
 @pytest.fixture(scope="session")
-def make():
+def tiny_networks():
     """Tiny networks and trainers with fixed weights."""
-    return networks
+    return tiny

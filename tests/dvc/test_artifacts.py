@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from house import ROOT
+from checkout import ROOT
 
 from gear.artifacts import records, times
 from gear.artifacts.units import LARGE, Saved, unit_of

@@ -8,8 +8,8 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
+import paper_step
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -32,9 +32,11 @@ LOSSES = {"l1", "lpips", "gan", "disc", "codebook", "commitment", "entropy_loss"
 
 
 def step(run, vgg16):
-    script = Path(__file__).with_name("paper_step.py")
     done = subprocess.run(
-        [sys.executable, script, run, vgg16], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, paper_step.__file__, run, vgg16],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     assert done.returncode != -9, f"{run} was killed: was there too little memory?"
     assert done.returncode == 0

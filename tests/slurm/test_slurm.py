@@ -17,7 +17,7 @@ from pathlib import Path
 import cluster
 import pytest
 import yaml
-from house import ROOT, copy_of
+from checkout import ROOT, copy_of
 
 from gear.study import jobs
 from gear.study.registry import Study
@@ -58,10 +58,10 @@ def sandbox(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
+def checkout(tmp_path_factory):
     """A working copy with the study `faults`: one tokenizer training for each fault, one table."""
-    house = copy_of(ROOT, tmp_path_factory.mktemp("house") / "gear")
-    config = house.folder / "config"
+    checkout = copy_of(ROOT, tmp_path_factory.mktemp("checkout") / "gear")
+    config = checkout.folder / "config"
     study = yaml.safe_load((config / "studies/smoke.yaml").read_text())
     study |= {"tables": ["faults"], "figures": [], "title": "faults", "together": False}
     study["milestones"]["tokenizer"] = {"400k": STEPS}
@@ -77,23 +77,23 @@ def house(tmp_path_factory):
         file.write(
             f"\nfaults:\n  title: Faults\n  samplers: []\n  metrics: [rfid, psnr]\n  rows:\n{rows}"
         )
-    profile = house.folder / "workflow/profiles/slurm/config.yaml"
+    profile = checkout.folder / "workflow/profiles/slurm/config.yaml"
     settings = yaml.safe_load(profile.read_text()) | PROFILE
     profile.write_text(yaml.safe_dump(settings))
-    return house
+    return checkout
 
 
 def command(*targets, study="faults"):
     return ["snakemake", *targets, "--profile", "slurm", "--config", f"study={study}"]
 
 
-def begin(house, *targets):
+def begin(checkout, *targets):
     """Snakemake on the cluster, in the background."""
     return subprocess.Popen(
         command(*targets),
-        cwd=house.folder,
-        env=house.environment(),
-        stdout=open(house.folder / "snakemake.log", "ab"),
+        cwd=checkout.folder,
+        env=checkout.environment(),
+        stdout=open(checkout.folder / "snakemake.log", "ab"),
         stderr=subprocess.STDOUT,
     )
 
@@ -101,9 +101,9 @@ def begin(house, *targets):
 class Run:
     """A training in the queue."""
 
-    def __init__(self, house, name):
-        self.house, self.name = house, name
-        self.folder = house.folder / "results/faults/tokenizer" / name
+    def __init__(self, checkout, name):
+        self.checkout, self.name = checkout, name
+        self.folder = checkout.folder / "results/faults/tokenizer" / name
 
     def trains(self):
         """Whether a trainer is at work that has saved a state, or goes on from one."""
@@ -183,24 +183,24 @@ def release_held():
         ({"slurm-status-command": "sacct"}, "this cluster keeps no accounting"),
     ],
 )
-def test_what_could_never_run_is_said_before_it_is_queued(house, changes, sentence):
-    profile = house.folder / "workflow/profiles/slurm/config.yaml"
+def test_what_could_never_run_is_said_before_it_is_queued(checkout, changes, sentence):
+    profile = checkout.folder / "workflow/profiles/slurm/config.yaml"
     text = profile.read_text()
     profile.write_text(yaml.safe_dump(yaml.safe_load(text) | changes))
     try:
-        status, said = house.run(*command("faults"))
+        status, said = checkout.run(*command("faults"))
     finally:
         profile.write_text(text)
     assert status != 0 and sentence in said.strip().splitlines()[-1], said
     assert slurm("squeue", "-h") == ""
 
 
-def test_the_smoke_study_in_the_queue_has_the_bytes_of_a_local_one(house):
-    status, said = house.snakemake("all_tables", results="local")
+def test_the_smoke_study_in_the_queue_has_the_bytes_of_a_local_one(checkout):
+    status, said = checkout.snakemake("all_tables", results="local")
     assert status == 0, said[-3000:]
-    status, said = house.run(*command("all_tables", study="smoke"))
+    status, said = checkout.run(*command("all_tables", study="smoke"))
     assert status == 0, said[-3000:]
-    local, queued = (house.folder / results / "smoke" for results in ("local", "results"))
+    local, queued = (checkout.folder / results / "smoke" for results in ("local", "results"))
     names = [p.relative_to(local) for p in local.rglob("*.csv")]
     names += [p.relative_to(local) for p in local.rglob("weights.safetensors")]
     assert any(name.parts[0] == "tables" for name in names)
@@ -208,12 +208,12 @@ def test_the_smoke_study_in_the_queue_has_the_bytes_of_a_local_one(house):
         assert (queued / name).read_bytes() == (local / name).read_bytes(), name
 
 
-def test_every_fault_ends_with_the_bytes_of_an_undisturbed_run(house):
-    runs = {fault: Run(house, f"vq-{fault}") for fault in FAULTS}
-    snakemake = begin(house, "faults")
+def test_every_fault_ends_with_the_bytes_of_an_undisturbed_run(checkout):
+    runs = {fault: Run(checkout, f"vq-{fault}") for fault in FAULTS}
+    snakemake = begin(checkout, "faults")
     waiting = [f for f in FAULTS if f != "none"]
     while waiting:
-        assert snakemake.poll() is None, (house.folder / "snakemake.log").read_text()[-3000:]
+        assert snakemake.poll() is None, (checkout.folder / "snakemake.log").read_text()[-3000:]
         for fault in [f for f in waiting if runs[f].trains()]:
             job = runs[fault].job()
             if job:
@@ -227,46 +227,46 @@ def test_every_fault_ends_with_the_bytes_of_an_undisturbed_run(house):
         return snakemake.poll() is not None
 
     until(ended)
-    assert snakemake.wait() == 0, (house.folder / "snakemake.log").read_text()[-3000:]
+    assert snakemake.wait() == 0, (checkout.folder / "snakemake.log").read_text()[-3000:]
     whole = runs["none"].results()
     for fault, run in runs.items():
         assert run.results() == whole, fault
         assert ("goes on from" in run.said()) or fault == "none", fault
-    table = (house.folder / "results/faults/tables/faults.csv").read_text()
+    table = (checkout.folder / "results/faults/tables/faults.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))
     for metric in ("rfid", "psnr"):
         assert len({row["ours"] for row in rows if row["metric"] == metric}) == 1
     assert {row["row"] for row in rows} == set(FAULTS)
 
 
-def test_a_killed_snakemake_leaves_its_job_and_the_next_one_waits_for_it(house):
+def test_a_killed_snakemake_leaves_its_job_and_the_next_one_waits_for_it(checkout):
     """No two trainers ever write one folder."""
-    run = Run(house, "vq-orphan")
+    run = Run(checkout, "vq-orphan")
     target = "results/faults/tokenizer/vq-orphan/400k/weights.safetensors"
-    first = begin(house, target)
+    first = begin(checkout, target)
     until(run.trains)
     os.kill(run.pid, signal.SIGSTOP)  # still at work when the next copy comes
     trainer = run.pid
     first.kill()
     first.wait()
-    status, said = house.run(*command(target, "--unlock"))
+    status, said = checkout.run(*command(target, "--unlock"))
     assert status == 0, said
-    second = begin(house, target)
+    second = begin(checkout, target)
     until(lambda: "waits for process" in run.said())
     assert run.pid == trainer  # the lock is still the first one's
     os.kill(trainer, signal.SIGCONT)
-    assert second.wait(PATIENCE) == 0, (house.folder / "snakemake.log").read_text()[-3000:]
-    assert run.results() == Run(house, "vq-none").results()
+    assert second.wait(PATIENCE) == 0, (checkout.folder / "snakemake.log").read_text()[-3000:]
+    assert run.results() == Run(checkout, "vq-none").results()
 
 
-def test_two_nodes_of_two_processes_have_the_losses_of_one(house):
-    study = house.folder / "config/studies/faults.yaml"
+def test_two_nodes_of_two_processes_have_the_losses_of_one(checkout):
+    study = checkout.folder / "config/studies/faults.yaml"
     settings = yaml.safe_load(study.read_text())
     settings["jobs"] = {"train_tokenizer": {"nodes": 2, "processes": 2, "cpus": 2, "mem_gb": 4}}
     study.write_text(yaml.safe_dump(settings, sort_keys=False))
-    run, whole = Run(house, "vq-nodes"), Run(house, "vq-none")
-    snakemake = begin(house, "results/faults/tokenizer/vq-nodes/400k/weights.safetensors")
-    assert snakemake.wait(PATIENCE) == 0, (house.folder / "snakemake.log").read_text()[-3000:]
+    run, whole = Run(checkout, "vq-nodes"), Run(checkout, "vq-none")
+    snakemake = begin(checkout, "results/faults/tokenizer/vq-nodes/400k/weights.safetensors")
+    assert snakemake.wait(PATIENCE) == 0, (checkout.folder / "snakemake.log").read_text()[-3000:]
     record = json.loads((run.folder / "400k/run.json").read_text())
     assert record["processes"] == 4
     found, expected = (
@@ -286,17 +286,17 @@ exec {python} -m gear.launch -- gear.tokenizer.train --job '{job}' --name long \
 """
 
 
-def test_a_job_goes_on_in_the_next_before_its_time_is_over(house):
+def test_a_job_goes_on_in_the_next_before_its_time_is_over(checkout):
     job = json.loads(jobs.training(Study("smoke"), "vq", "400k"))
     job["stop"] = 1500
-    data = house.folder / "data/digits-smoke/manifest.json"
-    script = house.folder / "long.sh"
+    data = checkout.folder / "data/digits-smoke/manifest.json"
+    script = checkout.folder / "long.sh"
     script.write_text(LONG.format(python=sys.executable, job=json.dumps(job), data=data))
-    options = ["--parsable", "-t", "1", "-o", "long.txt", "-D", house.folder]
+    options = ["--parsable", "-t", "1", "-o", "long.txt", "-D", checkout.folder]
     number = slurm("sbatch", *options, script).strip()
-    weights = house.folder / "long/400k/weights.safetensors"
+    weights = checkout.folder / "long/400k/weights.safetensors"
     until(weights.exists)
-    said = [p.read_text() for p in sorted((house.folder / "long/log").glob("*.txt"))]
+    said = [p.read_text() for p in sorted((checkout.folder / "long/log").glob("*.txt"))]
     assert len(said) == 2 and "the state is saved" in said[0] and "goes on from" in said[1]
     state = slurm("scontrol", "show", "job", number)
     assert "Requeue=1 Restarts=1 " in state

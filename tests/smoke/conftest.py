@@ -3,22 +3,22 @@
 import shutil
 
 import pytest
-from house import ROOT, copy_of
+from checkout import ROOT, copy_of
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory):
+def checkout(tmp_path_factory):
     """The smoke study, finished."""
-    house = copy_of(ROOT, tmp_path_factory.mktemp("house") / "gear")
-    status, text = house.snakemake("all")
+    checkout = copy_of(ROOT, tmp_path_factory.mktemp("checkout") / "gear")
+    status, text = checkout.snakemake("all")
     assert status == 0, text[-5000:]
-    return house
+    return checkout
 
 
 @pytest.fixture
-def edited(house):
-    """The finished house, whose config/ is put back after the test."""
-    shutil.copytree(house.folder / "config", house.folder / "config.kept")
-    yield house
-    shutil.rmtree(house.folder / "config")
-    (house.folder / "config.kept").rename(house.folder / "config")
+def edited_checkout(checkout):
+    """The finished checkout, whose config/ is put back after the test."""
+    shutil.copytree(checkout.folder / "config", checkout.folder / "config.kept")
+    yield checkout
+    shutil.rmtree(checkout.folder / "config")
+    (checkout.folder / "config.kept").rename(checkout.folder / "config")

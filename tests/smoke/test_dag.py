@@ -17,9 +17,9 @@ def runs_of(jobs, *rules):
     return {name for name in found if name}
 
 
-def test_every_table_and_figure_is_there_in_all_its_forms(house):
-    root = house.folder / "results" / "smoke"
-    study = read_yaml(house.folder / "config/studies/smoke.yaml")
+def test_every_table_and_figure_is_there_in_all_its_forms(checkout):
+    root = checkout.folder / "results" / "smoke"
+    study = read_yaml(checkout.folder / "config/studies/smoke.yaml")
     for table in study["tables"]:
         for form in ("csv", "md", "tex", "html"):
             assert (root / "tables" / f"{table}.{form}").stat().st_size > 0
@@ -55,36 +55,36 @@ print(time.perf_counter() - start)
 """
 
 
-def test_all_tables_and_figures_are_rebuilt_without_torch_in_a_minute(house):
-    status, text = house.run("python", "-c", WITHOUT_TORCH)
+def test_all_tables_and_figures_are_rebuilt_without_torch_in_a_minute(checkout):
+    status, text = checkout.run("python", "-c", WITHOUT_TORCH)
     assert status == 0 and float(text.split()[-1]) < 60, text[-3000:]
-    root = house.folder / "results/smoke"
+    root = checkout.folder / "results/smoke"
     made = [p for noun in ("tables", "figures") for p in (root / noun).iterdir() if p.is_file()]
     assert len(made) > 40
     for path in made:
-        again = house.folder / "rebuilt" / path.relative_to(root)
+        again = checkout.folder / "rebuilt" / path.relative_to(root)
         assert again.read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_second_call_has_nothing_to_do(house):
-    status, text = house.snakemake("all")
+def test_a_second_call_has_nothing_to_do(checkout):
+    status, text = checkout.snakemake("all")
     assert status == 0 and "Nothing to be done" in text
 
 
-def test_two_builds_from_nothing_give_the_same_bytes(house):
-    status, text = house.snakemake("quick", results="again")
+def test_two_builds_from_nothing_give_the_same_bytes(checkout):
+    status, text = checkout.snakemake("quick", results="again")
     assert status == 0, text[-3000:]
     for form in ("csv", "md", "tex"):
         name = f"smoke/tables/overview.{form}"
-        first, second = (house.folder / root / name for root in ("results", "again"))
+        first, second = (checkout.folder / root / name for root in ("results", "again"))
         assert first.read_bytes() == second.read_bytes()
-    status, text = house.run("gear", "compare", "again/smoke", "results/smoke")
+    status, text = checkout.run("gear", "compare", "again/smoke", "results/smoke")
     assert status == 0 and " 0 within, 0 different, 0 missing" in text
 
 
-def test_a_changed_setting_plans_only_its_own_chain(edited):
-    replace(edited.folder / "config/runs.yaml", "loss.gan: 0.0}", "loss.gan: 0.01}")
-    jobs = edited.planned("all")
+def test_a_changed_setting_plans_only_its_own_chain(edited_checkout):
+    replace(edited_checkout.folder / "config/runs.yaml", "loss.gan: 0.0}", "loss.gan: 0.01}")
+    jobs = edited_checkout.planned("all")
     assert jobs["train_joint"] == ["results/smoke/joint/gear-l-no-gan/400k/weights.safetensors"]
     assert jobs["make_table"] == ["results/smoke/tables/components.csv"]
     scored = {o for rule in jobs if rule.startswith("evaluate") for o in jobs[rule]}
@@ -92,23 +92,23 @@ def test_a_changed_setting_plans_only_its_own_chain(edited):
     assert "train_tokenizer" not in jobs and "train_ar" not in jobs
 
 
-def test_a_setting_that_changes_no_result_plans_nothing(edited):
+def test_a_setting_that_changes_no_result_plans_nothing(edited_checkout):
     replace(
-        edited.folder / "config/studies/smoke.yaml",
+        edited_checkout.folder / "config/studies/smoke.yaml",
         "runtime: {threads: 1, precision: fp32, log_every: 1}",
         "runtime: {threads: 2, precision: fp32, log_every: 2, checkpoint_minutes: 5.0}",
     )
-    status, text = edited.snakemake("-n", "all")
+    status, text = edited_checkout.snakemake("-n", "all")
     assert status == 0 and "Nothing to be done" in text
 
 
-def test_a_changed_parent_plans_all_that_comes_from_it(edited):
+def test_a_changed_parent_plans_all_that_comes_from_it(edited_checkout):
     replace(
-        edited.folder / "config/runs.yaml",
+        edited_checkout.folder / "config/runs.yaml",
         "lfq: {until: 400k, tokenizer.quantizer: lfq}",
         "lfq: {until: 400k, tokenizer.quantizer: lfq, loss.entropy: 0.1}",
     )
-    jobs = edited.planned("all")
+    jobs = edited_checkout.planned("all")
     assert runs_of(jobs, "train_tokenizer", "train_joint", "train_ar") == {
         "lfq",
         "gear-l-lfq",
@@ -116,72 +116,74 @@ def test_a_changed_parent_plans_all_that_comes_from_it(edited):
     }
 
 
-def test_an_ablation_is_one_line_and_one_name(edited):
+def test_an_ablation_is_one_line_and_one_name(edited_checkout):
     replace(
-        edited.folder / "config/runs.yaml",
+        edited_checkout.folder / "config/runs.yaml",
         "  gear-l-lfq:  ",
         "  gear-l-l1:   {from: gear-l, loss.l1: 2.0}\n  gear-l-lfq:  ",
     )
     replace(
-        edited.folder / "config/tables.yaml",
+        edited_checkout.folder / "config/tables.yaml",
         '    - {row: "GEAR", run: gear-l@400k, paper: "GEAR"}',
         '    - {row: "GEAR", run: gear-l@400k, paper: "GEAR"}\n'
         '    - {row: "L1 = 2", run: gear-l-l1@400k}',
     )
-    jobs = edited.planned("components")
+    jobs = edited_checkout.planned("components")
     assert runs_of(jobs, "train_joint") == {"gear-l-l1"}
-    status, text = edited.snakemake("components")
+    status, text = edited_checkout.snakemake("components")
     assert status == 0, text[-3000:]
-    assert "| L1 = 2 |" in (edited.folder / "results/smoke/tables/components.md").read_text()
+    assert (
+        "| L1 = 2 |" in (edited_checkout.folder / "results/smoke/tables/components.md").read_text()
+    )
 
 
-def test_one_table_alone_plans_only_what_it_needs(house):
-    jobs = house.planned("quantizer", results="elsewhere")
+def test_one_table_alone_plans_only_what_it_needs(checkout):
+    jobs = checkout.planned("quantizer", results="elsewhere")
     assert jobs["make_table"] == ["elsewhere/smoke/tables/quantizer.csv"]
     assert runs_of(jobs, "train_joint") == {"gear-l", "gear-l-lfq", "gear-l-ibq"}
     assert not any("1500k" in output for output in jobs["train_ar"])
 
 
-def test_the_paper_study_resolves_without_its_data(house):
-    jobs = house.planned("all_tables", study="paper")
+def test_the_paper_study_resolves_without_its_data(checkout):
+    jobs = checkout.planned("all_tables", study="paper")
     published = runs_of(jobs, "train_tokenizer", "train_joint", "train_ar")
     assert {"vq", "gear-xl", "gear-l-res512", "llamagen-repa-l-vjepa2"} <= published
     assert len(jobs["make_table"]) == 18
     assert len(jobs["import_teacher"]) == 4 and "train_teacher" not in jobs
 
 
-def test_other_resolutions_bring_their_own_images_and_teachers_theirs(house):
-    jobs = house.planned("resolution", "teacher", study="demo")
+def test_other_resolutions_bring_their_own_images_and_teachers_theirs(checkout):
+    jobs = checkout.planned("resolution", "teacher", study="demo")
     folders = {output.removesuffix("/manifest.json") for output in jobs["prepare_data"]}
     assert folders == {"data/digits", "data/digits-24", "data/digits-32"}
     teachers = {output.split("/")[3] for output in jobs["train_teacher"]}
     assert teachers == {"dinov2", "dinov3", "siglip2", "vjepa2"}
-    jobs = house.planned("depth", study="demo")
+    jobs = checkout.planned("depth", study="demo")
     assert jobs["prepare_data"] == ["data/digits/manifest.json"]
     assert len(jobs["train_teacher"]) == 1
 
 
-def test_every_new_target_of_the_paper_study_resolves(house):
+def test_every_new_target_of_the_paper_study_resolves(checkout):
     targets = ("teacher", "resolution", "system_bars", "class_grids", "claims", "all_figures")
-    jobs = house.planned(*targets, study="paper")
+    jobs = checkout.planned(*targets, study="paper")
     assert "results/paper/tables/claims.csv" in jobs["make_claims"]
     grids = "results/paper/samples/ar/gear-l-frozen/1500k/cfg.pictures.npz"
     assert jobs["decode_samples"] == [grids]
     assert jobs["prepare_data"] == ["results/paper/data/manifest.json"]
 
 
-def test_the_report_is_one_file(house):
-    status, text = house.snakemake("all", "--report", "report.html")
+def test_the_report_is_one_file(checkout):
+    status, text = checkout.snakemake("all", "--report", "report.html")
     assert status == 0, text[-3000:]
-    report = (house.folder / "report.html").read_text()
+    report = (checkout.folder / "report.html").read_text()
     assert "components" in report and "What reproduces and what does not" in report
 
 
-def test_rules_are_verbs_and_targets_are_nouns(house):
-    status, text = house.snakemake("--list-rules")
+def test_rules_are_verbs_and_targets_are_nouns(checkout):
+    status, text = checkout.snakemake("--list-rules")
     assert status == 0
     listed = re.findall(r"^([a-z_0-9]+)$", text, re.MULTILINE)
-    tables, figures = (read_entries(k, house.folder / "config") for k in ("tables", "figures"))
+    tables, figures = (read_entries(k, checkout.folder / "config") for k in ("tables", "figures"))
     nouns = [*tables, *figures, "claims", "tokenizer", "joint", "ar", "t2i"]
     stems = ("prepare", "train", "evaluate", "analyse", "make")
     verbs = [r for r in listed if r.split("_")[0] in stems]
@@ -189,11 +191,11 @@ def test_rules_are_verbs_and_targets_are_nouns(house):
     assert len(nouns) == len(set(nouns)) == len(tables) + len(figures) + 5
 
 
-def test_a_settings_class_may_grow_without_a_new_training(house):
-    config = house.folder / "gear/config.py"
+def test_a_settings_class_may_grow_without_a_new_training(checkout):
+    config = checkout.folder / "gear/config.py"
     kept = config.read_text()
     try:
         replace(config, "    l2: float = 0.0\n", "    l2: float = 0.0\n    new: float = 0.0\n")
-        assert not [rule for rule in house.planned("all") if rule.startswith("train")]
+        assert not [rule for rule in checkout.planned("all") if rule.startswith("train")]
     finally:
         config.write_text(kept)

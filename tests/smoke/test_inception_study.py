@@ -7,7 +7,7 @@ import inceptions
 import numpy as np
 import pytest
 import torch
-from house import ROOT, copy_of
+from checkout import ROOT, copy_of
 from PIL import Image
 
 from gear.features import inception
@@ -63,17 +63,17 @@ def warm():
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory, warm):
-    """The house with a study `tiny`, and its Inception weights."""
-    house = copy_of(ROOT, tmp_path_factory.mktemp("tiny") / "gear")
-    photos(house.folder / "data/photos")
-    (house.folder / "weights").mkdir()
-    weights, sha256 = inceptions.write(house.folder / "weights/random.pth")
+def photo_study(tmp_path_factory, warm):
+    """The checkout with a study `tiny`, and its Inception weights."""
+    checkout = copy_of(ROOT, tmp_path_factory.mktemp("tiny") / "gear")
+    photos(checkout.folder / "data/photos")
+    (checkout.folder / "weights").mkdir()
+    weights, sha256 = inceptions.write(checkout.folder / "weights/random.pth")
     images = np.random.default_rng(1).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     moments = {"mu": np.zeros(2048), "sigma": np.eye(2048)}
     moments |= {"mu_s": np.zeros(2023), "sigma_s": np.eye(2023)}
-    np.savez_compressed(house.folder / "weights/reference.npz", arr_0=images, **moments)
-    text = (house.folder / "config/studies/smoke.yaml").read_text()
+    np.savez_compressed(checkout.folder / "weights/reference.npz", arr_0=images, **moments)
+    text = (checkout.folder / "config/studies/smoke.yaml").read_text()
     for old, new in (
         *CHANGES,
         (
@@ -84,15 +84,15 @@ def tiny(tmp_path_factory, warm):
     ):
         assert old in text, old
         text = text.replace(old, new)
-    (house.folder / "config/studies/tiny.yaml").write_text(text)
-    return house, weights, sha256
+    (checkout.folder / "config/studies/tiny.yaml").write_text(text)
+    return checkout, weights, sha256
 
 
-def test_drawing_scoring_and_validation_from_end_to_end(tiny):
-    house, weights, sha256 = tiny
-    root = house.folder / "results/tiny"
+def test_drawing_scoring_and_validation_from_end_to_end(photo_study):
+    checkout, weights, sha256 = photo_study
+    root = checkout.folder / "results/tiny"
     targets = [f"results/tiny/metrics/{CHECKPOINT}/{n}.json" for n in ("plain", "validation")]
-    status, text = house.snakemake(*targets, study="tiny")
+    status, text = checkout.snakemake(*targets, study="tiny")
     assert status == 0, text[-5000:]
 
     record = json.loads((root / "features/run.json").read_text())
@@ -119,15 +119,15 @@ def test_drawing_scoring_and_validation_from_end_to_end(tiny):
     assert found["reconstruction"]["rfid"] > 0 and torch.is_tensor(images)
 
 
-def test_a_missing_file_is_named_at_once_and_nothing_is_written(tiny):
-    house, *_ = tiny
+def test_a_missing_file_is_named_at_once_and_nothing_is_written(photo_study):
+    checkout, *_ = photo_study
     target = "elsewhere/tiny/features/run.json"
-    reference = house.folder / "weights/reference.npz"
-    reference.rename(house.folder / "weights/away.npz")
+    reference = checkout.folder / "weights/reference.npz"
+    reference.rename(checkout.folder / "weights/away.npz")
     try:
-        status, text = house.snakemake(target, study="tiny", results="elsewhere")
+        status, text = checkout.snakemake(target, study="tiny", results="elsewhere")
     finally:
-        (house.folder / "weights/away.npz").rename(reference)
+        (checkout.folder / "weights/away.npz").rename(reference)
     assert status != 0 and "Traceback" not in text
     assert "weights/reference.npz is missing; name the reference, an .npz or a folder" in text
-    assert not (house.folder / "elsewhere/tiny/features/weights.safetensors").exists()
+    assert not (checkout.folder / "elsewhere/tiny/features/weights.safetensors").exists()

@@ -44,8 +44,8 @@ def path_without_slurm(tmp_path, monkeypatch):
         (("componens", "--config", "study=smoke"), "Did you mean 'components'?"),
     ],
 )
-def test_a_wrong_command_says_what_to_say(house, arguments, sentence):
-    status, text = house.run("snakemake", "--cores", "1", *arguments)
+def test_a_wrong_command_says_what_to_say(checkout, arguments, sentence):
+    status, text = checkout.run("snakemake", "--cores", "1", *arguments)
     assert status != 0 and sentence in last_line(text), text
 
 
@@ -60,26 +60,26 @@ def test_a_wrong_command_says_what_to_say(house, arguments, sentence):
     ],
 )
 def test_a_missing_partial_or_silent_slurm_is_said_before_any_job(
-    house, path_without_slurm, programs, sentence
+    checkout, path_without_slurm, programs, sentence
 ):
     for name in programs:
         program = path_without_slurm / name
         program.write_text("#!/bin/sh\necho 'error: Unable to contact the controller' >&2; exit 1")
         program.chmod(0o755)
     chosen = ("--config", "study=smoke", "results=queued")
-    status, text = house.run("snakemake", "quick", "--profile", "slurm", *chosen)
+    status, text = checkout.run("snakemake", "quick", "--profile", "slurm", *chosen)
     assert status != 0 and "Traceback" not in text, text
     assert last_line(text).startswith("gear: ") and sentence in last_line(text), text
     assert "without a cluster" in last_line(text)
-    assert not (house.folder / "queued").exists()
+    assert not (checkout.folder / "queued").exists()
 
 
-def test_sinfo_alone_is_one_sentence_without_a_cluster_too(house, path_without_slurm):
+def test_sinfo_alone_is_one_sentence_without_a_cluster_too(checkout, path_without_slurm):
     """Snakemake imports its SLURM plug-in for a local run, too."""
     program = path_without_slurm / "sinfo"
     program.write_text("#!/bin/sh\nexit 1")
     program.chmod(0o755)
-    status, text = house.snakemake("-n", "components")
+    status, text = checkout.snakemake("-n", "components")
     assert status != 0 and "Traceback" not in text and "take sinfo off the PATH" in last_line(text)
 
 
@@ -99,61 +99,61 @@ def test_sinfo_alone_is_one_sentence_without_a_cluster_too(house, path_without_s
         ("runs.yaml", "until: 100k, scale: 2", "until: 10k, scale: 2", "Did you mean '100k'?"),
     ],
 )
-def test_a_wrong_line_in_config_is_named_before_any_job(edited, file, old, new, sentence):
-    path = edited.folder / "config" / file
+def test_a_wrong_line_in_config_is_named_before_any_job(edited_checkout, file, old, new, sentence):
+    path = edited_checkout.folder / "config" / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    status, printed = edited.snakemake("all")
+    status, printed = edited_checkout.snakemake("all")
     assert status != 0 and sentence in last_line(printed), printed
 
 
-def test_a_half_written_result_is_named_and_made_again(house):
+def test_a_half_written_result_is_named_and_made_again(checkout):
     name = "metrics/joint/gear-l/400k/plain.json"
-    path = house.folder / "results/smoke" / name
+    path = checkout.folder / "results/smoke" / name
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    status, text = house.snakemake("components", "--forcerun", "make_table")
+    status, text = checkout.snakemake("components", "--forcerun", "make_table")
     assert status != 0 and name in text and "no JSON" in text
     assert "Traceback" not in text
     path.unlink()
-    status, text = house.snakemake("components")
+    status, text = checkout.snakemake("components")
     assert status == 0, text[-3000:]
     assert json.loads(path.read_text()) == json.loads(whole)
-    assert house.snakemake("all")[0] == 0
+    assert checkout.snakemake("all")[0] == 0
 
 
-def broken_data(house, spoil):
+def broken_data(checkout, spoil):
     """What training says on a spoilt copy of the data; the finished results stay as they are."""
-    data, kept = house.folder / "data", house.folder / "data.kept"
+    data, kept = checkout.folder / "data", checkout.folder / "data.kept"
     shutil.copytree(data, kept)
     try:
         spoil(data / "digits-smoke")
         target = "elsewhere/smoke/tokenizer/vq/400k/weights.safetensors"
-        return house.snakemake(target, results="elsewhere")
+        return checkout.snakemake(target, results="elsewhere")
     finally:
         shutil.rmtree(data)
         kept.rename(data)
 
 
-def test_an_unreadable_image_is_named(house):
+def test_an_unreadable_image_is_named(checkout):
     def spoil(data):
         next((data / "train" / "3").glob("*.png")).write_bytes(b"no image")
 
-    status, text = broken_data(house, spoil)
+    status, text = broken_data(checkout, spoil)
     assert status != 0 and "cannot be read as an image" in text and "Traceback" not in text
-    assert house.snakemake("all")[0] == 0
+    assert checkout.snakemake("all")[0] == 0
 
 
-def test_an_empty_data_folder_is_named(house):
-    status, text = broken_data(house, lambda data: shutil.rmtree(data / "train"))
+def test_an_empty_data_folder_is_named(checkout):
+    status, text = broken_data(checkout, lambda data: shutil.rmtree(data / "train"))
     assert status != 0 and "train does not exist" in text and "Traceback" not in text
 
 
-def test_an_empty_class_is_named(house):
+def test_an_empty_class_is_named(checkout):
     def spoil(data):
         for path in (data / "train" / "7").iterdir():
             path.unlink()
 
-    status, text = broken_data(house, spoil)
+    status, text = broken_data(checkout, spoil)
     assert status != 0 and "7 holds no images" in text and "Traceback" not in text

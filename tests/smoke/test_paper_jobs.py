@@ -25,18 +25,18 @@ def listed(text):
     return "".join(f"{count:4} {line}\n" for line, count in sorted(found.items()))
 
 
-def test_the_paper_studys_jobs_are_these(house):
-    status, text = house.run("snakemake", "--profile", "slurm", "-n", "all_tables")
+def test_the_paper_studys_jobs_are_these(checkout):
+    status, text = checkout.run("snakemake", "--profile", "slurm", "-n", "all_tables")
     assert status == 0, text[-3000:]
     assert listed(text) == SNAPSHOT.read_text()
 
 
-def test_the_plan_knows_what_weights_and_samples_take(house):
+def test_the_plan_knows_what_weights_and_samples_take(checkout):
     options = ("--results", "nothing", "--tflops", "1", "--json")
-    status, text = house.run("gear", "plan", "--study", "smoke", *options)
+    status, text = checkout.run("gear", "plan", "--study", "smoke", *options)
     assert status == 0, text
     planned = json.loads(text)["budget"]["bytes"]
-    root = house.folder / "results/smoke"
+    root = checkout.folder / "results/smoke"
     stages = [root / stage for stage in ("tokenizer", "joint", "ar")]
     weights = [path for stage in stages for path in stage.rglob("weights.safetensors")]
     samples = [p for p in (root / "samples").rglob("*.npz") if "pictures" not in p.name]

@@ -14,25 +14,27 @@ def last_line(text):
     return [line for line in text.splitlines() if line.strip()][-1]
 
 
-def nothing_ran(house):
-    return not [path for path in house.folder.rglob("ran*") if path.name in ("ran", "ran;")]
+def nothing_ran(checkout):
+    return not [path for path in checkout.folder.rglob("ran*") if path.name in ("ran", "ran;")]
 
 
-def write(house, file, old, new):
-    path = house.folder / "config" / file
+def write(checkout, file, old, new):
+    path = checkout.folder / "config" / file
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_a_data_path_that_looks_like_commands_is_a_folder(edited):
+def test_a_data_path_that_looks_like_commands_is_a_folder(edited_checkout):
     quoted = NASTY.replace("\\", "\\\\").replace('"', '\\"')
-    write(edited, "studies/smoke.yaml", "path: data/digits-smoke", f'path: "{quoted}"')
+    write(edited_checkout, "studies/smoke.yaml", "path: data/digits-smoke", f'path: "{quoted}"')
     target = "elsewhere/smoke/teacher/dinov2/weights.safetensors"  # made of the manifest's images
-    status, text = edited.snakemake(target, results="elsewhere")
+    status, text = edited_checkout.snakemake(target, results="elsewhere")
     assert status == 0, text[-3000:]
-    assert (edited.folder / NASTY / "manifest.json").is_file() and nothing_ran(edited)
-    assert (edited.folder / target).is_file()
+    assert (edited_checkout.folder / NASTY / "manifest.json").is_file() and nothing_ran(
+        edited_checkout
+    )
+    assert (edited_checkout.folder / target).is_file()
 
 
 @pytest.mark.parametrize(
@@ -47,11 +49,13 @@ def test_a_data_path_that_looks_like_commands_is_a_folder(edited):
         ("path: data/digits-smoke", 'path: "data/a\\nb"', "holds a control character"),
     ],
 )
-def test_a_name_or_path_that_cannot_be_is_refused_before_any_job(edited, old, new, sentence):
-    write(edited, "studies/smoke.yaml", old, new)
-    status, text = edited.snakemake("all")
+def test_a_name_or_path_that_cannot_be_is_refused_before_any_job(
+    edited_checkout, old, new, sentence
+):
+    write(edited_checkout, "studies/smoke.yaml", old, new)
+    status, text = edited_checkout.snakemake("all")
     assert status != 0 and sentence in last_line(text), text
-    assert last_line(text).startswith("gear: ") and nothing_ran(edited)
+    assert last_line(text).startswith("gear: ") and nothing_ran(edited_checkout)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +68,18 @@ def test_a_name_or_path_that_cannot_be_is_refused_before_any_job(edited, old, ne
         ("-a", "begins with '-'"),
     ],
 )
-def test_results_that_cannot_be_a_folder_are_refused(house, results, sentence):
-    status, text = house.snakemake("-n", "quick", results=results)
+def test_results_that_cannot_be_a_folder_are_refused(checkout, results, sentence):
+    status, text = checkout.snakemake("-n", "quick", results=results)
     assert status != 0 and sentence in last_line(text), text
 
 
-def test_a_run_into_a_folder_with_spaces_is_the_same_run(house):
-    results = house.folder / "x y;touch ran;" / "größe λ"
-    before = {path.name for path in house.folder.iterdir()}
-    status, text = house.snakemake("quick", results=str(results))
+def test_a_run_into_a_folder_with_spaces_is_the_same_run(checkout):
+    results = checkout.folder / "x y;touch ran;" / "größe λ"
+    before = {path.name for path in checkout.folder.iterdir()}
+    status, text = checkout.snakemake("quick", results=str(results))
     assert status == 0, text[-3000:]
     for name in ("tables/overview.csv", "figures/samples.csv"):
-        ours, theirs = results / "smoke" / name, house.folder / "results/smoke" / name
+        ours, theirs = results / "smoke" / name, checkout.folder / "results/smoke" / name
         assert ours.read_bytes() == theirs.read_bytes()
-    assert {path.name for path in house.folder.iterdir()} - before == {"x y;touch ran;"}
-    assert house.planned("quick", results=str(results)) == {}
+    assert {path.name for path in checkout.folder.iterdir()} - before == {"x y;touch ran;"}
+    assert checkout.planned("quick", results=str(results)) == {}

@@ -13,27 +13,29 @@ def test_config_stands_last(cluster, profile):
     assert words == ["snakemake", "a", "b", *profile, "--config", "study=demo", "results=here"]
 
 
-def test_a_finished_study_has_nothing_to_do(house):
-    status, text = house.run("gear", "run", "-n", "--study", "smoke")
+def test_a_finished_study_has_nothing_to_do(checkout):
+    status, text = checkout.run("gear", "run", "-n", "--study", "smoke")
     assert status == 0 and text.splitlines()[1:] == ["nothing to be done"]
-    status, text = house.run("gear", "run", "quick", "--study", "smoke")
+    status, text = checkout.run("gear", "run", "quick", "--study", "smoke")
     assert status == 0 and "Nothing to be done" in text
 
 
-def test_the_jobs_of_a_dry_run_are_counted_by_rule(house):
-    _, text = house.run("gear", "run", "-n", "all_tables", "--study", "smoke", "--results", "none")
+def test_the_jobs_of_a_dry_run_are_counted_by_rule(checkout):
+    _, text = checkout.run(
+        "gear", "run", "-n", "all_tables", "--study", "smoke", "--results", "none"
+    )
     rules = {line.split()[1]: int(line.split()[0]) for line in text.splitlines()[1:]}
-    planned = house.planned("all_tables", results="none")
+    planned = checkout.planned("all_tables", results="none")
     assert rules.pop("jobs") == sum(rules.values()) > 80
     assert {rule: rules[rule] for rule in planned} == {r: len(o) for r, o in planned.items()}
 
 
-def test_mistakes_are_one_sentence(house):
-    _, text = house.run("gear", "run", "-n", "componens", "--study", "smoke")
+def test_mistakes_are_one_sentence(checkout):
+    _, text = checkout.run("gear", "run", "-n", "componens", "--study", "smoke")
     assert text.splitlines()[1:] == [
         "gear: study 'smoke' has no target 'componens'. Did you mean 'components'?"
     ]
-    _, text = house.run("sh", "-c", "cd gear && exec gear run --study smoke")
+    _, text = checkout.run("sh", "-c", "cd gear && exec gear run --study smoke")
     assert text.startswith("gear: gear run works in the repository's top folder")
 
 

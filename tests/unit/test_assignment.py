@@ -126,9 +126,7 @@ def test_the_gradient_of_a_read_by_hand():
 
 def test_all_reductions_share_one_product(monkeypatch):
     products, right = [], torch.Tensor.__matmul__
-    monkeypatch.setattr(
-        torch.Tensor, "__matmul__", lambda x, y: products.append(1) or right(x, y)
-    )
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda x, y: products.append(1) or right(x, y))
     a = Assignment(torch.randn(B, N, D, requires_grad=True), torch.randn(K, D))
     a.hard(), a.weights(TAU), a.entropies(TAU), list(a.top(3, TAU))
     assert len(products) == 1
@@ -146,8 +144,8 @@ def test_who_asks_first_does_not_decide_on_the_gradient():
 
 
 @pytest.mark.parametrize("kind", sorted(QUANTIZERS))
-def test_a_quantizer_gives_what_it_is_made_of(tiny, kind):
-    quantizer = QUANTIZERS[kind](tiny(kind).tokenizer)
+def test_a_quantizer_gives_what_it_is_made_of(smoke_settings, kind):
+    quantizer = QUANTIZERS[kind](smoke_settings(kind).tokenizer)
     z = torch.randn(B, N, quantizer.lookup(torch.zeros(1, dtype=torch.long)).shape[-1])
     a, codes = quantizer.assignment(z), quantizer.lookup(torch.arange(16))
     assert torch.equal(a.codes_KD, codes) and a.features_BND.dtype == torch.float32

@@ -5,15 +5,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from similar import features
 
 from gear.analysis.cka import cka
 from gear.analysis.hsic import hsic
-
-
-def features(sets=3, samples=12, widths=(5, 7), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x, y = (torch.randn(sets, samples, d, generator=generator) for d in widths)
-    return x, y + torch.cat([x, x], -1)[..., : widths[1]]
 
 
 def textbook(x, y):
@@ -21,9 +16,7 @@ def textbook(x, y):
     n = len(x)
     H = np.eye(n) - np.ones((n, n)) / n
     K, L = x @ x.T, y @ y.T
-    return np.trace(K @ H @ L @ H) / np.sqrt(
-        np.trace(K @ H @ K @ H) * np.trace(L @ H @ L @ H)
-    )
+    return np.trace(K @ H @ L @ H) / np.sqrt(np.trace(K @ H @ K @ H) * np.trace(L @ H @ L @ H))
 
 
 def u_statistic(K, L):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_cka import features
+from similar import features
 
 from gear.analysis.cka import cka
 from gear.analysis.cknna import cknna, neighbours

@@ -27,12 +27,15 @@ def save(folder, settings, **modules):
 
 
 @pytest.fixture
-def home(tmp_path, tiny, make):
+def home(tmp_path, smoke_settings, tiny_networks):
     """Checkpoints: tokenizer (with another one as its live weights), ar, and both in joint; gray
     images in images/."""
-    settings = tiny()
-    tokenizer, ar = make.tokenizer(settings).eval(), make.ar(settings)
-    live = {"live.tokenizer": make.tokenizer(settings, seed=9), "live.ar": make.ar(settings, 9)}
+    settings = smoke_settings()
+    tokenizer, ar = tiny_networks.tokenizer(settings).eval(), tiny_networks.ar(settings)
+    live = {
+        "live.tokenizer": tiny_networks.tokenizer(settings, seed=9),
+        "live.ar": tiny_networks.ar(settings, 9),
+    }
     both = {"tokenizer": tokenizer, "live.tokenizer": live["live.tokenizer"]}
     save(tmp_path / "tokenizer", settings, **both)
     save(tmp_path / "ar", settings, ar=ar, **{"live.ar": live["live.ar"]})
@@ -126,10 +129,10 @@ def test_scores_are_of_unrounded_reconstructions(home, capsys):
     assert capsys.readouterr().out.startswith(f"{home.path}/out: 5 images of 16 x 16 pixels; L1 0.")
 
 
-def test_images_are_brought_to_the_resolution(home, tiny, make):
+def test_images_are_brought_to_the_resolution(home, smoke_settings, tiny_networks):
     """Short side bicubic, then the centre; colour for a tokenizer that reads colour."""
-    settings = tiny(**{"data.channels": 3})
-    tokenizer = make.tokenizer(settings).eval()
+    settings = smoke_settings(**{"data.channels": 3})
+    tokenizer = tiny_networks.tokenizer(settings).eval()
     save(home.path / "colour", settings, tokenizer=tokenizer)
     wide = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     picture(home.path / "wide/x.png", wide)
@@ -237,9 +240,9 @@ def test_the_grid_has_a_row_per_class(home):
         assert np.abs(tile - ((expected + 1) * 127.5).clamp(0, 255).numpy()).max() <= 0.5 + 1e-3
 
 
-def test_colour_grids(home, tiny, make):
-    settings = tiny(**{"data.channels": 3})
-    tokenizer = make.tokenizer(settings).eval()
+def test_colour_grids(home, smoke_settings, tiny_networks):
+    settings = smoke_settings(**{"data.channels": 3})
+    tokenizer = tiny_networks.tokenizer(settings).eval()
     save(home.path / "colour", settings, tokenizer=tokenizer, ar=home.ar)
     sample(home, checkpoint=home.path / "colour", tokens=home.path / "t.npz", count=2)
     mode, grid = pixels(home.path / "grid.png")
@@ -268,8 +271,8 @@ def test_an_image_does_not_depend_on_the_others(home, monkeypatch):
     assert np.array_equal(small["tokens"][:3], large["tokens"][10:13])  # class 3
 
 
-def test_a_tokenizer_may_be_named(home, tiny, make):
-    other = make.tokenizer(home.settings, seed=5).eval()
+def test_a_tokenizer_may_be_named(home, smoke_settings, tiny_networks):
+    other = tiny_networks.tokenizer(home.settings, seed=5).eval()
     save(home.path / "other", home.settings, tokenizer=other)
     sample(home, output=home.path / "own.png", tokens=home.path / "own.npz")
     for name, tokenizer in (("same", "tokenizer"), ("other", "other")):
@@ -280,23 +283,23 @@ def test_a_tokenizer_may_be_named(home, tiny, make):
     assert (home.path / "own.npz").read_bytes() == (home.path / "other.npz").read_bytes()
 
 
-def test_a_tokenizer_of_another_resolution_serves(home, tiny, make):
+def test_a_tokenizer_of_another_resolution_serves(home, smoke_settings, tiny_networks):
     """The frozen tokenizer of the resolution study was trained at 256 pixels."""
-    settings = tiny(**{"data.resolution": 24})
-    save(home.path / "large", settings, ar=make.ar(settings))
+    settings = smoke_settings(**{"data.resolution": 24})
+    save(home.path / "large", settings, ar=tiny_networks.ar(settings))
     sample(home, checkpoint=home.path / "large", tokenizer=home.path / "tokenizer")
     assert pixels(home.path / "grid.png")[1].shape == (48, 72)
 
 
-def test_sample_mistakes(home, tiny, make):
+def test_sample_mistakes(home, smoke_settings, tiny_networks):
     p = home.path
     good = {"checkpoint": p / "joint", "classes": "3", "output": p / "grid.png"}
     codes, levels = (
-        tiny(**{"tokenizer.codebook_size": 32}),
-        tiny(**{"tokenizer.multipliers": [1, 2]}),
+        smoke_settings(**{"tokenizer.codebook_size": 32}),
+        smoke_settings(**{"tokenizer.multipliers": [1, 2]}),
     )
-    save(p / "codes", codes, tokenizer=make.tokenizer(codes))
-    save(p / "levels", levels, tokenizer=make.tokenizer(levels))
+    save(p / "codes", codes, tokenizer=tiny_networks.tokenizer(codes))
+    save(p / "levels", levels, tokenizer=tiny_networks.tokenizer(levels))
 
     def said(**changes):
         return refused("sample", **(good | changes))

@@ -19,10 +19,10 @@ class Slots(nn.Module):
 
 
 @pytest.fixture(params=["identity", "zero"])
-def ar(tiny, make, request):
+def ar(smoke_settings, tiny_networks, request):
     """An AR with room for P slots."""
-    settings = tiny(**{"ar.prefix_rope": request.param, "ar.layers": 3})
-    network, config = make.ar(settings).requires_grad_(False), settings.ar
+    settings = smoke_settings(**{"ar.prefix_rope": request.param, "ar.layers": 3})
+    network, config = tiny_networks.ar(settings).requires_grad_(False), settings.ar
     network.condition = Slots()
     network.rope = rotary_table(4, config.dim // config.heads, P, request.param)
     return network

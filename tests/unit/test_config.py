@@ -132,11 +132,11 @@ def test_a_new_setting_with_a_default_changes_no_job(smoke, monkeypatch):
     assert every_job(study) == before
 
 
-def test_snakemake_compares_a_job_without_the_settings_that_change_no_result(edited):
+def test_snakemake_compares_a_job_without_the_settings_that_change_no_result(edited_config):
     """It keeps the repr of a param; the job receives the text."""
 
     def job(file=None, old="", new=""):
-        folder = edited(file, old, new) if file else CONFIG
+        folder = edited_config(file, old, new) if file else CONFIG
         return jobs.training(Study("smoke", folder=folder), "vq", "400k")
 
     plain = job()

@@ -64,13 +64,13 @@ def test_every_named_part_of_a_study_is_checked(study, part):
         ("runs.yaml", "loss.gan: 0.0}", 'loss.gan: 0.0, loss.vgg16: "a{b}"}'),
     ],
 )
-def test_every_path_is_checked(edited, file, old, new):
+def test_every_path_is_checked(edited_config, file, old, new):
     with pytest.raises(Mistake, match="the path '.*' of .*; name another"):
-        Study("paper", folder=edited(file, old, new))
+        Study("paper", folder=edited_config(file, old, new))
 
 
-def test_a_run_a_study_and_results_are_checked(edited):
-    folder = edited("runs.yaml", "\n  gear-b: ", '\n  "gear-b\\n": ')
+def test_a_run_a_study_and_results_are_checked(edited_config):
+    folder = edited_config("runs.yaml", "\n  gear-b: ", '\n  "gear-b\\n": ')
     with pytest.raises(Mistake, match="cannot be the name of a run"):
         Study("smoke", folder=folder)
     (folder / "studies" / "a b.yaml").write_text((folder / "studies/smoke.yaml").read_text())
@@ -90,9 +90,9 @@ def test_a_run_a_study_and_results_are_checked(edited):
         ("val: 2048, seed: 0", "seed: 0", "digits needs the number data.val; add it"),
     ],
 )
-def test_where_images_come_from(edited, old, new, sentence):
+def test_where_images_come_from(edited_config, old, new, sentence):
     with pytest.raises(Mistake, match=f"studies/demo.yaml.*: .*{sentence}"):
-        Study("demo", folder=edited("studies/demo.yaml", old, new))
+        Study("demo", folder=edited_config("studies/demo.yaml", old, new))
 
 
 def test_a_checkpoint_of_the_old_form_names_the_new_key(tmp_path):

@@ -51,11 +51,11 @@ def test_the_number_reaches_every_job_with_settings(smoke, monkeypatch):
     assert all(a != b for a, b in zip(before, after, strict=True))
 
 
-def test_a_state_of_other_defaults_is_refused(tiny, monkeypatch):
-    before = state.identity(tiny())
+def test_a_state_of_other_defaults_is_refused(smoke_settings, monkeypatch):
+    before = state.identity(smoke_settings())
     monkeypatch.setattr(config, "DEFAULTS", config.DEFAULTS + 1)
     with pytest.raises(ValueError, match="with number 1 of the defaults in gear/config.py, now it"):
-        state.require_same(before, state.identity(tiny()), "latest.pt", "delete it")
+        state.require_same(before, state.identity(smoke_settings()), "latest.pt", "delete it")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import shutil
 from collections import namedtuple
 
 import pytest
-from test_slurm_fit import CONFIG, SINFO, program
+from pretended_slurm import CONFIG, SINFO, program
 
 from gear.cli import doctor
 from gear.cli import main as cli

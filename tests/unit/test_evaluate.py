@@ -39,12 +39,12 @@ class Spoiled:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, tiny, make, images):
+def world(tmp_path_factory, smoke_settings, tiny_networks, random_images):
     """A folder with data, features, a teacher and four checkpoints, and the settings."""
     root = tmp_path_factory.mktemp("world")
     digits.prepare(root / "data", size=16, train=20, val=IMAGES, seed=0)
     common = {"data.path": str(root / "data"), "runtime.on_nonfinite": "record"}
-    settings = tiny("gear-l", **common)
+    settings = smoke_settings("gear-l", **common)
 
     shape = {"channels": 1, "resolution": 16, "classes": 10}
     torch.manual_seed(0)
@@ -56,15 +56,17 @@ def world(tmp_path_factory, tiny, make, images):
     named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))
     generate.save_arrays(root / "features/reference.npz", named)
 
-    teacher = make.teacher(settings)
+    teacher = tiny_networks.teacher(settings)
     shape |= {"patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
     files.write_json(root / "teacher/run.json", record)
 
-    data = images(settings)
+    data = random_images(settings)
     for name, source in (("good", data), ("bad", Spoiled(data))):
-        Segment(make.trainer("joint", settings), source, root / name / "1k", 0, 1).run(name)
+        Segment(tiny_networks.trainer("joint", settings), source, root / name / "1k", 0, 1).run(
+            name
+        )
         frozen = ARTrainer(settings, load_frozen(root / name / "1k"), teacher)
         Segment(frozen, data, root / f"{name}-frozen" / "1k", 0, 1).run(name)
     return root, settings

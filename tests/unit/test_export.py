@@ -5,8 +5,8 @@ import dataclasses
 import layouts
 import pytest
 import torch
+from checkpoints import LAYOUT, NETWORKS, SIZES, content, state
 from safetensors.torch import load_file
-from test_import import LAYOUT, NETWORKS, SIZES, content, state
 
 from gear.ar.load import load_ar
 from gear.cli.main import main
@@ -58,10 +58,10 @@ def test_in_and_out_and_in_again_is_exact(tmp_path, layout):
 
 
 @pytest.fixture
-def trained(tmp_path, tiny, make):
+def trained(tmp_path, smoke_settings, tiny_networks):
     """A joint checkpoint as its training writes it."""
-    settings = tiny("gear-l")
-    trainer = make.trainer("joint", settings)
+    settings = smoke_settings("gear-l")
+    trainer = tiny_networks.trainer("joint", settings)
     for average in trainer.averages.values():  # which is not what training goes on from
         for parameter in average.module.parameters():
             parameter.mul_(1.5).add_(0.01)
@@ -122,12 +122,14 @@ def test_an_export_that_cannot_be(trained, tmp_path, options, match):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["gear-l", "there.pt"]
 
 
-def test_a_folder_without_what_is_asked_for(tmp_path, tiny, make):
-    settings = tiny("lfq")
+def test_a_folder_without_what_is_asked_for(tmp_path, smoke_settings, tiny_networks):
+    settings = smoke_settings("lfq")
     folder, output = tmp_path / "lfq", tmp_path / "x.pt"
     with pytest.raises(ValueError, match="lfq/weights.safetensors is missing"):
         export(folder, output)
-    checkpoint.save_weights(folder / "weights.safetensors", {"tokenizer": make.tokenizer(settings)})
+    checkpoint.save_weights(
+        folder / "weights.safetensors", {"tokenizer": tiny_networks.tokenizer(settings)}
+    )
     files.write_json(folder / "run.json", {"settings": dataclasses.asdict(settings)})
     with pytest.raises(ValueError, match="lfq holds no ar; it has: tokenizer"):
         export(folder, output, "ar")

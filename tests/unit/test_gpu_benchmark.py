@@ -6,19 +6,20 @@ or hang, because a borrowed GPU must not lose its half hour to one bad part.
 
 import importlib.util
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import bad_parts
 import pytest
 import yaml
+from bad_parts import dying, good, hanging, judged, raising, reads
 
 from gear.study.configfiles import check_schema
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
+HELPERS = Path(bad_parts.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -29,33 +30,6 @@ def gpu():
     sys.modules["gpu"] = module
     spec.loader.exec_module(module)
     return module
-
-
-def good(context):
-    yield {"name": "a", "ok": True, "numbers": {"x": 1.0}, "note": "", "known": {"x": 1.0}}
-
-
-def reads(context):
-    yield {"name": "b", "ok": context.known["x"] == 1.0, "numbers": {}, "note": ""}
-
-
-def raising(context):
-    yield {"name": "before", "ok": True, "numbers": {}, "note": ""}
-    raise RuntimeError("a planted fault")
-
-
-def dying(context):
-    yield {"name": "before", "ok": True, "numbers": {}, "note": ""}
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def hanging(context):
-    yield {"name": "before", "ok": True, "numbers": {}, "note": ""}
-    time.sleep(600)
-
-
-def judged(context):
-    yield {"name": "wrong", "ok": False, "numbers": {"error": 1.0}, "note": "too large"}
 
 
 def run(gpu, monkeypatch, folder, minutes="1", **parts):
@@ -99,9 +73,9 @@ def test_a_killed_run_leaves_a_whole_file(tmp_path):
     """Killed in the middle of its second part: the first part is there, and the second's rows."""
     code = f"""
 import sys
-sys.path[:0] = [{str(SCRIPT.parent.parent)!r}, {str(Path(__file__).parent)!r}]
+sys.path[:0] = [{str(SCRIPT.parent.parent)!r}, {str(HELPERS)!r}]
 from benchmarks import gpu
-from test_gpu_benchmark import good, hanging
+from bad_parts import good, hanging
 gpu.PARTS = {{"first": (good, 1.0, ()), "slow": (hanging, 1.0, ())}}
 gpu.main(["--device", "cpu", "--tiny", "--output", {str(tmp_path)!r}])
 """

@@ -51,13 +51,13 @@ class Poisoned:
 
 
 @pytest.fixture
-def segment(tiny, make, images, tmp_path):
+def segment(smoke_settings, tiny_networks, random_images, tmp_path):
     def build(stage, stop=6, at=None, act=lambda: None, folder="run", **changes):
-        settings = tiny(RUNS[stage], **{"runtime.log_every": 3}, **changes)
+        settings = smoke_settings(RUNS[stage], **{"runtime.log_every": 3}, **changes)
         setup(settings)
-        data = images(settings) if at is None else Poisoned(images(settings), at, act)
+        data = random_images(settings) if at is None else Poisoned(random_images(settings), at, act)
         output = tmp_path / folder / f"{stop}k"
-        return Segment(make.trainer(stage, settings), data, output, 0, stop)
+        return Segment(tiny_networks.trainer(stage, settings), data, output, 0, stop)
 
     return build
 

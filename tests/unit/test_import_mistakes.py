@@ -8,7 +8,7 @@ import re
 import layouts
 import pytest
 import torch
-from test_import import LAYOUT, NETWORKS, SIZES, content, state
+from checkpoints import LAYOUT, NETWORKS, SIZES, content, state
 
 from gear.cli.main import main
 from gear.weights import LAYOUTS, importing

@@ -20,14 +20,14 @@ ENCODER, DECODER = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")
 
 
 @pytest.fixture
-def joint(tiny, make, images):
+def joint(smoke_settings, tiny_networks, random_images):
     """joint(**settings) -> (trainer with an AR that says something, batch, teacher's features)."""
 
     def build(run="gear-l", **changes):
-        settings = tiny(run, **changes)
-        trainer = make.trainer("joint", settings)
+        settings = smoke_settings(run, **changes)
+        trainer = tiny_networks.trainer("joint", settings)
         torch.nn.init.normal_(trainer.ar_update.ar.head.weight, 0.0, 0.3)
-        batch = images(settings).batch(0)
+        batch = random_images(settings).batch(0)
         return trainer, batch, trainer.teacher(batch.images)
 
     return build
@@ -259,9 +259,7 @@ def test_the_losses_of_the_ar_reach_no_tokenizer(joint, run, changes):
     update = trainer.ar_update
     _, quantized = trainer.tokenizer(batch.images)
     assert quantized.assignment.scores().requires_grad and not quantized.indices_BN.requires_grad
-    ntp, align = update.losses(
-        quantized.indices_BN, update.ar.condition(batch.labels), target
-    )
+    ntp, align = update.losses(quantized.indices_BN, update.ar.condition(batch.labels), target)
     (ntp + align).backward()
     assert all(p.grad is None for p in trainer.tokenizer.parameters())
     assert with_gradient(update.ar) == {n for n, _ in update.ar.named_parameters()}
@@ -284,13 +282,15 @@ def test_without_guidance_the_tokenizer_is_trained_as_alone(joint):
         assert all(torch.equal(found[k], expected[k]) for k in expected)
 
 
-def test_joint_training_starts_from_the_live_weights(joint, make, tiny, tmp_path):
+def test_joint_training_starts_from_the_live_weights(
+    joint, tiny_networks, smoke_settings, tmp_path
+):
     source, batch, _ = joint("gear-l-control")
     for number in range(3):
         source.step(batch, number)
     checkpoint.save_weights(tmp_path / "weights.safetensors", source.exports())
     files.write_json(tmp_path / "run.json", {"settings": dataclasses.asdict(source.settings)})
-    trainer = type(source)(tiny(), make.teacher(tiny()), str(tmp_path))
+    trainer = type(source)(smoke_settings(), tiny_networks.teacher(smoke_settings()), str(tmp_path))
     for name in ("tokenizer", "discriminator"):
         for found, expected in zip(
             trainer.modules[name].parameters(), source.modules[name].parameters(), strict=True

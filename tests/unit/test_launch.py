@@ -100,7 +100,7 @@ def test_a_crash_is_snakemakes_to_try_again(slurm, tmp_path):
     assert (tmp_path / "run/log/400k.1.txt").read_text() == "step 7\n"
 
 
-def test_what_the_study_says_becomes_resources(paper, smoke, edited):
+def test_what_the_study_says_becomes_resources(paper, smoke, edited_config):
     assert jobs.needs(smoke, "train_ar") == {
         "nodes": 1,
         "processes": 1,
@@ -110,7 +110,9 @@ def test_what_the_study_says_becomes_resources(paper, smoke, edited):
     found = jobs.needs(paper, "train_joint")
     assert (found["gpu"], found["processes"], found["mem_mb"]) == (8, 0, 256000)
     assert "mpi" not in found and found["runtime"] == 1440
-    folder = edited("studies/paper.yaml", "train_ar: {gpus: 8", "train_ar: {nodes: 2, gpus: 8")
+    folder = edited_config(
+        "studies/paper.yaml", "train_ar: {gpus: 8", "train_ar: {nodes: 2, gpus: 8"
+    )
     two = jobs.needs(Study("paper", folder=folder), "train_ar")
     assert (two["mpi"], two["tasks"], two["nodes"]) == ("srun", 2, 2) and "gpu" not in two
     assert two["slurm_extra"] == "'--gpus-per-node=8'"

@@ -12,9 +12,9 @@ BLOCKS = {"tokenizer.encoder_blocks": 2, "tokenizer.decoder_blocks": 3}
 
 
 @pytest.fixture
-def tokenizer(tiny, make):
+def tokenizer(smoke_settings, tiny_networks):
     """8, 8 and 16 channels; no parameter is at its initial 0 or 1."""
-    made = make.tokenizer(tiny("lfq", **MAGVIT2, **BLOCKS)).eval()
+    made = tiny_networks.tokenizer(smoke_settings("lfq", **MAGVIT2, **BLOCKS)).eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, 0.1, 0.3)
     return made
@@ -118,9 +118,9 @@ def test_depth_to_space_is_not_pixel_shuffle():
     assert up(x)[0].tolist() == [[[c, c + 3], [c + 6, c + 9]] for c in (0.0, 1.0, 2.0)]
 
 
-def test_reconstruction_reaches_every_parameter(tokenizer, tiny):
+def test_reconstruction_reaches_every_parameter(tokenizer, smoke_settings):
     """The scale and the shift of the decoder's norms and, through the code, the encoder."""
-    settings = tiny("lfq", **MAGVIT2)
+    settings = smoke_settings("lfq", **MAGVIT2)
     x = torch.randn(2, 1, 16, 16)
     recon, quantized = tokenizer(x)
     _, parts = tokenizer_loss(x, recon, quantized, settings.loss)

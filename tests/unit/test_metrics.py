@@ -133,9 +133,7 @@ def test_a_protocol_composes_the_formulas():
 def test_a_summary_does_not_depend_on_the_batch(batch, monkeypatch):
     monkeypatch.setattr("gear.metrics.frechet.ROWS", 16)
     x = features(50)
-    parts = [
-        Features(*(m[i : i + batch] for m in vars(x).values())) for i in range(0, 50, batch)
-    ]
+    parts = [Features(*(m[i : i + batch] for m in vars(x).values())) for i in range(0, 50, batch)]
     found, whole = Summary.of(ADM, parts), Summary.of(ADM, [x])
     assert found.count == 50 and np.array_equal(found.rows["pooled"], x.pooled_ND)
     for part in ("pooled", "spatial"):  # to the bit

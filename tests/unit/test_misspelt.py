@@ -269,10 +269,10 @@ studies/demo | objective: «masked_patch→masked_patc»
 
 
 @pytest.mark.parametrize("line", NAMES.strip().splitlines())
-def test_a_misspelt_name(edited, line):
+def test_a_misspelt_name(edited_config, line):
     file, text = line.split(" | ")
     before, right, wrong, after = re.fullmatch("(.*)«(.*)→(.*)»(.*)", text).groups()
-    folder = edited(f"{file}.yaml", before + right + after, before + wrong + after)
+    folder = edited_config(f"{file}.yaml", before + right + after, before + wrong + after)
     with pytest.raises(Mistake) as caught:
         study = Study(file.split("/")[1] if "/" in file else "demo", folder=folder)
         [table_spec(study, name) for name in study.tables]

@@ -141,27 +141,35 @@ def every_product():
     torch.backends.mha.set_fastpath_enabled(True)
 
 
-def counted_step(make, images, settings, stage):
+def counted_step(tiny_networks, random_images, settings, stage):
     """FLOPs of one image in a real optimizer step."""
-    trainer = make.trainer(stage, settings)
+    trainer = tiny_networks.trainer(stage, settings)
     with FlopCounterMode(display=False) as counter:
-        trainer.step(images(settings).batch(0), 0)
+        trainer.step(random_images(settings).batch(0), 0)
     return counter.get_total_flops() / settings.optim.batch
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_step_is_composed_as_it_is_run(smoke, tiny, make, images, every_product, name):
-    run, settings = smoke.runs[name], tiny(name, **WIDE)
+def test_a_step_is_composed_as_it_is_run(
+    smoke, smoke_settings, tiny_networks, random_images, every_product, name
+):
+    run, settings = smoke.runs[name], smoke_settings(name, **WIDE)
     planned = costs.cost(_with(run, settings), smoke)["flops_per_image"]
-    assert counted_step(make, images, settings, run.stage) == approx(planned, rel=0.01)
+    assert counted_step(tiny_networks, random_images, settings, run.stage) == approx(
+        planned, rel=0.01
+    )
 
 
 @pytest.mark.parametrize("losses", [["align"], ["ntp"], ["align", "ntp"]])
 @pytest.mark.parametrize("path", ["input", "target", "both"])
-def test_the_guidance_is_composed_as_it_is_run(tiny, make, images, every_product, losses, path):
-    settings = tiny(**WIDE, **{"joint.tokenizer_losses": losses, "joint.ntp_path": path})
-    own = counted_step(make, images, settings, "joint")
-    without = counted_step(make, images, tiny("gear-l-control", **WIDE), "joint")
+def test_the_guidance_is_composed_as_it_is_run(
+    smoke_settings, tiny_networks, random_images, every_product, losses, path
+):
+    settings = smoke_settings(**WIDE, **{"joint.tokenizer_losses": losses, "joint.ntp_path": path})
+    own = counted_step(tiny_networks, random_images, settings, "joint")
+    without = counted_step(
+        tiny_networks, random_images, smoke_settings("gear-l-control", **WIDE), "joint"
+    )
     ar = pieces.ar(settings.ar, 256, 10, 4, settings.align.layer)
     project = pieces.project(64, settings.align.projector_dim, 16, 16)
     counted = ar.flops | project.flops
@@ -174,10 +182,12 @@ def _with(run, settings):
     return type(run)(**{**vars(run), "settings": settings})
 
 
-def test_standin_teachers_are_counted_in_full(smoke, tiny, make, images, every_product):
-    settings = tiny()
+def test_standin_teachers_are_counted_in_full(
+    smoke, smoke_settings, tiny_networks, random_images, every_product
+):
+    settings = smoke_settings()
     with FlopCounterMode(display=False) as counter:
-        make.teacher(settings)(images(settings).batch(0).images)
+        tiny_networks.teacher(settings)(random_images(settings).batch(0).images)
     spec = smoke.spec["teachers"]["dinov2"]
     found = teachers.teacher(spec, settings.data, 4)
     assert counter.get_total_flops() == settings.optim.batch * found.flops["teacher"]
@@ -208,14 +218,14 @@ def test_the_demo_plans_exactly_what_is_published():
     assert planned == made and made
 
 
-def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited):
-    edited(
+def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited_config):
+    edited_config(
         "studies/smoke.yaml",
         "tables: [overview, system, components, quantizer, similarity, control]",
         "tables: []",
     )
-    edited("studies/smoke.yaml", "figures: [samples, codebook, ", "figures: [codebook] # ")
-    folder = edited("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
+    edited_config("studies/smoke.yaml", "figures: [samples, codebook, ", "figures: [codebook] # ")
+    folder = edited_config("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
     assert wanted(Study("smoke", folder=folder)).runs == dict.fromkeys(
         ("vq", "lfq", "gear-l", "gear-l-ste", "gear-l-control"), "400k"
     )

@@ -117,19 +117,21 @@ CASES = (
 )
 
 
-def ready(make, stage, settings):
+def ready(tiny_networks, stage, settings):
     """A trainer as a segment has it."""
-    trainer = make.trainer(stage, settings)
+    trainer = tiny_networks.trainer(stage, settings)
     trainer.tune()
     return trainer
 
 
 @pytest.mark.parametrize("stage, run, changes", CASES, ids=[run for _, run, _ in CASES])
-def test_a_step_stays_on_the_gpu(pretended, tiny, make, images, stage, run, changes):
-    settings = tiny(run, **changes, **{"runtime.log_every": 2})
-    data = images(settings)
+def test_a_step_stays_on_the_gpu(
+    pretended, smoke_settings, tiny_networks, random_images, stage, run, changes
+):
+    settings = smoke_settings(run, **changes, **{"runtime.log_every": 2})
+    data = random_images(settings)
     with pretended() as gpu:
-        trainer = ready(make, stage, settings)
+        trainer = ready(tiny_networks, stage, settings)
         gpu.types.clear()
         gpu.waiting_uploads.clear()
         silent, reporting = (trainer.step(data.batch(n), n) for n in (0, 1))
@@ -143,19 +145,19 @@ def test_a_step_stays_on_the_gpu(pretended, tiny, make, images, stage, run, chan
         assert reached == set(optimizer.state)
 
 
-def test_every_guidance_stays_on_the_gpu(pretended, tiny, make, images):
+def test_every_guidance_stays_on_the_gpu(pretended, smoke_settings, tiny_networks, random_images):
     losses = [], ["align"], ["ntp"], ["align", "ntp"]
     names = ("joint.readout", "joint.tokenizer_losses", "joint.ntp_path")
     switches = product(("soft", "straight_through"), losses, ("input", "target", "both"))
     with pretended() as gpu:
-        settings = tiny("gear-l")
-        trainer = ready(make, "joint", settings)
-        [part] = trainer.parts(images(settings).batch(0))
+        settings = smoke_settings("gear-l")
+        trainer = ready(tiny_networks, "joint", settings)
+        [part] = trainer.parts(random_images(settings).batch(0))
         target = trainer.teacher(part.images)
         _, quantized = trainer.tokenizer(part.images)
         gpu.waiting_uploads.clear()
         for chosen in switches:
-            trainer.settings = tiny("gear-l", **dict(zip(names, chosen, strict=True)))
+            trainer.settings = smoke_settings("gear-l", **dict(zip(names, chosen, strict=True)))
             loss, _ = trainer.guidance(quantized, part, target)
             assert loss.device == GPU and loss.requires_grad == bool(chosen[1])
     assert not gpu.readbacks and not gpu.waiting_uploads
@@ -170,20 +172,26 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_in_the_guidance_is_found(pretended, tiny, make, images, monkeypatch, fault):
+def test_a_fault_in_the_guidance_is_found(
+    pretended, smoke_settings, tiny_networks, random_images, monkeypatch, fault
+):
     spoil, error, message = FAULTS[fault]
-    settings = tiny("gear-l")
+    settings = smoke_settings("gear-l")
     right = joint.alignment_loss
     monkeypatch.setattr(joint, "alignment_loss", lambda found, target: right(spoil(found), target))
     with pretended(), pytest.raises(error, match=message):
-        ready(make, "joint", settings).step(images(settings).batch(0), 0)
+        ready(tiny_networks, "joint", settings).step(random_images(settings).batch(0), 0)
 
 
-def test_a_report_has_one_readback(pretended, tiny, make, images, tmp_path):
-    settings = tiny("llamagen-repa-l", **{"runtime.log_every": 2})
+def test_a_report_has_one_readback(
+    pretended, smoke_settings, tiny_networks, random_images, tmp_path
+):
+    settings = smoke_settings("llamagen-repa-l", **{"runtime.log_every": 2})
     means = "runtime.loop.Segment._means"
     with pretended(means) as gpu:
-        segment = Segment(ready(make, "ar", settings), images(settings), tmp_path / "run/1k", 0, 5)
+        segment = Segment(
+            ready(tiny_networks, "ar", settings), random_images(settings), tmp_path / "run/1k", 0, 5
+        )
         segment.resume()
         gpu.waiting_uploads.clear()
         segment._train("run")
@@ -218,8 +226,8 @@ SAMPLERS = {
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_drawing_reads_back_the_tokens_alone(pretended, tiny, make, name):
-    ar = make.ar(tiny()).requires_grad_(False)
+def test_drawing_reads_back_the_tokens_alone(pretended, smoke_settings, tiny_networks, name):
+    ar = tiny_networks.ar(smoke_settings()).requires_grad_(False)
     labels, seeds = generate.requests(SAMPLERS[name], 10)
     with pretended("sampling.generate.draw_all") as gpu:
         tokens = draw_all(ar.to(GPU), labels, seeds, SAMPLERS[name], batch=4)
@@ -250,13 +258,13 @@ PROTOCOLS = {
 
 
 @pytest.fixture
-def world(tiny, make, images, tmp_path):
+def world(smoke_settings, tiny_networks, random_images, tmp_path):
     """(folder with data, features, a teacher and a joint checkpoint, the settings): on the host."""
     for number in range(IMAGES):
         file = tmp_path / f"data/val/{number % 10}/{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (16, 16), 10 * number).save(file)
-    settings = tiny("gear-l", **{"data.path": str(tmp_path / "data")})
+    settings = smoke_settings("gear-l", **{"data.path": str(tmp_path / "data")})
     shape = {"channels": 1, "resolution": 16, "classes": 10}
     classifier = standin.StandinClassifier(**shape)
     features = standin.extract(classifier, torch.zeros(40, 1, 16, 16, dtype=torch.uint8))
@@ -265,13 +273,13 @@ def world(tiny, make, images, tmp_path):
     arrays = (features.pooled_ND, features.spatial_NS, features.probs_NC)
     named = dict(zip(("pooled", "spatial", "probs"), arrays, strict=True))
     generate.save_arrays(tmp_path / "features/reference.npz", named)
-    teacher = make.teacher(settings)
+    teacher = tiny_networks.teacher(settings)
     checkpoint.save_weights(tmp_path / "teacher/weights.safetensors", {"teacher": teacher})
     shape |= {"patch": 4, "dim": 16, "layers": 1}
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
     files.write_json(tmp_path / "teacher/run.json", record)
-    trainer = make.trainer("joint", settings)
-    Segment(trainer, images(settings), tmp_path / "joint/1k", 0, 1).run("joint")
+    trainer = tiny_networks.trainer("joint", settings)
+    Segment(trainer, random_images(settings), tmp_path / "joint/1k", 0, 1).run("joint")
     return tmp_path, settings
 
 

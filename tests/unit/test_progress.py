@@ -49,12 +49,16 @@ def test_a_full_disk_costs_lines_and_not_the_training(monkeypatch):
 
 
 @pytest.fixture
-def trained(tiny, make, images, tmp_path):
+def trained(smoke_settings, tiny_networks, random_images, tmp_path):
     def run(stop, start=0, **runtime):
-        settings = tiny("vq", **{f"runtime.{k}": v for k, v in runtime.items()})
+        settings = smoke_settings("vq", **{f"runtime.{k}": v for k, v in runtime.items()})
         output = tmp_path / f"{stop}k"
         segment = Segment(
-            make.trainer("tokenizer", settings), images(settings), output, start, stop
+            tiny_networks.trainer("tokenizer", settings),
+            random_images(settings),
+            output,
+            start,
+            stop,
         )
         segment.run("vq")
         return segment

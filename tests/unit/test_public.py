@@ -21,13 +21,13 @@ PUBLIC = "public: {vq: {layout: llamagen-tokenizer, file: vq.pt}}\n"
 
 
 @pytest.fixture
-def with_public(edited):
+def with_public(edited_config):
     """with_public(runs=(old, new)): the smoke study with a public tokenizer for VQ alone."""
 
     def make(runs=None, public=PUBLIC):
-        folder = edited("studies/smoke.yaml", "sizes:\n", public + "sizes:\n")
+        folder = edited_config("studies/smoke.yaml", "sizes:\n", public + "sizes:\n")
         if runs:
-            edited("runs.yaml", *runs)
+            edited_config("runs.yaml", *runs)
         return Study("smoke", folder=folder)
 
     return make
@@ -142,8 +142,8 @@ def test_the_job_imports_only_the_tokenizer(with_public, tmp_path, monkeypatch):
         call(monkeypatch, importing, *arguments)
 
 
-def test_training_starts_from_them_with_a_discriminator_at_random(public, tiny, capsys):
-    settings = tiny("vq")
+def test_training_starts_from_them_with_a_discriminator_at_random(public, smoke_settings, capsys):
+    settings = smoke_settings("vq")
     torch.manual_seed(5)
     trainer = TokenizerTrainer(settings, public)
     said = capsys.readouterr().err.splitlines()
@@ -156,25 +156,27 @@ def test_training_starts_from_them_with_a_discriminator_at_random(public, tiny, 
     assert not torch.equal(first[0].weight, other[0].weight)
 
 
-def test_a_discriminator_that_is_there_is_taken(tmp_path, public, tiny, make, capsys):
-    trainer = make.trainer("tokenizer", tiny("vq"))
+def test_a_discriminator_that_is_there_is_taken(
+    tmp_path, public, smoke_settings, tiny_networks, capsys
+):
+    trainer = tiny_networks.trainer("tokenizer", smoke_settings("vq"))
     checkpoint.save_weights(public / "weights.safetensors", trainer.exports())
-    taken = TokenizerTrainer(tiny("vq"), public).discriminator
+    taken = TokenizerTrainer(smoke_settings("vq"), public).discriminator
     assert torch.equal(taken[0].weight, trainer.discriminator[0].weight)
     assert not capsys.readouterr().err
 
 
-def test_the_joint_stage_wants_a_discriminator(public, tiny, make):
-    settings = tiny("gear-l")
+def test_the_joint_stage_wants_a_discriminator(public, smoke_settings, tiny_networks):
+    settings = smoke_settings("gear-l")
     with pytest.raises(ValueError, match="weights of 'discriminator' do not fit these settings"):
-        JointTrainer(settings, make.teacher(settings), public)
-    without = tiny("gear-l", **{"loss.gan": 0.0})
-    JointTrainer(without, make.teacher(without), public)
+        JointTrainer(settings, tiny_networks.teacher(settings), public)
+    without = smoke_settings("gear-l", **{"loss.gan": 0.0})
+    JointTrainer(without, tiny_networks.teacher(without), public)
 
 
-def test_the_training_job_passes_them_on(public, tiny, monkeypatch, tmp_path):
+def test_the_training_job_passes_them_on(public, smoke_settings, monkeypatch, tmp_path):
     """gear.tokenizer.train --tokenizer DIR, up to its first step."""
-    settings, made = tiny("vq"), []
+    settings, made = smoke_settings("vq"), []
     monkeypatch.setattr(train, "training_set", lambda *_: None)
     monkeypatch.setattr(train, "TokenizerTrainer", lambda s, initial: (s, initial))
 
@@ -193,7 +195,7 @@ def test_the_training_job_passes_them_on(public, tiny, monkeypatch, tmp_path):
     (trainer, inputs), (fresh, alone) = made
     assert trainer == (settings, str(public)) and fresh == (settings, None)
     assert inputs == ["manifest", public / "weights.safetensors"] and alone == ["manifest"]
-    other = jobs.line({**json.loads(line), "settings": config.difference(tiny("ibq"))})
+    other = jobs.line({**json.loads(line), "settings": config.difference(smoke_settings("ibq"))})
     arguments[1] = other
     with pytest.raises(ValueError, match="holds another tokenizer than this run's settings name"):
         call(monkeypatch, train, *arguments, "--tokenizer", public)

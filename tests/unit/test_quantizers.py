@@ -11,8 +11,8 @@ KINDS = sorted(QUANTIZERS)
 
 
 @pytest.fixture
-def quantizer(tiny):
-    return lambda kind: QUANTIZERS[kind](tiny(kind).tokenizer)
+def quantizer(smoke_settings):
+    return lambda kind: QUANTIZERS[kind](smoke_settings(kind).tokenizer)
 
 
 def features(quantizer, batch=2, tokens=50, scale=3.0):
@@ -77,9 +77,9 @@ def test_lfq_channel_i_is_bit_i_of_the_index(quantizer):
     assert not list(q.parameters()) and not q.state_dict()
 
 
-def test_lfq_needs_two_to_the_width_codes(tiny):
+def test_lfq_needs_two_to_the_width_codes(smoke_settings):
     with pytest.raises(ValueError) as error:
-        QUANTIZERS["lfq"](tiny("lfq", **{"tokenizer.codebook_size": 32}).tokenizer)
+        QUANTIZERS["lfq"](smoke_settings("lfq", **{"tokenizer.codebook_size": 32}).tokenizer)
     assert str(error.value) == (
         "tokenizer.codebook_size is 32, but LFQ with tokenizer.code_dim 4 has 16 codes; set it so."
     )

@@ -96,12 +96,12 @@ def test_until_ends_a_run(paper):
     assert paper.runs["gear-l-frozen"].previous("100k") is None
 
 
-def test_until_in_a_study_of_fewer_milestones(edited):
+def test_until_in_a_study_of_fewer_milestones(edited_config):
     """It ends with the last milestone that is not later, or with the first where all are later."""
 
     def steps(until):
         line = f"  ar-{until}: {{tokenizer: vq@400k, until: {until}}}\n"
-        folder = edited("runs.yaml", "\nar:\n", f"\nar:\n{line}")
+        folder = edited_config("runs.yaml", "\nar:\n", f"\nar:\n{line}")
         return list(Study("smoke", folder=folder).runs[f"ar-{until}"].steps)
 
     assert steps("100k") == ["400k"] and steps("400k") == ["400k"]
@@ -128,11 +128,11 @@ def test_every_table_row_is_asked_for_with_its_tokenizer(smoke):
 # one line
 
 
-def test_an_ablation_is_one_line_and_one_row(edited, smoke):
+def test_an_ablation_is_one_line_and_one_row(edited_config, smoke):
     line = "  gear-l-tau0.2: {from: gear-l, joint.temperature: 0.2}\n"
-    folder = edited("runs.yaml", "  gear-l-tau0.5:", line + "  gear-l-tau0.5:")
+    folder = edited_config("runs.yaml", "  gear-l-tau0.5:", line + "  gear-l-tau0.5:")
     row = '    - {row: "τ = 0.2", run: gear-l-tau0.2@400k}\n'
-    edited(
+    edited_config(
         "tables.yaml",
         '    - {row: "w/ STE", run: gear-l-ste@400k',
         row + "    - {row: STE, run: gear-l-ste@400k",
@@ -146,7 +146,9 @@ def test_an_ablation_is_one_line_and_one_row(edited, smoke):
     assert jobs.evaluations(study) == jobs.evaluations(smoke) | {new: ("plain",)}
 
 
-def test_a_line_may_change_what_its_size_or_depth_says(edited):
-    folder = edited("runs.yaml", GEAR_B, "gear-b: {from: gear-l, ar.layers: 7, align.layer: 5}")
+def test_a_line_may_change_what_its_size_or_depth_says(edited_config):
+    folder = edited_config(
+        "runs.yaml", GEAR_B, "gear-b: {from: gear-l, ar.layers: 7, align.layer: 5}"
+    )
     run = Study("smoke", folder=folder).runs["gear-b"]
     assert (run.settings.ar.layers, run.settings.align.layer) == (7, 5)

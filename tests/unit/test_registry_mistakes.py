@@ -35,8 +35,8 @@ GEAR_B = "gear-b:            {from: gear-l, ar.size: b}"
         ("{from: gear-l, until: 399k}", "until cannot be '399k'. Known: 100k, 1500k, 4"),
     ],
 )
-def test_a_line_with_a_mistake_is_named_with_its_cure(edited, line, message):
-    folder = edited("runs.yaml", GEAR_B, f"gear-b: {line}")
+def test_a_line_with_a_mistake_is_named_with_its_cure(edited_config, line, message):
+    folder = edited_config("runs.yaml", GEAR_B, f"gear-b: {line}")
     with pytest.raises(ValueError) as error:
         Study("smoke", folder=folder)
     assert str(error.value).startswith("runs.yaml, gear-b: ")
@@ -151,9 +151,9 @@ def test_a_line_with_a_mistake_is_named_with_its_cure(edited, line, message):
         ("runs.yaml", "[100k, 400k,", "[100k, 100k,", "milestones: '100k' is there twice; rem"),
     ],
 )
-def test_a_file_with_a_mistake_is_named_with_its_cure(edited, file, old, new, message):
+def test_a_file_with_a_mistake_is_named_with_its_cure(edited_config, file, old, new, message):
     with pytest.raises(ValueError) as error:
-        Study("smoke", folder=edited(file, old, new))
+        Study("smoke", folder=edited_config(file, old, new))
     assert message in str(error.value)
 
 

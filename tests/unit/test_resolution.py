@@ -42,11 +42,11 @@ def test_each_resolution_of_made_images_has_its_folder_and_files_are_cropped(pap
     assert paper.manifest("gear-l-res512") == paper.manifest() == "results/paper/data/manifest.json"
 
 
-def test_a_scale_that_makes_no_whole_tokens_is_refused(edited):
-    folder = edited("runs.yaml", "scale: 1.5}", "scale: 1.3}")
+def test_a_scale_that_makes_no_whole_tokens_is_refused(edited_config):
+    folder = edited_config("runs.yaml", "scale: 1.5}", "scale: 1.3}")
     with pytest.raises(ValueError, match="scale 1.3 makes 20.8 pixels of 16.*tokenizer's 4"):
         Study("demo", folder=folder)
-    folder = edited("runs.yaml", "scale: 1.3}", "scale: 0}")
+    folder = edited_config("runs.yaml", "scale: 1.3}", "scale: 0}")
     with pytest.raises(ValueError, match="runs.yaml: joint.gear-l-res384.scale"):
         Study("demo", folder=folder)
 

@@ -34,15 +34,19 @@ def crash():
 
 
 @pytest.fixture
-def segment(tiny, make, images, tmp_path):
+def segment(smoke_settings, tiny_networks, random_images, tmp_path):
     """segment(stage, folder, start, stop, ...) -> a Segment with a trainer of its own."""
 
     def build(stage, folder, start, stop, at=None, act=None, **changes):
-        settings = tiny(RUNS[stage], **{"runtime.log_every": 2}, **changes)
+        settings = smoke_settings(RUNS[stage], **{"runtime.log_every": 2}, **changes)
         setup(settings)
-        data = Stopping(images(settings), at, act)
+        data = Stopping(random_images(settings), at, act)
         return Segment(
-            make.trainer(stage, settings), data, tmp_path / folder / f"{stop}k", start, stop
+            tiny_networks.trainer(stage, settings),
+            data,
+            tmp_path / folder / f"{stop}k",
+            start,
+            stop,
         )
 
     return build

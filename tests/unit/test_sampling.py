@@ -20,8 +20,8 @@ INF = float("inf")
 
 
 @pytest.fixture
-def ar(tiny, make):
-    return make.ar(tiny())
+def ar(smoke_settings, tiny_networks):
+    return tiny_networks.ar(smoke_settings())
 
 
 def tokens(ar, sampler, labels=(0, 1, 2, 3), seeds=(5, 6, 7, 8)):
@@ -209,8 +209,8 @@ def test_an_impossible_sampler_is_refused(options):
         Sampler(**options)
 
 
-def test_tokens_of_another_tokenizer_are_refused(tiny, make):
-    tokenizer = make.tokenizer(tiny())
+def test_tokens_of_another_tokenizer_are_refused(smoke_settings, tiny_networks):
+    tokenizer = tiny_networks.tokenizer(smoke_settings())
     images = decode(tokenizer, np.zeros((5, 16), np.int32), batch=2)
     assert images.shape == (5, 1, 16, 16) and images.dtype == torch.uint8
     with pytest.raises(ValueError) as error:

@@ -28,12 +28,12 @@ class Scripted(Trainer):
 
 
 @pytest.fixture
-def scripted(tiny, images, tmp_path):
+def scripted(smoke_settings, random_images, tmp_path):
     def build(start, stop, folder="run", inputs=(), log_every=1, changes=None, **metrics):
-        settings = tiny("vq", **{"runtime.log_every": log_every}, **(changes or {}))
+        settings = smoke_settings("vq", **{"runtime.log_every": log_every}, **(changes or {}))
         output = tmp_path / folder / f"{stop}k"
         trainer = Scripted(settings, **metrics)
-        return Segment(trainer, images(settings), output, start, stop, inputs)
+        return Segment(trainer, random_images(settings), output, start, stop, inputs)
 
     return build
 
@@ -216,10 +216,10 @@ def test_a_latest_state_beyond_the_milestone_is_not_thrown_away(scripted):
     assert (folder / "latest.pt").exists()
 
 
-def test_micro_batches_must_divide_the_batch(tiny, make, images):
-    settings = tiny("vq", **{"runtime.micro_batch": 3})
+def test_micro_batches_must_divide_the_batch(smoke_settings, tiny_networks, random_images):
+    settings = smoke_settings("vq", **{"runtime.micro_batch": 3})
     with pytest.raises(ValueError, match="micro_batch 3 does not divide this process's 8 images"):
-        make.trainer("tokenizer", settings).step(images(settings).batch(0), 0)
+        tiny_networks.trainer("tokenizer", settings).step(random_images(settings).batch(0), 0)
 
 
 def test_a_reader_who_is_gone_stops_no_training(scripted, monkeypatch):
@@ -235,15 +235,15 @@ def test_a_reader_who_is_gone_stops_no_training(scripted, monkeypatch):
     assert segment.trainer.seen == [0, 1]
 
 
-def test_what_counts_as_other_settings(tiny):
+def test_what_counts_as_other_settings(smoke_settings):
     free = {"log_every": 7, "checkpoint_minutes": 1.0, "threads": 2, "micro_batch": 2}
     free |= {"on_nonfinite": "record", "recompute": True, "compile": True, "channels_last": True}
     free |= {"loggers": ["wandb"], "workers": 3}
     assert {f"runtime.{k}" for k in free} == FREE
-    same = tiny(**{f"runtime.{k}": v for k, v in free.items()})
-    assert identity(same) == identity(tiny())
+    same = smoke_settings(**{f"runtime.{k}": v for k, v in free.items()})
+    assert identity(same) == identity(smoke_settings())
     for change in ({"seed": 1}, {"optim.clip": 2.0}, {"runtime.precision": "bf16"}):
-        assert identity(tiny(**change)) != identity(tiny())
+        assert identity(smoke_settings(**change)) != identity(smoke_settings())
 
 
 def test_a_state_from_before_a_setting_existed_goes_on(scripted, tmp_path):

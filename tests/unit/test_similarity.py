@@ -33,9 +33,9 @@ def choices(**changes):
 
 
 @pytest.mark.parametrize("run", ["vq", "lfq", "ibq"])
-def test_tokenizer_features_are_the_quantizers_input_and_output(tiny, make, run):
-    settings = tiny(run)
-    tokenizer = make.tokenizer(settings).eval().requires_grad_(False)
+def test_tokenizer_features_are_the_quantizers_input_and_output(smoke_settings, tiny_networks, run):
+    settings = smoke_settings(run)
+    tokenizer = tiny_networks.tokenizer(settings).eval().requires_grad_(False)
     images = torch.rand(3, 1, 16, 16) * 2 - 1
     tokens, found = tokenizer_features(tokenizer, images)
     assert torch.equal(tokens, tokenizer.tokens(images))
@@ -46,8 +46,8 @@ def test_tokenizer_features_are_the_quantizers_input_and_output(tiny, make, run)
     assert unit == (run == "vq")
 
 
-def test_states_are_those_of_every_layer(tiny, make):
-    ar = make.ar(tiny())
+def test_states_are_those_of_every_layer(smoke_settings, tiny_networks):
+    ar = tiny_networks.ar(smoke_settings())
     tokens, labels = torch.randint(16, (3, 16)), torch.tensor([0, 4, 9])
     states = ar_states(ar, tokens, ar.condition(labels))
     assert len(states) == len(ar.blocks) + 1 and not ar.dropout._forward_hooks
@@ -58,9 +58,9 @@ def test_states_are_those_of_every_layer(tiny, make):
         assert torch.equal(ar.head(ar.norm(states[-1])), logits)
 
 
-def test_a_state_stands_for_the_patch_that_it_predicts(tiny, make):
+def test_a_state_stands_for_the_patch_that_it_predicts(smoke_settings, tiny_networks):
     """State k reads the label and tokens 0 to k - 1: never patch k, always the one before."""
-    ar = make.ar(tiny())
+    ar = tiny_networks.ar(smoke_settings())
     tokens, labels = torch.randint(16, (1, 16)), torch.tensor([4])
     states = ar_states(ar, tokens, ar.condition(labels))
     with torch.no_grad():
@@ -199,18 +199,18 @@ class Spoiled(RandomImages):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, tiny, make):
+def world(tmp_path_factory, smoke_settings, tiny_networks):
     """A folder with data, a teacher, a joint checkpoint, an AR on it and one that diverged."""
     root = tmp_path_factory.mktemp("world")
     digits.prepare(root / "data", size=16, train=20, val=24, seed=0)
-    settings = tiny(**{"data.path": str(root / "data"), "runtime.on_nonfinite": "record"})
-    teacher = make.teacher(settings)
+    settings = smoke_settings(**{"data.path": str(root / "data"), "runtime.on_nonfinite": "record"})
+    teacher = tiny_networks.teacher(settings)
     shape = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(root / "teacher/weights.safetensors", {"teacher": teacher})
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}
     files.write_json(root / "teacher/run.json", record)
     for name, data in (("good", RandomImages(settings)), ("bad", Spoiled(settings))):
-        Segment(make.trainer("joint", settings), data, root / name / "1k", 0, 1).run(name)
+        Segment(tiny_networks.trainer("joint", settings), data, root / name / "1k", 0, 1).run(name)
     frozen = ARTrainer(settings, load_frozen(root / "good/1k"), teacher)
     Segment(frozen, RandomImages(settings), root / "frozen/1k", 0, 1).run("frozen")
     return root, settings

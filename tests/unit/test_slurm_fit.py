@@ -1,26 +1,12 @@
 """What SLURM would never run is said before it is queued (gear/launch/slurm.py)."""
 
 import math
-import stat
 
 import pytest
+from pretended_slurm import CONFIG, SINFO, program
 
 from gear.launch import slurm
 from gear.launch.slurm import Cluster, Need, Nodes
-
-SINFO = """\
-batch*|infinite|3|4|8000|gpu:2
-gpu|1-00:00:00|4|64|256000+|gpu:a100:8(S:0-1),shard:16
-gpu|1-00:00:00|2|32|128000|gpu:4
-debug|30:00|1|8|16000|(null)
-none|n/a|0|0|0|
-empty|infinite|0|n/a|n/a|(null)
-"""
-CONFIG = """\
-Configuration data as of 2026-11-24T10:00:00
-AccountingStorageType   = accounting_storage/none
-MinJobAge               = 300 sec
-"""
 
 
 @pytest.fixture
@@ -104,12 +90,6 @@ def test_a_jobs_resources_are_read():
     assert Need.of("train_ar", given) == Need("train_ar", "gpu", None, 2, 64, 1000, 8, 60)
     assert Need.of("draw", {"gpu": 4, "gpus_per_node": 8}).gpus == 4  # the profile's wins
     assert Need.of("draw", {"slurm_partition": 7, "runtime": "12h"}) == Need("draw", "7")
-
-
-def program(folder, name, script):
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 def test_no_slurm_a_part_of_it_and_a_silent_one_are_one_sentence(tmp_path, monkeypatch):

@@ -17,8 +17,8 @@ RULES = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "workflow/rules"
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_a_row_says_what_its_trainer_trains(stage, make, tiny):
-    trainer = make.trainer(stage.name, tiny())
+def test_a_row_says_what_its_trainer_trains(stage, tiny_networks, smoke_settings):
+    trainer = tiny_networks.trainer(stage.name, smoke_settings())
     assert set(trainer.modules) == set(stage.trains)
     assert set(trainer.averages) == set(stage.averages)
     assert hasattr(trainer, "teacher") == stage.aligns
@@ -73,7 +73,7 @@ def test_a_kind_of_figure_is_a_file_and_stands_nowhere_else(paper):
         assert not re.findall(rf'"({"|".join(words)})"', path.read_text(encoding="utf-8")), path
 
 
-def test_an_unknown_kind_of_figure_is_named_with_its_cure(edited):
-    folder = edited("figures.yaml", "kind: bars", "kind: bar")
+def test_an_unknown_kind_of_figure_is_named_with_its_cure(edited_config):
+    folder = edited_config("figures.yaml", "kind: bars", "kind: bar")
     with pytest.raises(ValueError, match="system_bars.kind cannot be 'bar'. Did you mean 'bars'?"):
         Study("paper", folder=folder)

@@ -150,9 +150,9 @@ def test_the_record_says_where_the_weights_come_from(imported, tmp_path):
     assert record["parameters"] == sum(v.numel() for v in weights.values())
 
 
-def test_a_standin_is_still_read(tiny, make, tmp_path):
-    settings = tiny()
-    standin = make.teacher(settings)
+def test_a_standin_is_still_read(smoke_settings, tiny_networks, tmp_path):
+    settings = smoke_settings()
+    standin = tiny_networks.teacher(settings)
     shape = {"channels": 1, "resolution": 16, "classes": 10, "patch": 4, "dim": 16, "layers": 1}
     checkpoint.save_weights(tmp_path / "weights.safetensors", {"teacher": standin})
     record = {"shape": shape, "spec": {"objective": "masked_patch"}}

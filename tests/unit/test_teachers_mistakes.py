@@ -6,23 +6,12 @@ import zipfile
 
 import pytest
 import torch
-from vits import DIM, FILES, MLP, SHAPE, clip_l, dinov2, random_state, spec, write
+from vits import DIM, FILES, MLP, SHAPE, Code, clip_l, dinov2, random_state, refused, spec, write
 
 from gear.alignment.teachers import load, pretrained, resolutions
 from gear.files import hashes
 from gear.study.models.study import PretrainedTeacher
 from gear.study.registry import Study
-
-
-def refused(path, network="dinov2", **more):
-    """What an import says; nothing may be written."""
-    output = path.parent / "teacher"
-    with pytest.raises(ValueError) as caught:
-        pretrained.import_weights(spec(path, network, **more), output, SHAPE)
-    assert not output.exists()
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -62,11 +51,6 @@ def test_a_truncated_file_is_torn(tmp_path, name):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert "cannot be read" in refused(path) and name in refused(path)
-
-
-class Code:
-    def __reduce__(self):
-        return exec, ("raise SystemExit('the code ran')",)
 
 
 def test_a_pickle_with_code_is_not_run(tmp_path):
@@ -192,8 +176,8 @@ def test_the_model_of_a_teacher_knows_the_networks(paper):
         ("network: dinov2, ", "netwrk: dinov2, ", "Did you mean 'network'?"),
     ],
 )
-def test_a_wrong_teacher_stops_before_any_job(edited, old, new, sentence):
-    folder = edited("studies/paper.yaml", old, new)
+def test_a_wrong_teacher_stops_before_any_job(edited_config, old, new, sentence):
+    folder = edited_config("studies/paper.yaml", old, new)
     with pytest.raises(ValueError) as caught:
         Study("paper", folder=folder)
     assert sentence in str(caught.value) and "teachers.dinov2" in str(caught.value)
@@ -202,10 +186,10 @@ def test_a_wrong_teacher_stops_before_any_job(edited, old, new, sentence):
 RES384 = "gear-l-res384:     {from: gear-l, until: 100k, scale: 1.5"
 
 
-def test_a_resolution_that_a_teacher_does_not_serve_stops_before_any_job(edited):
+def test_a_resolution_that_a_teacher_does_not_serve_stops_before_any_job(edited_config):
     """The registry pairs V-JEPA with 384 pixels in one run, at once in both studies: the demo's
     stand-in serves all. SigLIP2's resolution is that of its weights, which nobody has read yet."""
-    folder = edited("runs.yaml", RES384, f"{RES384}, align.teacher: vjepa2")
+    folder = edited_config("runs.yaml", RES384, f"{RES384}, align.teacher: vjepa2")
     with pytest.raises(ValueError) as caught:
         Study("paper", folder=folder)
     assert str(caught.value) == (

@@ -12,8 +12,8 @@ approx = pytest.approx
 KINDS = ("vq", "lfq", "ibq")
 
 
-def test_positions_are_in_raster_order(tiny, make):
-    tokenizer = make.tokenizer(tiny())
+def test_positions_are_in_raster_order(smoke_settings, tiny_networks):
+    tokenizer = tiny_networks.tokenizer(smoke_settings())
     x = torch.randn(2, 1, 16, 16)
     grid = tokenizer.quant_conv(tokenizer.encoder(x))
     torch.testing.assert_close(tokenizer.encode(x)[:, 4 * 1 + 2], grid[:, :, 1, 2])
@@ -23,9 +23,9 @@ def test_positions_are_in_raster_order(tiny, make):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_training_and_frozen_use_give_the_same_tokens(tiny, make, kind):
-    settings = tiny(kind)
-    tokenizer = make.tokenizer(settings)
+def test_training_and_frozen_use_give_the_same_tokens(smoke_settings, tiny_networks, kind):
+    settings = smoke_settings(kind)
+    tokenizer = tiny_networks.tokenizer(settings)
     x = torch.randn(4, 1, 16, 16)
     recon, quantized = tokenizer(x)
     tokens = tokenizer.tokens(x)
@@ -34,9 +34,9 @@ def test_training_and_frozen_use_give_the_same_tokens(tiny, make, kind):
     torch.testing.assert_close(tokenizer.decode(tokens), recon, atol=1e-5, rtol=1e-5)
 
 
-def test_tokens_that_form_no_square_are_refused(tiny, make):
+def test_tokens_that_form_no_square_are_refused(smoke_settings, tiny_networks):
     with pytest.raises(ValueError, match="^15 tokens form no square grid; the tokenizer makes h x"):
-        make.tokenizer(tiny()).decode(torch.zeros(1, 15, dtype=torch.long))
+        tiny_networks.tokenizer(smoke_settings()).decode(torch.zeros(1, 15, dtype=torch.long))
 
 
 # which part each loss reaches
@@ -72,19 +72,23 @@ def reached(module, loss):
 
 
 @pytest.mark.parametrize("kind, part", [(k, p) for k in PARTS for p in PARTS[k]])
-def test_each_loss_reaches_exactly_its_part(tiny, make, images, kind, part):
-    settings = tiny(kind)
-    trainer = make.trainer("tokenizer", settings)
-    x = images(settings).batch(0).images
+def test_each_loss_reaches_exactly_its_part(
+    smoke_settings, tiny_networks, random_images, kind, part
+):
+    settings = smoke_settings(kind)
+    trainer = tiny_networks.trainer("tokenizer", settings)
+    x = random_images(settings).batch(0).images
     recon, quantized = trainer.tokenizer(x)
     _, parts = tokenizer_loss(x, recon, quantized, settings.loss, trainer.discriminator)
     assert reached(trainer.tokenizer, parts[part]) == set(PARTS[kind][part].split())
 
 
-def test_the_total_is_the_weighted_sum(tiny, make, images):
-    settings = tiny("vq", **{"loss.l1": 2.0, "loss.commitment": 0.5, "loss.entropy": 0.25})
-    trainer = make.trainer("tokenizer", settings)
-    x = images(settings).batch(0).images
+def test_the_total_is_the_weighted_sum(smoke_settings, tiny_networks, random_images):
+    settings = smoke_settings(
+        "vq", **{"loss.l1": 2.0, "loss.commitment": 0.5, "loss.entropy": 0.25}
+    )
+    trainer = tiny_networks.trainer("tokenizer", settings)
+    x = random_images(settings).batch(0).images
     recon, quantized = trainer.tokenizer(x)
     total, p = tokenizer_loss(x, recon, quantized, settings.loss, trainer.discriminator)
     expected = 2 * p["l1"] + p["l2"] + p["codebook"] + 0.5 * p["commitment"]
@@ -94,10 +98,12 @@ def test_the_total_is_the_weighted_sum(tiny, make, images):
     assert p["gan"].item() == approx(-trainer.discriminator(recon).mean().item(), rel=1e-5)
 
 
-def test_losses_and_discriminator_are_float32_under_autocast(tiny, make, images):
-    settings = tiny("vq")
-    trainer = make.trainer("tokenizer", settings)
-    x = images(settings).batch(0).images
+def test_losses_and_discriminator_are_float32_under_autocast(
+    smoke_settings, tiny_networks, random_images
+):
+    settings = smoke_settings("vq")
+    trainer = tiny_networks.trainer("tokenizer", settings)
+    x = random_images(settings).batch(0).images
     recon, quantized = trainer.tokenizer(x)
     critic, seen, conv = trainer.discriminator, [], nn.Conv2d(1, 4, 3)
     weights = dataclasses.replace(settings.loss, lpips=0.1)
@@ -126,9 +132,11 @@ def test_hinge_loss_by_hand():
     assert hinge_discriminator(real, fake).item() == approx(0.5 * (0.5 / 2) + 0.5 * (2.0 / 2))
 
 
-def test_tokenizer_and_discriminator_leave_each_other_alone(tiny, make, images):
-    trainer = make.trainer("tokenizer", tiny("vq"))
-    batch = images(tiny("vq")).batch(0)
+def test_tokenizer_and_discriminator_leave_each_other_alone(
+    smoke_settings, tiny_networks, random_images
+):
+    trainer = tiny_networks.trainer("tokenizer", smoke_settings("vq"))
+    batch = random_images(smoke_settings("vq")).batch(0)
 
     def weights(module):
         return [p.detach().clone() for p in module.parameters()]
@@ -148,8 +156,8 @@ def test_tokenizer_and_discriminator_leave_each_other_alone(tiny, make, images):
     assert any(p.grad is not None and p.grad.any() for p in critic.parameters())
 
 
-def test_without_gan_there_is_no_discriminator(tiny, make):
-    trainer = make.trainer("tokenizer", tiny("vq", **{"loss.gan": 0.0}))
+def test_without_gan_there_is_no_discriminator(smoke_settings, tiny_networks):
+    trainer = tiny_networks.trainer("tokenizer", smoke_settings("vq", **{"loss.gan": 0.0}))
     assert set(trainer.exports()) == {"tokenizer", "live.tokenizer"}
     assert list(trainer.optimizers) == ["tokenizer"]
 

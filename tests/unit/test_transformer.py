@@ -16,8 +16,8 @@ approx = pytest.approx
 
 
 @pytest.fixture
-def ar(tiny, make):
-    return lambda **changes: make.ar(tiny(**changes))
+def ar(smoke_settings, tiny_networks):
+    return lambda **changes: tiny_networks.ar(smoke_settings(**changes))
 
 
 def read(ar, tokens, labels, **options):
@@ -111,8 +111,8 @@ def test_products_depend_on_the_difference_of_rows_and_of_columns():
     assert np.diff(means).max() > 0.01 and means[-1] - means[0] > 0.5
 
 
-def test_a_head_too_narrow_for_two_dimensions_is_refused(tiny):
-    settings = tiny(**{"ar.heads": 8})
+def test_a_head_too_narrow_for_two_dimensions_is_refused(smoke_settings):
+    settings = smoke_settings(**{"ar.heads": 8})
     with pytest.raises(ValueError) as error:
         Transformer(settings.ar, 16, 10, 4)
     assert str(error.value) == (
@@ -124,8 +124,8 @@ def test_a_head_too_narrow_for_two_dimensions_is_refused(tiny):
 # the head and the tap
 
 
-def test_a_new_transformer_knows_nothing(tiny):
-    settings = tiny()
+def test_a_new_transformer_knows_nothing(smoke_settings):
+    settings = smoke_settings()
     ar = Transformer(settings.ar, 16, 10, 4)
     tokens, labels = some(ar)
     logits, _ = read(ar, tokens, labels)
@@ -175,8 +175,8 @@ def test_a_tenth_of_the_conditions_is_dropped_by_image_and_epoch():
     assert not torch.equal(dropped(0.1, 5, labelled(range(20000))), whole)
 
 
-def test_the_null_stands_where_a_condition_is_dropped(tiny, make):
-    update = make.trainer("ar", tiny(**{"ar.label_dropout": 0.3})).ar_update
+def test_the_null_stands_where_a_condition_is_dropped(smoke_settings, tiny_networks):
+    update = tiny_networks.trainer("ar", smoke_settings(**{"ar.label_dropout": 0.3})).ar_update
     batch, table = labelled(range(100)), update.ar.condition.weight
     null = dropped(0.3, update.settings.seed, batch)
     expected = torch.where(null[:, None], table[10], table[3])  # 10 is the null class
@@ -184,17 +184,19 @@ def test_the_null_stands_where_a_condition_is_dropped(tiny, make):
 
 
 @pytest.mark.parametrize("share, expected", [(0.0, 3), (1.0, 10)])
-def test_no_condition_and_every_condition_dropped(tiny, make, share, expected):
-    update = make.trainer("ar", tiny(**{"ar.label_dropout": share})).ar_update
+def test_no_condition_and_every_condition_dropped(smoke_settings, tiny_networks, share, expected):
+    update = tiny_networks.trainer("ar", smoke_settings(**{"ar.label_dropout": share})).ar_update
     vectors = update.prefix(labelled(range(100))).vectors_BPD
     assert torch.equal(vectors, update.ar.condition.weight[expected].expand(100, 1, -1))
 
 
-def test_the_loss_is_ntp_plus_lambda_times_alignment(tiny, make, images):
+def test_the_loss_is_ntp_plus_lambda_times_alignment(smoke_settings, tiny_networks, random_images):
     still = {"ar.dropout": 0.0, "ar.token_dropout": 0.0, "ar.label_dropout": 0.0}
-    settings = tiny("llamagen-repa-l", **still, **{"align.weight": 0.7, "optim.clip": 1e9})
-    trainer = make.trainer("ar", settings)
-    batch = images(settings).batch(0)
+    settings = smoke_settings(
+        "llamagen-repa-l", **still, **{"align.weight": 0.7, "optim.clip": 1e9}
+    )
+    trainer = tiny_networks.trainer("ar", settings)
+    batch = random_images(settings).batch(0)
     update, target = trainer.ar_update, trainer.teacher(batch.images)
     torch.nn.init.normal_(update.ar.head.weight)
     tokens = trainer.tokenizer.tokens(batch.images)
@@ -210,12 +212,12 @@ def test_the_loss_is_ntp_plus_lambda_times_alignment(tiny, make, images):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_training_an_ar_leaves_its_tokenizer_alone(tiny, make, images):
-    settings = tiny("llamagen-repa-l")
-    trainer = make.trainer("ar", settings)
+def test_training_an_ar_leaves_its_tokenizer_alone(smoke_settings, tiny_networks, random_images):
+    settings = smoke_settings("llamagen-repa-l")
+    trainer = tiny_networks.trainer("ar", settings)
     before = copy.deepcopy(trainer.tokenizer.state_dict())
     for number in range(3):
-        trainer.step(images(settings).batch(number), number)
+        trainer.step(random_images(settings).batch(number), number)
     after = trainer.tokenizer.state_dict()
     assert all(torch.equal(after[k], before[k]) for k in before)
     assert set(trainer.exports()) == {"ar", "live.ar", "projector"}

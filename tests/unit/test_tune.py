@@ -11,12 +11,12 @@ RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
 
 
 @pytest.fixture
-def trainer(tiny, make):
+def trainer(smoke_settings, tiny_networks):
     """trainer(stage, **runtime settings), tuned as a segment tunes it."""
 
     def build(stage, **runtime):
-        settings = tiny(RUNS[stage], **{f"runtime.{k}": v for k, v in runtime.items()})
-        found = make.trainer(stage, settings)
+        settings = smoke_settings(RUNS[stage], **{f"runtime.{k}": v for k, v in runtime.items()})
+        found = tiny_networks.trainer(stage, settings)
         found.tune()
         return found
 
@@ -45,19 +45,21 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
 
 
 @pytest.mark.parametrize("stage", RUNS)
-def test_recomputation_keeps_less_and_changes_no_bit(trainer, images, stage):
+def test_recomputation_keeps_less_and_changes_no_bit(trainer, random_images, stage):
     found, kept = [], []
     for recompute in (False, True):
         saved = SavedBytes()
         with saved:
-            found.append(steps(trainer(stage, recompute=recompute), images))
+            found.append(steps(trainer(stage, recompute=recompute), random_images))
         kept.append(saved.bytes)
     assert found[0] == found[1]
     assert kept[1] < 0.7 * kept[0]
 
 
 @pytest.mark.parametrize("stage", RUNS)
-def test_the_memory_format_of_convolutions_changes_nothing_but_rounding(trainer, images, stage):
+def test_the_memory_format_of_convolutions_changes_nothing_but_rounding(
+    trainer, random_images, stage
+):
     tuned = trainer(stage, channels_last=True)
     formats = {
         p.is_contiguous(memory_format=torch.channels_last)
@@ -66,16 +68,22 @@ def test_the_memory_format_of_convolutions_changes_nothing_but_rounding(trainer,
         if p.dim() == 4
     }
     assert formats == {True}
-    for mine, plain in zip(steps(tuned, images), steps(trainer(stage), images), strict=True):
+    for mine, plain in zip(
+        steps(tuned, random_images), steps(trainer(stage), random_images), strict=True
+    ):
         assert mine == pytest.approx(plain, rel=1e-3, abs=1e-5)
 
 
-def test_a_state_in_the_other_memory_format_goes_on(tiny, make, images, tmp_path):
+def test_a_state_in_the_other_memory_format_goes_on(
+    smoke_settings, tiny_networks, random_images, tmp_path
+):
     def segment(folder, stop, **runtime):
-        settings = tiny("vq", **{f"runtime.{k}": v for k, v in runtime.items()})
+        settings = smoke_settings("vq", **{f"runtime.{k}": v for k, v in runtime.items()})
         setup(settings)
-        trainer = make.trainer("tokenizer", settings)
-        return Segment(trainer, images(settings), tmp_path / folder / f"{stop}k", stop - 4, stop)
+        trainer = tiny_networks.trainer("tokenizer", settings)
+        return Segment(
+            trainer, random_images(settings), tmp_path / folder / f"{stop}k", stop - 4, stop
+        )
 
     for folder in ("mixed", "plain"):
         segment(folder, 4).run("x")
@@ -106,9 +114,9 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("stage", RUNS)
-def test_no_step_waits_for_the_device(trainer, images, stage):
+def test_no_step_waits_for_the_device(trainer, random_images, stage):
     ready = trainer(stage, log_every=2)
-    batches = images(ready.settings)
+    batches = random_images(ready.settings)
     ready.step(batches.batch(0), 0)
     with NoWaiting():
         for number in (1, 2):  # with and without the report's numbers

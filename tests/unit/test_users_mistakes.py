@@ -165,26 +165,26 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, monkeypatch):
         Saved(["results"])
 
 
-def test_other_files_that_cannot_be_read_are_named(tmp_path, smoke, edited):
+def test_other_files_that_cannot_be_read_are_named(tmp_path, smoke, edited_config):
     for name in ("curves.csv", "state.dvc"):
         (tmp_path / name).write_bytes(LATIN)
     with pytest.raises(Mistake, match="curves.csv is no CSV"):
         Results(tmp_path).csv("curves.csv")
     with pytest.raises(Mistake, match="state.dvc is not UTF-8"):
         store.outs(tmp_path / "state.dvc")
-    folder = edited("paper.csv", "table", "table")
+    folder = edited_config("paper.csv", "table", "table")
     (folder / "paper.csv").write_bytes(LATIN)
     with pytest.raises(Mistake, match="paper.csv is no CSV"):
         published_row(registry.Study("smoke", folder=folder), 1, "GEAR-L", "a table")
 
 
-def test_a_number_that_cannot_be_read_is_named_with_its_file(tmp_path, edited):
+def test_a_number_that_cannot_be_read_is_named_with_its_file(tmp_path, edited_config):
     columns = ("step", *codebook.PANELS)
     lines = (",".join(columns), ",".join("1" for _ in columns), ",".join("1.x" for _ in columns))
     (tmp_path / "curves.csv").write_text("\n".join(lines))
     with pytest.raises(Mistake, match="curves.csv is damaged .*'1.x'"):
         codebook._read(Results(tmp_path), "curves.csv")
-    folder = edited("paper.csv", ",adm,gfid,1.78,", ",adm,gfid,l.78,")
+    folder = edited_config("paper.csv", ",adm,gfid,1.78,", ",adm,gfid,l.78,")
     with pytest.raises(Mistake, match="paper.csv, table 1, row .*: the value 'l.78' is no number"):
         published_row(registry.Study("smoke", folder=folder), 1, "ImageNet val (oracle)", "here")
 
@@ -207,9 +207,9 @@ def test_a_torn_array_is_named(tmp_path):
         Results(tmp_path).arrays("pictures.npz", "images")
 
 
-def test_groups_that_torch_refuses_name_their_setting(tiny, make):
+def test_groups_that_torch_refuses_name_their_setting(smoke_settings, tiny_networks):
     with pytest.raises(Mistake, match="groups is 3, which does not divide the 8 channels"):
-        make.tokenizer(tiny(**{"tokenizer.groups": 3}))
+        tiny_networks.tokenizer(smoke_settings(**{"tokenizer.groups": 3}))
 
 
 def test_a_path_without_a_name_is_refused():

@@ -40,9 +40,11 @@ def frechet(a, b):
 @torch.no_grad()
 @pytest.mark.parametrize("rounding", validate.ROUNDINGS)
 @pytest.mark.parametrize("piece, asked", [(3, [3, 3, 3, 1]), (256, [10])])
-def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece, asked, rounding):
-    settings, data = tiny("vq"), Images(10)
-    tokenizer = make.tokenizer(settings).eval()
+def test_all_images_count_once_whatever_the_piece(
+    smoke_settings, tiny_networks, monkeypatch, piece, asked, rounding
+):
+    settings, data = smoke_settings("vq"), Images(10)
+    tokenizer = tiny_networks.tokenizer(settings).eval()
     monkeypatch.setattr(sets, "ROWS", piece * 16)
     metrics, codebook, tokens = validate.through(tokenizer, settings, data, pooled, rounding)
     assert data.asked == asked
@@ -69,7 +71,7 @@ def test_all_images_count_once_whatever_the_piece(tiny, make, monkeypatch, piece
     assert set(codebook) == set(validate.CODEBOOK) and set(metrics) == set(validate.RECONSTRUCTION)
 
 
-def test_a_piece_of_large_images_is_small(tiny, paper):
-    assert sets.piece_of(tiny("vq")) == 256
+def test_a_piece_of_large_images_is_small(smoke_settings, paper):
+    assert sets.piece_of(smoke_settings("vq")) == 256
     runs = ("gear-l", "gear-l-res384", "gear-l-res512")
     assert [sets.piece_of(paper.runs[run].settings) for run in runs] == [16, 7, 4]

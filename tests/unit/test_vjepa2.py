@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_teachers_mistakes import Code, refused
-from vits import SHAPE, random_state, spec, vjepa2, write
+from vits import SHAPE, Code, random_state, refused, spec, vjepa2, write
 
 from gear import config
 from gear.alignment.teachers import pretrained

@@ -3,9 +3,12 @@ numbers, and a plain forward on those keys."""
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+
+from gear.alignment.teachers import pretrained
 
 DIM, DEPTH, HEADS, MLP = 32, 2, 2, 128
 SHAPE = {"embed_dim": DIM, "depth": DEPTH, "num_heads": HEADS}
@@ -344,3 +347,19 @@ PLAIN = {
     "clip_l": plain_clip_l,
     "vjepa2": plain_vjepa2,
 }
+
+
+def refused(path, network="dinov2", **more):
+    """What an import says; nothing may be written."""
+    output = path.parent / "teacher"
+    with pytest.raises(ValueError) as caught:
+        pretrained.import_weights(spec(path, network, **more), output, SHAPE)
+    assert not output.exists()
+    said = str(caught.value)
+    assert said.endswith(".") and "\n" not in said
+    return said
+
+
+class Code:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('the code ran')",)

@@ -4,13 +4,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from house import ROOT, House
+from checkout import ROOT, Checkout
 
 MINI = Path(__file__).with_name("mini.smk")
 RULES = ("--rerun-triggers", "params", "input", "mtime", "software-env")
 
 
-class Repository(House):
+class Repository(Checkout):
     """A working copy under git, with the smoke study or the mini one."""
 
     def git(self, *arguments):

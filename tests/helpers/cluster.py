@@ -1,7 +1,7 @@
 """A SLURM cluster on this host alone: one slurmctld, several slurmd, GPUs that are none.
 
-    python tests/slurm/cluster.py start FOLDER [--nodes 3]
-    python tests/slurm/cluster.py stop FOLDER
+    python tests/helpers/cluster.py start FOLDER [--nodes 3]
+    python tests/helpers/cluster.py stop FOLDER
 
 Needs root and Debian's or Ubuntu's slurmctld, slurmd and slurm-client; no systemd, munge or
 accounting. Its configuration is linked to /etc/slurm/slurm.conf, where Snakemake's plugin finds it

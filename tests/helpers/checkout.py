@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = (".git", ".venv", ".snakemake", "data", "reproduced", "results", "__pycache__", "*.log")
 
 
-class House:
+class Checkout:
     """A working copy and its commands."""
 
     def __init__(self, folder):
@@ -49,7 +49,7 @@ class House:
 
 
 def copy_of(source, folder):
-    """A House in `folder` with the files of `source`, symbolic links kept."""
+    """A Checkout in `folder` with the files of `source`, symbolic links kept."""
     ignore = shutil.ignore_patterns(*LEFT_OUT)
     # gear/data is code; only the data folder at the top is left out
     shutil.copytree(
@@ -60,4 +60,4 @@ def copy_of(source, folder):
             set(ignore(path, names)) - ({"data", "results"} if Path(path) != source else set())
         ),
     )
-    return House(folder)
+    return Checkout(folder)
