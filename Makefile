@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 UV := uv==0.13.9
 # Targets stay in front of this: --config takes every word that follows it.
-DEMO := --workflow-profile workflow/profiles/local --config study=demo results=reproduced
+STUDY ?= demo
+DEMO := --workflow-profile workflow/profiles/local --config study=$(STUDY) results=reproduced
 
 # A rule's `python` is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -24,8 +25,8 @@ quick: $(READY) ## the shortest look: the target `quick` at demo scale, into rep
 
 demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, compared with results/demo
 	$(BIN)/snakemake all $(DEMO)
-	$(BIN)/snakemake all $(DEMO) --report reproduced/demo/report.html
-	$(BIN)/gear compare reproduced/demo results/demo
+	$(BIN)/snakemake all $(DEMO) --report reproduced/$(STUDY)/report.html
+	$(BIN)/gear compare reproduced/$(STUDY) results/$(STUDY)
 
 test: lint ## lint, unit tests and the smoke study
 	$(BIN)/python -m pytest -q

@@ -262,13 +262,18 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def main(arguments=None):
+def make_parser():
+    """The parser of all commands; each sets `run`, the function of the parsed options."""
     parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True)
     for declare in COMMANDS:
         declare(commands)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
     try:
         return args.run(args)
     except (Mistake, OSError) as error:  # a user's mistake; a disk that is full or not ours

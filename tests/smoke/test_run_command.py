@@ -39,9 +39,9 @@ def test_mistakes_are_one_sentence(checkout):
     assert text.startswith("gear: gear run works in the repository's top folder")
 
 
-def test_rules_find_python_where_the_environment_is_not_activated(house):
+def test_rules_find_python_where_the_environment_is_not_activated(checkout):
     """`.venv/bin/snakemake` runs its jobs with its own Python."""
-    program = shutil.which("snakemake", path=house.environment()["PATH"])
-    status, text = house.run("env", "PATH=/usr/bin:/bin", program, "--cores", "1", "overview",
+    program = shutil.which("snakemake", path=checkout.environment()["PATH"])
+    status, text = checkout.run("env", "PATH=/usr/bin:/bin", program, "--cores", "1", "overview",
                              "--forcerun", "make_table", "--config", "study=smoke")  # fmt: skip
     assert status == 0 and "make_table" in text, text
