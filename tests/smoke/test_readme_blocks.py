@@ -1,4 +1,4 @@
-"""The README's blocks fenced `sh` and `python`, executed in order, with the smoke study for demo."""
+"""The README's blocks fenced `sh` and `python` are executed in order, with smoke for demo."""
 
 import subprocess
 import sys
