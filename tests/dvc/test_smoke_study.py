@@ -1,4 +1,7 @@
-"""The smoke study, saved once and taken up in fresh clones."""
+"""The smoke study, saved once and taken up in fresh clones.
+
+What Snakemake plans in a clone is compared with what it plans beside the original.
+"""
 
 import pytest
 from repositories import Repository, repository

@@ -1,4 +1,7 @@
-"""The smoke study from end to end, and what Snakemake plans after a change."""
+"""The smoke study from end to end, and what Snakemake plans after a change.
+
+The rules of a dry run are compared with the runs, tables and figures that the edit concerns.
+"""
 
 import re
 

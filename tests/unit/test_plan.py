@@ -1,4 +1,8 @@
-"""gear plan: the published sizes and FLOPs, and steps that were really counted."""
+"""gear plan: the published sizes and FLOPs, and steps that were really counted.
+
+Counts are compared with published ones and with FlopCounterMode on real steps, hours and disk space
+with sums worked by hand.
+"""
 
 import json
 import re

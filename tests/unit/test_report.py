@@ -1,4 +1,8 @@
-"""Tables and figures from small fakes of the files that the other jobs make."""
+"""Tables and figures from small fakes of the files that the other jobs make.
+
+The numbers of the fakes are known, so each cell is compared with the one that follows from them;
+paper.csv is compared with the tables that name it.
+"""
 
 import json
 import shutil
