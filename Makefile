@@ -9,6 +9,9 @@ UV := uv==0.13.9
 STUDY ?= demo
 DEMO := --workflow-profile workflow/profiles/local --config study=$(STUDY) results=reproduced
 
+# Of the tests: one for each core, as far as 16 GB of memory go.
+WORKERS := -n logical --maxprocesses 4
+
 # A rule's `python` is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -29,19 +32,18 @@ demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, co
 	$(BIN)/gear compare reproduced/$(STUDY) results/$(STUDY)
 
 test: lint ## lint, unit tests and the smoke study
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS) --dist worksteal
 
 lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --config study=smoke
 
-# pytest ends with 5 where it finds no test.
-test-slow test-cluster: test-%: $(READY)
-	@$(BIN)/python -m pytest -q -m $* || { rc=$$?; [ $$rc -eq 5 ] || exit $$rc; \
-	  echo "make $@: there are no tests marked '$*' yet"; }
-test-slow: ## kills, resumes and paper-size steps
-test-cluster: ## a real SLURM on this machine
+test-slow: $(READY) ## kills, resumes and paper-size steps
+	$(BIN)/python -m pytest -q -m slow $(WORKERS) --dist loadgroup
+
+test-cluster: $(READY) ## a real SLURM on this machine
+	$(BIN)/python -m pytest -q -m cluster
 
 same: $(READY) ## BASE=COMMIT: the smoke study here and at a commit; says whether any number moved
 	$(BIN)/python benchmarks/same.py $(BASE)

@@ -7,9 +7,17 @@ from gear.files.mistakes import Mistake
 from gear.plan.budget import Budget, described, throughput
 from gear.plan.costs import cost
 from gear.plan.targets import is_made, wanted
+from gear.study import jobs
 from gear.study.registry import Study
 from gear.study.stages import STAGES
 
+ASKED = {  # what a job asks SLURM for, of one node
+    "nodes": "nodes",
+    "gpus_per_node": "GPUs",
+    "cpus_per_task": "cores",
+    "mem_mb": "MB",
+    "runtime": "minutes",
+}
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 
 
@@ -150,6 +158,15 @@ def text(found):
     yield _total("all", found["total"])
     if "budget" in found:
         yield from described(found["budget"], found["device"]["label"])
+
+
+def resources(study):
+    """A line for each rule of a study: what its jobs ask SLURM for; - is the profile's default."""
+    lines = [("rule", *ASKED.values(), "")]
+    for rule in jobs.rules(study):
+        needs = jobs.needs(study, rule)
+        lines.append((rule, *(str(needs.get(key, "-")) for key in ASKED), ""))
+    return table(lines)
 
 
 def plan(name, results="results", target="all", device=None, tflops=None, wait=0.0, as_json=False):

@@ -1,4 +1,7 @@
-"""What a clone knows of results that were saved elsewhere, on a study of four quick jobs."""
+"""What a clone knows of results that were saved elsewhere, on a study of four quick jobs.
+
+Files, records and plans of a clone are compared with those of the repository that saved them.
+"""
 
 import json
 import os

@@ -1,25 +1,31 @@
-"""The smoke study, saved once and taken up in fresh clones."""
+"""The smoke study, saved once and taken up in fresh clones.
+
+What Snakemake plans in a clone is compared with what it plans beside the original.
+"""
 
 import pytest
-from repositories import repository
+from repositories import Repository, repository
+from shared import built_once
 
 pytestmark = pytest.mark.slow
 R = "results/smoke"
 MANIFEST = "data/digits-smoke/manifest.json"
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """The repository with the smoke study in it; its remote lies beside it."""
-    top = tmp_path_factory.mktemp("published")
-    made = repository(top / "gear")
+def publish(folder):
+    made = repository(folder / "gear")
     status, text = made.snakemake("all")
     assert status == 0, text[-3000:]
     made.artifacts("save", R)
     made.git("commit", "--quiet", "--message", "results")
-    made.artifacts("remote", str(top / "remote"))
+    made.artifacts("remote", str(folder / "remote"))
     made.artifacts("push", R)
-    return made
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The repository with the smoke study in it; its remote lies beside it. It is only read."""
+    return Repository(built_once(tmp_path_factory, "published", publish) / "gear")
 
 
 def replace_in(path, old, new):

@@ -21,7 +21,7 @@ from gear.runtime.device import setup
 from gear.runtime.loop import Segment
 from gear.study.registry import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]  # one at a time: moments
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
 STEPS, KILLS, SECONDS = 80, 20, 0.2

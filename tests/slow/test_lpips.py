@@ -5,7 +5,7 @@ import torch
 
 from gear.tokenizer.losses import make_lpips
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paper")]  # one at a time: memory
 
 # conv1_2, conv2_2, conv3_3, conv4_3, conv5_3 after their ReLU, as torchvision numbers them
 TAPS = (3, 8, 15, 22, 29)

@@ -12,7 +12,7 @@ import sys
 import paper_step
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paper")]  # one at a time: memory
 
 VQ, LFQ, IBQ = 71_883_403, 115_094_033, 110_982_019
 B, L, XL = (110_888_448, 7_344_896), (342_910_976, 7_869_184), (774_699_520, 8_393_472)

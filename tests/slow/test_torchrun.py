@@ -13,7 +13,7 @@ import pytest
 from gear.study import jobs
 from gear.study.registry import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]  # one at a time: moments
 
 STEPS = 150
 

@@ -3,16 +3,20 @@
 import shutil
 
 import pytest
-from checkout import ROOT, copy_of
+from checkout import ROOT, Checkout, copy_of
+from shared import built_once, copied
+
+
+def build(folder):
+    status, text = copy_of(ROOT, folder).snakemake("all")
+    assert status == 0, text[-5000:]
 
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """The smoke study, finished."""
-    checkout = copy_of(ROOT, tmp_path_factory.mktemp("checkout") / "gear")
-    status, text = checkout.snakemake("all")
-    assert status == 0, text[-5000:]
-    return checkout
+    """A copy of the finished smoke study, for one worker."""
+    built = built_once(tmp_path_factory, "smoke", build)
+    return Checkout(copied(built, tmp_path_factory.mktemp("checkout") / "gear"))
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""`gear compare`: is a result reproduced?"""
+"""`gear compare`: is a result reproduced?
+
+Two folders of tables differ in known cells; the output and the exit status are compared.
+"""
 
 import pytest
 from fakes import HEAD

@@ -1,4 +1,7 @@
-"""Settings: what fits and what is refused; what travels to a job. Sizes of the paper's networks."""
+"""Settings: what fits and what is refused; what travels to a job. Sizes of the paper's networks.
+
+Settings are compared before and after their journey, and the networks' sizes with published counts.
+"""
 
 import dataclasses
 import json

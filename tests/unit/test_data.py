@@ -1,4 +1,7 @@
-"""Digits: same settings, same bytes; a split that no source crosses. Folder: each mistake named."""
+"""Digits: same settings, same bytes; a split that no source crosses. Folder: each mistake named.
+
+Bytes are compared between two runs and with recorded digests, pixels with the source images.
+"""
 
 import json
 import shutil

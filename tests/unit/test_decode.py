@@ -1,4 +1,8 @@
-"""The processes that decode images: they change nothing, say what is wrong, and end in time."""
+"""The processes that decode images: they change nothing, say what is wrong, and end in time.
+
+Pixels are compared with those of the same files decoded in this process; processes are killed,
+stopped and left alone.
+"""
 
 import json
 import os

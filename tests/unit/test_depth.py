@@ -1,4 +1,7 @@
-"""Tables and figures of similarities, from small fakes of analysis/*.json."""
+"""Tables and figures of similarities, from small fakes of analysis/*.json.
+
+The numbers of the fakes are known; each cell and each drawn value is compared with them.
+"""
 
 import json
 import shutil

@@ -1,4 +1,7 @@
-"""Several processes: shares, means, batch normalisation."""
+"""Several processes: shares, means, batch normalisation.
+
+Two processes on halves of a batch are compared with one process on the whole.
+"""
 
 import torch
 from torch import multiprocessing, nn

@@ -1,4 +1,7 @@
-"""gear doctor: what is missing, and how to get it."""
+"""gear doctor: what is missing, and how to get it.
+
+Files and programs are taken away or pretended one by one; each must be named with its cure.
+"""
 
 import shutil
 from collections import namedtuple

@@ -1,4 +1,7 @@
-"""All that is asked of one checkpoint: the files, in one job as in several; a run that diverged."""
+"""All that is asked of one checkpoint: the files, in one job as in several; a run that diverged.
+
+The files of one job are compared with those of several jobs, and with what the rules declare.
+"""
 
 import json
 import sys

@@ -1,4 +1,7 @@
-"""Figures from small fakes of the files that the other jobs make."""
+"""Figures from small fakes of the files that the other jobs make.
+
+What a figure draws is read from its CSV and compared with the numbers of the fakes.
+"""
 
 import hashlib
 import importlib

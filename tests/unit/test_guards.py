@@ -1,4 +1,8 @@
-"""What is watched while a run trains, and that nothing bad is saved."""
+"""What is watched while a run trains, and that nothing bad is saved.
+
+A batch, a window or a disk is spoilt on purpose; the files that are left are compared with those
+of before.
+"""
 
 import csv
 import json

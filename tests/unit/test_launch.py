@@ -1,4 +1,7 @@
-"""How a training module is started, and what its job does when its time is over."""
+"""How a training module is started, and what its job does when its time is over.
+
+Command lines are compared with those of torchrun and srun; a pretended SLURM notes what it is told.
+"""
 
 import argparse
 import os

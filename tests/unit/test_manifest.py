@@ -1,4 +1,7 @@
-"""The manifest of an image folder: what it says, and each mistake in one sentence, soon."""
+"""The manifest of an image folder: what it says, and each mistake in one sentence, soon.
+
+The entries are compared with the files of a folder that the test has made; each fault is planted.
+"""
 
 import gzip
 import hashlib

@@ -16,8 +16,14 @@ from gear.metrics.protocol import PROTOCOLS, Features, Summary, measured, requir
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.tokenizer.codebook import SoftAssignment, usage_stats
 
-approx, RNG = pytest.approx, np.random.default_rng(0)
+approx = pytest.approx
 P, ONES, IMAGE = np.eye(2)[[0, 1, 0, 0]], np.ones((5, 2)), torch.full((1, 1, 8, 8), 0.5)
+
+
+@pytest.fixture
+def rng():
+    """Random numbers of each test's own: a case does not depend on the others."""
+    return np.random.default_rng(0)
 
 
 def test_frechet_of_known_gaussians():
@@ -29,9 +35,9 @@ def test_frechet_of_known_gaussians():
 
 
 @pytest.mark.parametrize("dimensions", [6, 64])  # 64 > 40 images: rank-deficient
-def test_frechet_of_random_sets(dimensions):
-    x, y = RNG.normal(size=(2, 40, dimensions)) * [[[1]], [[2]]] + [[[0]], [[0.5]]]
-    rotation = np.linalg.qr(RNG.normal(size=(dimensions, dimensions)))[0]
+def test_frechet_of_random_sets(rng, dimensions):
+    x, y = rng.normal(size=(2, 40, dimensions)) * [[[1]], [[2]]] + [[[0]], [[0.5]]]
+    rotation = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
     a, b = Statistics.of(x), Statistics.of(y)
     trace_root = np.linalg.svd((x - a.mean) @ (y - b.mean).T / 39, compute_uv=False).sum()
     if dimensions < 40:  # else sqrtm is of no use
@@ -43,10 +49,10 @@ def test_frechet_of_random_sets(dimensions):
 
 
 @pytest.mark.parametrize("dimensions, images", [(64, 300), (64, 40), (300, 299)])
-def test_the_error_bound_holds_and_is_small(dimensions, images):
+def test_the_error_bound_holds_and_is_small(rng, dimensions, images):
     """Against singular values, which are not squared and so hold twice the digits."""
     scale = 10.0 ** -np.linspace(0, 4, dimensions)  # ill-conditioned, as features are
-    x, y = RNG.normal(size=(2, images, dimensions)) * scale + [[[0]], [[0.01]]]
+    x, y = rng.normal(size=(2, images, dimensions)) * scale + [[[0]], [[0.01]]]
     a, b = Statistics.of(x), Statistics.of(y)
     product = (x - a.mean) @ (y - b.mean).T / (images - 1)
     trace_root = np.linalg.svd(product, compute_uv=False).sum()
@@ -58,8 +64,8 @@ def test_the_error_bound_holds_and_is_small(dimensions, images):
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64, 1000])
-def test_statistics_streamed_equal_statistics_at_once(batch):
-    x, streamed = (RNG.normal(size=(150, 5)) * 3 + 50).astype(np.float32), Statistics()
+def test_statistics_streamed_equal_statistics_at_once(rng, batch):
+    x, streamed = (rng.normal(size=(150, 5)) * 3 + 50).astype(np.float32), Statistics()
     for start in range(0, len(x), batch):
         streamed.update(x[start : start + batch])
     np.testing.assert_allclose(streamed.mean, x.astype(float).mean(0), rtol=0, atol=1e-10)
@@ -93,9 +99,9 @@ def test_prdc_equals_brute_force_and_hand_worked_cases(side, monkeypatch):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_reconstruction_equals_scikit_image(channels):
-    a = torch.from_numpy(RNG.random((3, channels, 16, 23), dtype=np.float32))
-    b = (a + 0.1 * torch.from_numpy(RNG.normal(size=a.shape)).float()).clamp(0, 1)
+def test_reconstruction_equals_scikit_image(rng, channels):
+    a = torch.from_numpy(rng.random((3, channels, 16, 23), dtype=np.float32))
+    b = (a + 0.1 * torch.from_numpy(rng.normal(size=a.shape)).float()).clamp(0, 1)
     for i, (x, y) in enumerate(zip(a.double().numpy(), b.double().numpy(), strict=True)):
         similarity = structural_similarity(x, y, channel_axis=0, data_range=1)
         expected = [similarity, peak_signal_noise_ratio(x, y, data_range=1), np.abs(x - y).mean()]
@@ -103,8 +109,8 @@ def test_reconstruction_equals_scikit_image(channels):
     assert ssim(a, a).tolist() == approx([1, 1, 1]) and psnr(a, a).isinf().all()
 
 
-def features(n):
-    pooled = RNG.normal(size=(n, 4)).astype(np.float32)
+def features(rng, n):
+    pooled = rng.normal(size=(n, 4)).astype(np.float32)
     return Features(pooled, 2 * pooled, np.eye(4)[np.arange(n) % 4])
 
 
@@ -115,8 +121,8 @@ def scored(fake, real, settings, protocol=ADM):
     return measured(protocol, *(Summary.of(protocol, [x]) for x in (fake, real)), settings)
 
 
-def test_a_protocol_composes_the_formulas():
-    fake, real = features(40), features(60)
+def test_a_protocol_composes_the_formulas(rng):
+    fake, real = features(rng, 40), features(rng, 60)
     settings = {"images": 40, "prdc_images": 20, "split_size": 2, "neighbours": 5}
     ours, bounds = scored(fake, real, settings)
     near = prdc(real.pooled_ND[:20], fake.pooled_ND[:20], 5)
@@ -130,9 +136,9 @@ def test_a_protocol_composes_the_formulas():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])
-def test_a_summary_does_not_depend_on_the_batch(batch, monkeypatch):
+def test_a_summary_does_not_depend_on_the_batch(rng, batch, monkeypatch):
     monkeypatch.setattr("gear.metrics.frechet.ROWS", 16)
-    x = features(50)
+    x = features(rng, 50)
     parts = [Features(*(m[i : i + batch] for m in vars(x).values())) for i in range(0, 50, batch)]
     found, whole = Summary.of(ADM, parts), Summary.of(ADM, [x])
     assert found.count == 50 and np.array_equal(found.rows["pooled"], x.pooled_ND)
@@ -142,8 +148,8 @@ def test_a_summary_does_not_depend_on_the_batch(batch, monkeypatch):
     np.testing.assert_allclose(whole.moments["pooled"].cov, np.cov(x.pooled_ND.T), atol=1e-12)
 
 
-def test_a_drawn_subset_has_an_address_and_is_spread_over_the_set():
-    real, fake = (Features(features(n).pooled_ND) for n in (90, 80))
+def test_a_drawn_subset_has_an_address_and_is_spread_over_the_set(rng):
+    real, fake = (Features(features(rng, n).pooled_ND) for n in (90, 80))
     settings = {"images": 80, "prdc_images": 30}
     first, again = (scored(real=real, fake=fake, settings=settings, protocol=FDD)[0] for _ in "ab")
     assert first == again and set(first) == set(FDD.metrics)
@@ -170,7 +176,7 @@ def test_codebook_statistics_by_hand():
     assert all(x.shape == () and not x.requires_grad for x in [*wide.values(), *used.values()])
 
 
-NINE = features(9)
+NINE = features(np.random.default_rng(9), 9)
 SPOILT = Features(NINE.pooled_ND.copy(), NINE.spatial_NS, NINE.probs_NC)
 SPOILT.pooled_ND[4, 1] = np.nan
 MISTAKES = {

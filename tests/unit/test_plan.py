@@ -1,4 +1,8 @@
-"""gear plan: the published sizes and FLOPs, and steps that were really counted."""
+"""gear plan: the published sizes and FLOPs, and steps that were really counted.
+
+Counts are compared with published ones and with FlopCounterMode on real steps, hours and disk space
+with sums worked by hand.
+"""
 
 import json
 import re
@@ -353,6 +357,17 @@ def test_the_readable_form_ends_with_the_total(capsys):
     assert sum(line.startswith("gear-l-frozen ") for line in lines) == 2  # sizes, FLOPs
     assert lines[-1].startswith("all: ")
     assert "  gan = 2 x discriminator" in lines
+
+
+def test_the_resources_are_those_of_the_study_file(paper, capsys):
+    assert cli.main(["plan", "--study", "paper", "--resources"]) is None
+    head, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head == ["rule", "nodes", "GPUs", "cores", "MB", "minutes"]
+    asked = paper.spec["jobs"]
+    assert {rule: list(map(int, numbers)) for rule, *numbers in lines} == {
+        rule: [1, job.get("gpus", 0), job["cpus"], 1000 * job["mem_gb"], job["minutes"]]
+        for rule, job in asked.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Device placement on a pretended GPU (tests/pretended.py), on a machine that has none.
+"""Device placement on a pretended GPU (tests/helpers/pretended.py), on a machine that has none.
 
 Strategy: tensors of the GPU are fake, tensors of the host are real. A test fails where an operation
 mixes the two devices, and where the host reads a value of the GPU in a function that the test does

@@ -1,4 +1,7 @@
-"""What a training shows while it runs: lines, a bar, metrics.jsonl, TensorBoard, W&B."""
+"""What a training shows while it runs: lines, a bar, metrics.jsonl, TensorBoard, W&B.
+
+Known metrics are reported, and a short training runs with each logger; the output is compared.
+"""
 
 import io
 import json

@@ -1,4 +1,8 @@
-"""A study's public weights: who starts from them, and what its jobs receive."""
+"""A study's public weights: who starts from them, and what its jobs receive.
+
+Jobs with public weights are compared with the same jobs without; what was read is compared with the
+file's own numbers.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""The registry: every run of every study resolves, one line is one experiment and nothing else."""
+"""The registry: every run of every study resolves, one line is one experiment and nothing else.
+
+Runs are compared with their parents' settings and with the lists of the study file.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""The resolution study: what a run of another scale reads, is taught by and is scored at."""
+"""The resolution study: what a run of another scale reads, is taught by and is scored at.
+
+Jobs are compared with those of scale 1 by their settings, images by the nearest of another size.
+"""
 
 import json
 

@@ -1,4 +1,8 @@
-"""The engine's parts: addressed random numbers, optimizer helpers, whole files, the lock."""
+"""The engine's parts: addressed random numbers, optimizer helpers, whole files, the lock.
+
+Random numbers are compared with recorded ones and by their distribution, optimizer helpers with
+their formulas; files and locks are torn or held by another process, and the sentence is compared.
+"""
 
 import multiprocessing
 import os

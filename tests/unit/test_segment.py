@@ -1,4 +1,8 @@
-"""The loop under all trainers, with a trainer that says what it is told."""
+"""The loop under all trainers, with a trainer that says what it is told.
+
+Each way to stop, resume or go wrong is scripted; the files and sentences are compared with what the
+script implies.
+"""
 
 import csv
 import dataclasses

@@ -1,4 +1,7 @@
-"""A sheet in each format: what is escaped, and how each mark looks."""
+"""A sheet in each format: what is escaped, and how each mark looks.
+
+Each text is compared with the one written by hand.
+"""
 
 from gear.report.sheet import EMPHASIS, PAPER, Cell, Grid, Head, Sheet, formats, to_markdown
 

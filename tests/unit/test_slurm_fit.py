@@ -1,4 +1,7 @@
-"""What SLURM would never run is said before it is queued (gear/launch/slurm.py)."""
+"""What SLURM would never run is said before it is queued (gear/launch/slurm.py).
+
+Requests are compared with nodes that a recorded sinfo describes; each sentence is compared.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""The table of stages says what the trainers, the rules and config/ have."""
+"""The table of stages says what the trainers, the rules and config/ have.
+
+Rules, trainers and config/ are read and compared with the table.
+"""
 
 import importlib
 import re

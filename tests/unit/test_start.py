@@ -1,4 +1,7 @@
-"""A job in the warm process is to its caller what it would be in a process of its own."""
+"""A job in the warm process is to its caller what it would be in a process of its own.
+
+A small job is begun both ways; status, output, parents and signals are compared.
+"""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""What the import of a pretrained teacher refuses, and when it asks the hub."""
+"""What the import of a pretrained teacher refuses, and when it asks the hub.
+
+Each file has one planted fault; the sentence must name it, and nothing may be written.
+"""
 
 import json
 import typing

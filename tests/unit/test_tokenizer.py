@@ -1,4 +1,7 @@
-"""The autoencoder around the quantizers; which part of it each loss reaches."""
+"""The autoencoder around the quantizers; which part of it each loss reaches.
+
+Gradients say which part a loss reaches: those that must be zero are compared with zero.
+"""
 
 import dataclasses
 

@@ -1,4 +1,7 @@
-"""Validation a piece at a time: the numbers are those of all images at once."""
+"""Validation a piece at a time: the numbers are those of all images at once.
+
+The numbers of each size of a piece are compared with the formulas on all images.
+"""
 
 import numpy as np
 import pytest
