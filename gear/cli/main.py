@@ -4,6 +4,8 @@ What a subcommand needs is imported in its handler, so that `gear --help` and `g
 torch."""
 
 import argparse
+import re
+import sys
 
 from gear.files.mistakes import Mistake
 from gear.metrics import PROTOCOLS
@@ -100,7 +102,9 @@ def _reconstruct(commands):
 def _sample(commands):
     command = commands.add_parser("sample", help="draw a grid of images, one row per class")
     command.add_argument("--checkpoint", required=True, help="folder that holds an AR")
-    command.add_argument("--tokenizer", help="default: the checkpoint, if it holds its own")
+    command.add_argument(
+        "--tokenizer", help="default: the checkpoint's own, or that of its run.json"
+    )
     command.add_argument("--classes", required=True, help="class numbers, such as 3,207")
     command.add_argument("--count", type=int, default=4, help="images of each class (4)")
     command.add_argument("--guidance", type=float, default=1.0, help="1 is none (default)")
@@ -120,18 +124,18 @@ def _sample(commands):
     command.set_defaults(run=run)
 
 
-def _score(commands):
-    command = commands.add_parser("score", help="mean next-token loss of given tokens")
+def _likelihood(commands):
+    command = commands.add_parser("likelihood", help="mean next-token loss of given tokens")
     command.add_argument("--checkpoint", required=True, help="folder that holds an AR")
     command.add_argument("--tokens", required=True, help=".npz with tokens and, if any, labels")
-    command.add_argument("--class", dest="label", type=int, help="one class for all of them")
+    command.add_argument("--class", dest="classes", type=int, help="one class for all of them")
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _device(command)
 
     def run(args):
-        from gear.cli import score
+        from gear.cli import likelihood
 
-        score.main(args)
+        likelihood.main(args)
 
     command.set_defaults(run=run)
 
@@ -250,7 +254,7 @@ COMMANDS = (
     _doctor,
     _reconstruct,
     _sample,
-    _score,
+    _likelihood,
     _evaluate,
     _import,
     _export,
@@ -266,6 +270,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _as_options(sentence, command):
+    """The sentence with the API's parameters as the command's options: `top_k` becomes --top-k."""
+    options = {a.dest: a.option_strings[0] for a in command._actions if a.option_strings}
+    return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), sentence)
+
+
 def make_parser():
     """The parser of all commands; each sets `run`, the function of the parsed options."""
     parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
@@ -273,12 +283,20 @@ def make_parser():
     commands = parser.add_subparsers(dest="command", required=True)
     for declare in COMMANDS:
         declare(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
 def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["score"]:
+        raise SystemExit("gear: `gear score` is now `gear likelihood`; write that.")
     args = make_parser().parse_args(arguments)
     try:
         return args.run(args)
-    except (Mistake, OSError) as error:  # a user's mistake; a disk that is full or not ours
+    except Mistake as error:  # a user's mistake
+        sentence = _as_options(str(error), args.parser)
+        raise SystemExit(f"gear: {sentence}") from None
+    except OSError as error:  # a disk that is full or not ours
         raise SystemExit(f"gear: {error}") from None

@@ -1,11 +1,8 @@
 """`gear reconstruct`: images through a tokenizer and back, a PNG for each.
 
 An image is brought to the tokenizer's resolution as in validation: short side by bicubic resize,
-then the centre; one that has that size is taken as it is. Scores are of the published protocol:
-the reconstruction as float in [0, 1], clamped but not rounded to 8 bits (only the PNG is), against
-the image / 255, and the mean over images. Float32 with the averaged weights.
-
-Shapes: N images, T tokens of each, C channels, H x W pixels.
+then the centre; one that has that size is taken as it is. Scores are means over the images of those
+of gear.Model.reconstruct: of reconstructions that are not rounded to 8 bits. Only the PNG is.
 """
 
 import json
@@ -18,17 +15,14 @@ import numpy as np
 import torch
 
 from gear.data.folder import find_images
-from gear.data.memory import to_float, to_uint8
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
 from gear.files.mistakes import Mistake
-from gear.metrics.reconstruction import l1, psnr, ssim
-from gear.runtime.device import use
+from gear.model import PIXELS, load
 from gear.sampling.generate import save_arrays
-from gear.tokenizer.load import load_frozen, require, settings_of
+from gear.tokenizer.load import require
 
-SCORES = {"l1": l1, "psnr": psnr, "ssim": ssim}
-PIXELS = 4 * 256**2  # of the images that go through the tokenizer at once
+SCORES = ("l1", "psnr", "ssim")
 
 
 def png_names(names):
@@ -71,13 +65,14 @@ def staged(output):
         shutil.rmtree(part)
 
 
-def resolution_of(wanted, settings, tokenizer):
+def resolution_of(wanted, settings):
     """Pixels a side: `wanted`, or what the tokenizer was trained at."""
     size = settings.data.resolution if wanted is None else wanted
-    if size < 1 or size % tokenizer.downsampling:
+    down = settings.tokenizer.downsampling
+    if size < 1 or size % down:
         raise Mistake(
-            f"--resolution is {size}; it must be a multiple of {tokenizer.downsampling}, the "
-            "tokenizer's downsampling."
+            f"--resolution is {size}; it must be a multiple of {down}, the tokenizer's "
+            "downsampling."
         )
     return size
 
@@ -88,37 +83,23 @@ def read_images(folder, names, channels, size):
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
 
 
-@torch.no_grad()
-def reconstruct(tokenizer, images_NCHW):
-    """(tokens (N, T), reconstructions in [-1, 1] (N, C, H, W), unclamped) of uint8 images."""
-    tokens = tokenizer.tokens(to_float(images_NCHW))
-    return tokens, tokenizer.decode(tokens)
-
-
-def scores(images_uint8, recon):
-    """{'l1': (N,), 'psnr': (N,), 'ssim': (N,)} float64; recon in [-1, 1], unclamped."""
-    found, truth = (recon.float() / 2 + 0.5).clamp(0, 1), images_uint8.float() / 255
-    return {name: f(found, truth).cpu() for name, f in SCORES.items()}
-
-
 def main(args):
     """args: the options of `gear reconstruct` (gear/cli/main.py)."""
-    device = use(args.device)
     check_apart(args.images, args.output)
     names = find_images(args.images)
     targets = png_names(names)
     require(args.tokenizer, "tokenizer", "name a tokenizer or joint checkpoint")
-    settings, tokenizer = settings_of(args.tokenizer), load_frozen(args.tokenizer).to(device)
-    size = resolution_of(args.resolution, settings, tokenizer)
+    model = load(args.tokenizer, device=args.device)
+    size = resolution_of(args.resolution, model.settings)
     batch, tokens, values = max(1, PIXELS // size**2), [], []
     with staged(args.output) as folder:
         for i in range(0, len(names), batch):
             part = names[i : i + batch]
-            images = read_images(args.images, part, settings.data.channels, size).to(device)
-            found, recon = reconstruct(tokenizer, images)
-            tokens.append(found.cpu())
-            values.append(scores(images, recon))
-            for name, picture in zip(part, to_uint8(recon).permute(0, 2, 3, 1).cpu(), strict=True):
+            images = read_images(args.images, part, model.settings.data.channels, size)
+            result = model.reconstruct(images)
+            tokens.append(result.tokens)
+            values.append(result.scores)
+            for name, picture in zip(part, result.images.permute(0, 2, 3, 1), strict=True):
                 save_png(folder / targets[name], picture.numpy())
     if args.tokens:
         tokens = torch.cat(tokens).numpy().astype(np.int32)

@@ -39,7 +39,8 @@ def pictures(data, classes, tokenizer, ar=None):
     device = next(tokenizer.parameters()).device
     chosen = np.linspace(0, len(data) - 1, ORIGINALS).round().astype(np.int64)
     originals = data.take(chosen)
-    recon, _, _ = validate.reconstruct(tokenizer, originals.to(device))
+    decoded, _, _ = validate.reconstruct(tokenizer, originals.to(device))
+    recon = validate.in_unit(decoded)
     found = {
         "originals": last_axis(originals),
         "reconstructions": last_axis(to_uint8(recon * 2 - 1)),

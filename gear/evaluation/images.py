@@ -1,9 +1,11 @@
-"""Images to score, a batch at a time: a folder of image files, or an archive as ADM publishes them.
+"""Images to score, a batch at a time: a folder of image files, an archive as ADM publishes them, or
+an array.
 
 An archive is an .npz with arr_0, uint8 (N, H, W, 3), and, if any, labels as arr_1, (N,). It is read
 through, never held: 50,000 images of 256 x 256 pixels are 9.8 GB. What is refused is one sentence.
 """
 
+import os
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -98,8 +100,40 @@ class Archive:
                 yield _to_tensor(_exactly(self.path, file, (n, *shape[1:])))
 
 
-def open_images(path, square=None):
-    """The Folder or Archive at a path. square: of a Folder."""
+class Array:
+    """The images of an array or a tensor; the same members as a Folder's."""
+
+    path, lossy, classes = "the array", None, None
+
+    def __init__(self, images):
+        images = torch.as_tensor(images)
+        if (
+            images.dtype != torch.uint8
+            or images.ndim != 4
+            or images.shape[1] != 3
+            or not len(images)
+        ):
+            raise Mistake(
+                f"the array is {str(images.dtype).removeprefix('torch.')} of shape "
+                f"{tuple(images.shape)}; images are uint8 (N, 3, H, W)."
+            )
+        self.images, self.count, self.size = images, len(images), tuple(images.shape[2:])
+
+    def batches(self, size):
+        """uint8 (n, 3, H, W), `size` images a time."""
+        return iter(self.images.split(size))
+
+
+def open_images(source, square=None):
+    """The Folder or Archive at a path, or the Array of images. square: of a Folder."""
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return Array(source)
+    if not isinstance(source, str | os.PathLike):
+        raise Mistake(f"{source!r} is no path and no array; name the images.")
+    return _at_path(source, square)
+
+
+def _at_path(path, square):
     if Path(path).is_dir():
         return Folder(path, square)
     if Path(path).suffix != ".npz" or not Path(path).exists():

@@ -26,11 +26,15 @@ CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size",
 
 @torch.no_grad()
 def reconstruct(tokenizer, images_uint8):
-    """(reconstructions in [0, 1] (N, C, H, W), tokens (N, T), their Assignment)."""
+    """(reconstructions in [-1, 1] (N, C, H, W), unclamped, tokens (N, T), their Assignment)."""
     assignment = tokenizer.quantizer.assignment(tokenizer.encode(to_float(images_uint8)))
     tokens = assignment.hard()
-    images = (tokenizer.decode(tokens) / 2 + 0.5).clamp(0, 1)
-    return images, tokens, assignment
+    return tokenizer.decode(tokens), tokens, assignment
+
+
+def in_unit(decoded):
+    """A decoder's images in [0, 1], clamped: what is scored."""
+    return (decoded.float() / 2 + 0.5).clamp(0, 1)
 
 
 def through(tokenizer, settings, data, pooled, rounding):
@@ -43,7 +47,8 @@ def through(tokenizer, settings, data, pooled, rounding):
     soft = SoftAssignment(settings.joint.temperature)
     for images, _ in data.pieces(piece_of(settings)):
         images = images.to(device)
-        recon, found, assignment = reconstruct(tokenizer, images)
+        decoded, found, assignment = reconstruct(tokenizer, images)
+        recon = in_unit(decoded)
         tokens.append(found.cpu())
         soft.add(assignment)
         truth = images.float() / 255

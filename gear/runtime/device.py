@@ -39,16 +39,16 @@ def use(name=None):
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
-        raise Mistake(f"there is no device '{name}'; --device is cuda or cpu.") from None
+    except (RuntimeError, TypeError):
+        raise Mistake(f"there is no device '{name}'; `device` is cuda or cpu.") from None
     if device.type not in ("cuda", "cpu"):
-        raise Mistake(f"device '{name}' is not supported; --device is cuda or cpu.")
+        raise Mistake(f"device '{name}' is not supported; `device` is cuda or cpu.")
     if device.type == "cuda":
         number = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= number:
             raise Mistake(
-                f"--device {name} is asked for, but torch sees {number} GPUs here; "
-                "leave --device out or give --device cpu."
+                f"`device` {name} is asked for, but torch sees {number} GPUs here; "
+                "leave `device` out or give `device` cpu."
             )
         set_tf32(False)
     return device

@@ -1,4 +1,4 @@
-"""gear reconstruct, sample and score, on tiny checkpoints with random weights."""
+"""gear reconstruct, sample and likelihood, on tiny checkpoints with random weights."""
 
 import dataclasses
 import json
@@ -262,9 +262,9 @@ def test_the_same_seed_gives_the_same_file(home):
 
 
 def test_an_image_does_not_depend_on_the_others(home, monkeypatch):
-    monkeypatch.setattr("gear.cli.sample.BATCH", 2)
+    monkeypatch.setattr("gear.model.DRAWN", 2)
     sample(home, tokens=home.path / "small.npz")
-    monkeypatch.setattr("gear.cli.sample.BATCH", 64)
+    monkeypatch.setattr("gear.model.DRAWN", 64)
     sample(home, tokens=home.path / "large.npz", classes="7,0,3", count=5)
     small, large = drawn(home.path / "small.npz"), drawn(home.path / "large.npz")
     assert np.array_equal(small["tokens"][3:], large["tokens"][:3])  # class 7
@@ -324,7 +324,7 @@ def test_sample_mistakes(home, smoke_settings, tiny_networks):
     assert not (p / "grid.png").exists() and not (p / "grid.jpg").exists()
 
 
-# score
+# likelihood
 
 
 def write(path, **arrays):
@@ -332,8 +332,8 @@ def write(path, **arrays):
     return path
 
 
-def score(home, path, **options):
-    gear("score", checkpoint=home.path / "ar", tokens=path, **options)
+def likelihood(home, path, **options):
+    gear("likelihood", checkpoint=home.path / "ar", tokens=path, **options)
 
 
 @pytest.fixture
@@ -352,16 +352,16 @@ def loss_by_hand(ar, tokens, labels):
     return np.mean(each)
 
 
-def test_score_is_the_cross_entropy(home, tokens, capsys):
+def test_likelihood_is_the_cross_entropy(home, tokens, capsys):
     labels = np.arange(7) % 3
     path = write(home.path / "t.npz", tokens=tokens, labels=labels)
-    score(home, path, json=True)
+    likelihood(home, path, json=True)
     found = json.loads(capsys.readouterr().out)
     expected = loss_by_hand(home.ar, tokens, labels)
     assert found["ntp"] == approx(expected, rel=1e-6)
     assert found["perplexity"] == approx(np.exp(expected), rel=1e-6)
     assert (found["images"], found["tokens"]) == (7, 112)
-    score(home, path)
+    likelihood(home, path)
     said = (
         f"{expected:.4f} nats per token (perplexity {np.exp(expected):.2f}; 7 images of 16 tokens)"
     )
@@ -370,39 +370,39 @@ def test_score_is_the_cross_entropy(home, tokens, capsys):
 
 def test_one_class_for_all(home, tokens, capsys):
     path = write(home.path / "t.npz", tokens=tokens, labels=np.zeros(7, int))
-    score(home, path, json=True, **{"class": 4})
+    likelihood(home, path, json=True, **{"class": 4})
     found = json.loads(capsys.readouterr().out)["ntp"]
     assert found == approx(loss_by_hand(home.ar, tokens, [4] * 7), rel=1e-6)
     assert found != approx(loss_by_hand(home.ar, tokens, [0] * 7), rel=1e-6)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
-def test_the_batch_of_a_score_does_not_matter(home, tokens, batch):
-    from gear.cli.score import mean_loss
+def test_the_batch_of_a_likelihood_does_not_matter(home, tokens, batch):
+    from gear.model import mean_loss
 
     labels = np.arange(7)
     found = mean_loss(home.ar, torch.from_numpy(tokens).long(), torch.from_numpy(labels), batch)
     assert found == approx(loss_by_hand(home.ar, tokens, labels), rel=1e-6)
 
 
-def test_what_sample_draws_can_be_scored(home, capsys):
+def test_what_sample_draws_has_a_likelihood(home, capsys):
     """Drawn with little noise, tokens are likelier than random ones."""
     sample(home, tokens=home.path / "t.npz", temperature=0.3, guidance=1)
-    score(home, home.path / "t.npz", json=True)
+    likelihood(home, home.path / "t.npz", json=True)
     reconstruct(home, tokens=home.path / "r.npz")
-    score(home, home.path / "r.npz", json=True, **{"class": 1})
+    likelihood(home, home.path / "r.npz", json=True, **{"class": 1})
     lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("{")]
     likely, random = (json.loads(line)["ntp"] for line in lines)
     assert likely < random
 
 
-def test_score_mistakes(home, tokens):
+def test_likelihood_mistakes(home, tokens):
     p = home.path
 
     def said(checkpoint="ar", **arrays):
         options = {"class": arrays.pop("label")} if "label" in arrays else {}
         path = write(p / "t.npz", **arrays) if arrays else p / "none.npz"
-        return refused("score", checkpoint=p / checkpoint, tokens=path, **options)
+        return refused("likelihood", checkpoint=p / checkpoint, tokens=path, **options)
 
     labels = np.zeros(7, int)
     where = f"{p}/t.npz"
@@ -437,14 +437,19 @@ def test_score_mistakes(home, tokens):
 def test_a_torn_token_file_is_named(home, tokens, content):
     path = write(home.path / "t.npz", tokens=tokens, labels=np.zeros(7, int))
     path.write_bytes(path.read_bytes()[:300] if content is None else content)
-    said = refused("score", checkpoint=home.path / "ar", tokens=path)
+    said = refused("likelihood", checkpoint=home.path / "ar", tokens=path)
     assert said.startswith(f"{path} is no complete .npz file (")
 
 
 def test_an_array_alone_is_no_token_file(home, tokens):
     np.save(home.path / "t.npy", tokens)
-    said = refused("score", checkpoint=home.path / "ar", tokens=home.path / "t.npy")
+    said = refused("likelihood", checkpoint=home.path / "ar", tokens=home.path / "t.npy")
     assert "is no complete .npz file" in said
+
+
+def test_the_old_name_of_likelihood_says_the_new_one(home, tokens):
+    said = refused("score", checkpoint=home.path / "ar", tokens=home.path / "t.npz")
+    assert said == "`gear score` is now `gear likelihood`; write that."
 
 
 # what they share
@@ -459,7 +464,7 @@ def test_no_such_device(home):
         ("cuda:99", "gear: --device cuda:99 is asked for, but torch sees "),
     ):
         with pytest.raises(SystemExit) as error:
-            cli.main(["score", *words, "--device", device])
+            cli.main(["likelihood", *words, "--device", device])
         assert str(error.value).startswith(message)
 
 
@@ -473,7 +478,7 @@ def test_what_cannot_be_written_is_one_sentence(home):
 def test_a_folder_that_is_no_checkpoint(home):
     (home.path / "ar/run.json").write_text('{"shape": 3}')
     path = write(home.path / "t.npz", tokens=np.zeros((1, 16), int))
-    said = refused("score", checkpoint=home.path / "ar", tokens=path)
+    said = refused("likelihood", checkpoint=home.path / "ar", tokens=path)
     assert said.startswith(f"{home.path}/ar/run.json states no settings; name the folder of a")
 
 
@@ -489,5 +494,5 @@ def test_help_and_comparison_load_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("compare", "plan", "reconstruct", "sample", "score"):
+    for name in ("compare", "plan", "reconstruct", "sample", "likelihood"):
         assert f"    {name} " in done.stdout

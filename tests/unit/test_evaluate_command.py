@@ -17,10 +17,11 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch_fidelity import metric_fid
 
-from gear.cli import evaluate
+import gear as api
 from gear.cli import main as cli
-from gear.evaluation import networks, reference
+from gear.evaluation import anyone, networks, reference
 from gear.features import inception
+from gear.files.mistakes import Mistake
 from gear.metrics import PROTOCOLS, protocol
 from gear.metrics.frechet import Statistics, frechet_distance
 
@@ -232,6 +233,42 @@ def test_reconstruction_pairs_files_by_name(gear, world, tmp_path):
     assert same["metrics"]["rfid"] <= same["error_bounds"]["rfid"] < found["rfid"]
 
 
+def test_the_function_gives_what_the_command_prints(gear, world, weights, tmp_path):
+    options = {"weights": weights[0], "sha256": weights[1], "images": FAKE, "device": "cpu"}
+    sides = world / "fake.npz", world / "real.npz"
+    printed = gear(samples=sides[0], reference=sides[1])
+    assert json.loads(json.dumps(api.evaluate(*sides, protocol="adm", **options))) == printed
+    with np.load(sides[0]) as file:
+        images = file["arr_0"].transpose(0, 3, 1, 2)
+    for samples in (images, torch.from_numpy(images)):
+        assert api.evaluate(samples, sides[1], protocol="adm", **options) == printed
+
+
+def test_mistakes_of_the_function_name_its_parameters(world):
+    images = np.zeros((3, 3, 32, 32), np.uint8)
+    for samples, options, said in (
+        (images, {}, "the array holds 3 images, the protocol needs exactly 50000; draw that many, "
+         "or say `images` 3 and compare only with values of as many."),
+        (images, {"images": 3},
+         "protocol adm compares with a reference; name it with `reference`."),
+        (images[:, :1], {}, "the array is uint8 of shape (3, 1, 32, 32); images are uint8 (N, 3, "
+         "H, W)."),
+        (images / 255, {}, "the array is float64 of shape (3, 3, 32, 32); images are uint8 (N, 3, "
+         "H, W)."),
+        (images[:0], {"images": 1}, "the array is uint8 of shape (0, 3, 32, 32); images are uint8 "
+         "(N, 3, H, W)."),
+        (3, {}, "3 is no path and no array; name the images."),
+        (images, {"images": 0}, "`images` is 0; it must be a whole number from 1."),
+        (images, {"protocol": "amd"}, "there is no protocol 'amd'. Did you mean 'adm'?"),
+        (images, {"device": "gpu"}, "there is no device 'gpu'; `device` is cuda or cpu."),
+    ):  # fmt: skip
+        with pytest.raises(Mistake) as error:
+            api.evaluate(samples, **({"protocol": "adm", "device": "cpu"} | options))
+        assert str(error.value) == said
+    with pytest.raises(TypeError, match="no argument 'image'"):
+        api.evaluate(images, protocol="adm", image=3)
+
+
 def test_every_protocol_is_offered():
     built = {*protocol.PROTOCOLS, "reconstruction", "clip_score"} - {"demo"}
     assert set(PROTOCOLS) == built
@@ -329,11 +366,11 @@ def test_a_lossy_archive_is_only_warned_of(gear, world, tmp_path, capsys):
         target = tmp_path / "jpeg" / path.relative_to(world / "fake").with_suffix(".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).save(target, quality=90)
-    evaluate.open_samples(tmp_path / "jpeg")
+    anyone.open_samples(tmp_path / "jpeg")
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.startswith(f"gear: warning: {tmp_path}/jpeg holds JPEG files (a/0.jpg); their loss")
-    evaluate.open_samples(world / "fake")
+    anyone.open_samples(world / "fake")
     assert capsys.readouterr().err == ""
     found = gear(samples=tmp_path / "jpeg", protocol="clean")["metrics"]["gfid"]
     assert found != approx(gear(protocol="clean")["metrics"]["gfid"], rel=1e-3)

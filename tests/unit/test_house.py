@@ -32,6 +32,7 @@ FLOORS = (
     "weights",
     "analysis",
     "evaluation",
+    "model",
     "study",
     "report",
     "artifacts",

@@ -1,0 +1,194 @@
+"""`gear.evaluate`: the metrics of anyone's images under a protocol (gear/metrics/protocol.py).
+
+Besides the protocols of generated sets there are two that compare images one by one:
+`reconstruction`, with the original of the same name, and `clip_score`, with a caption. All that can
+be wrong with the files' form is found before the first image goes through a network. Metrics do not
+depend on the batch beyond float rounding.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from gear.evaluation import images as sets
+from gear.evaluation import networks, reference
+from gear.files.mistakes import Mistake, did_you_mean
+from gear.metrics import PROTOCOLS
+from gear.metrics.frechet import Stream, frechet_with_bound
+from gear.metrics.protocol import Summary, chosen_settings, measured, named
+from gear.metrics.reconstruction import l1, psnr, ssim
+from gear.runtime.device import use
+
+CLIP_FILE = "weights/open_clip_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Options:
+    """See `evaluate`."""
+
+    weights: str | None = None
+    sha256: str | None = None
+    images: int | None = None
+    classes: int | None = None
+    captions: str | None = None
+    save_reference: str | None = None
+
+    def __post_init__(self):
+        for name in ("images", "classes"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise Mistake(f"`{name}` is {value!r}; it must be a whole number from 1.")
+
+
+def evaluate(samples, reference=None, *, protocol, device=None, **options):
+    """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256'} of images:
+    what `gear evaluate --json` prints.
+
+    samples: a folder of image files, an .npz as ADM's (arr_0, uint8 (N, H, W, 3)), or uint8
+        images (N, 3, H, W) as an array or a tensor
+    reference: an .npz of the protocol, or a folder of images; clip_score needs none
+    protocol: adm | clean | fdd | coco | reconstruction | clip_score
+    device: cuda | cpu; default: cuda where there is one
+
+    weights: local file of the feature network; default: the one in weights/. sha256: that it has,
+    where it is not the publisher's. images: the exact number of samples; default: the protocol's.
+    classes: how many must be there, where samples have labels. captions: for clip_score, a file of
+    lines or a .json {file: caption}. save_reference: write the reference's statistics to this .npz.
+    Mistake: whatever does not fit."""
+    if protocol not in PROTOCOLS:
+        raise Mistake(f"there is no protocol '{protocol}'. {did_you_mean(protocol, PROTOCOLS)}")
+    unknown = [name for name in options if name not in Options.__dataclass_fields__]
+    if unknown:
+        raise TypeError(f"evaluate() has no argument '{unknown[0]}'")
+    compute = {"reconstruction": reconstructed, "clip_score": captioned}.get(protocol)
+    common = samples, reference, Options(**options), use(device)
+    result = compute(*common) if compute else generated(named(protocol), *common)
+    return {"protocol": protocol, **result}
+
+
+def open_samples(source, square=None):
+    """The images of the samples; a warning on stderr where they are lossy."""
+    samples = sets.open_images(source, square)
+    if samples.lossy:
+        print(
+            f"gear: warning: {samples.path} holds JPEG files ({samples.lossy}); their losses "
+            "change every metric, so compare with values of PNG files or of arrays with care.",
+            file=sys.stderr,
+        )
+    return samples
+
+
+def require_exact(samples, wanted):
+    """Mistake unless there are as many images as the protocol, or `images`, says."""
+    if wanted is not None and samples.count != wanted:
+        raise Mistake(
+            f"{samples.path} holds {samples.count} images, the protocol needs exactly {wanted}; "
+            f"draw that many, or say `images` {samples.count} and compare only with values of as "
+            "many."
+        )
+
+
+def generated(protocol, source, real_source, options, device):
+    """The result of a protocol of generated sets."""
+    wanted = {} if options.images is None else {"images": options.images}
+    samples = open_samples(source, protocol.square)
+    require_exact(samples, chosen_settings(protocol, wanted)["images"])
+    if real_source is None:
+        raise Mistake(
+            f"protocol {protocol.name} compares with a reference; name it with `reference`."
+        )
+    size, classes = reference.peek(real_source, protocol)
+    if size:
+        sets.require_size(samples.size, size, samples.path)
+    if samples.classes is not None and classes is not None:
+        same = samples.classes.dtype.kind == classes.dtype.kind
+        classes = sorted(set(classes.tolist())) if same else None
+    classes = classes if options.classes is None else range(options.classes)
+    sets.require_all_classes(samples.classes, classes, samples.path)
+    extract = networks.load(protocol.name, options.weights, options.sha256, device)
+    batch = networks.BATCH[device.type]
+    real = reference.load(real_source, extract, batch)
+    if options.save_reference:
+        reference.save(options.save_reference, real, extract)
+    fake = Summary.of(protocol, reference.extracted(extract, samples, batch, "samples"))
+    settings = wanted | {"images": samples.count}
+    values, bounds = measured(protocol, fake, real.summary, settings)
+    return {
+        "images": samples.count,
+        "metrics": values,
+        "error_bounds": bounds,
+        "settings": chosen_settings(protocol, settings),
+        "weights_sha256": extract.weights,
+    }
+
+
+def paired(samples, originals):
+    """Mistake unless two Folders hold images of the same names, their endings apart."""
+    stems = [[name.rpartition(".")[0] for name in x.names] for x in (samples, originals)]
+    odd = sorted(set(stems[0]) ^ set(stems[1]))
+    if odd:
+        raise Mistake(
+            f"{odd[0]} is in one of {samples.path} and {originals.path} only; give each "
+            "reconstruction and its original the same name."
+        )
+    sets.require_size(samples.size, originals.size, samples.path)
+
+
+def reconstructed(source, original_source, options, device):
+    """rFID, PSNR, SSIM and L1 of image files, hence rounded to 8 bits, against their originals."""
+    from gear.features import inception
+
+    samples, originals = open_samples(source), None
+    if original_source is not None:
+        originals = sets.open_images(original_source)
+    if not isinstance(samples, sets.Folder) or not isinstance(originals, sets.Folder):
+        raise Mistake(
+            "protocol reconstruction compares files by name; give folders of images as `samples` "
+            "and `reference`."
+        )
+    require_exact(samples, options.images)
+    paired(samples, originals)
+    network, sha256 = inception.load(options.weights or networks.FILES["inception"], options.sha256)
+    network, batch = network.to(device), networks.BATCH[device.type]
+    streams = Stream(), Stream()
+    values = {"psnr": [], "ssim": [], "l1": []}
+    pairs = zip(samples.batches(batch), originals.batches(batch), strict=True)
+    for pair in sets.watched(pairs, samples.count, batch, "pairs"):
+        for stream, pictures in zip(streams, pair, strict=True):
+            stream.add(inception.pytorch_fid(network, pictures).pooled_ND)
+        shown = [pictures.to(device).float() / 255 for pictures in pair]
+        for name, metric in (("psnr", psnr), ("ssim", ssim), ("l1", l1)):
+            values[name].append(metric(*shown).cpu())
+    rfid, bound = frechet_with_bound(*(stream.finish() for stream in streams))
+    means = {name: torch.cat(found).mean().item() for name, found in values.items()}
+    return {
+        "images": samples.count,
+        "metrics": {"rfid": rfid, **means},
+        "error_bounds": {"rfid": bound},
+        "settings": {"rounding": "uint8"},
+        "weights_sha256": sha256,
+    }
+
+
+def captioned(source, _reference, options, device):
+    """The CLIP score of images and their captions."""
+    from gear.features.clip import Clip
+    from gear.metrics.clip_score import clip_score, read_captions
+
+    if options.captions is None:
+        raise Mistake("protocol clip_score compares with captions; name them with `captions`.")
+    samples = open_samples(source)
+    require_exact(samples, options.images)
+    names = samples.names if isinstance(samples, sets.Folder) else None
+    captions = read_captions(options.captions, samples.count, names)
+    clip = Clip(options.weights or CLIP_FILE, options.sha256, device)
+    batch = networks.BATCH[device.type]
+    batches = sets.watched(samples.batches(batch), samples.count, batch, "samples")
+    return {
+        "images": samples.count,
+        "metrics": {"clip_score": clip_score(clip, batches, captions)},
+        "error_bounds": {},
+        "settings": {},
+        "weights_sha256": clip.sha256,
+    }
