@@ -36,6 +36,7 @@ test: lint ## lint, unit tests and the smoke study
 
 lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --config study=smoke
 

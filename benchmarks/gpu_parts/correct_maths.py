@@ -139,9 +139,7 @@ def quantizer(context, name, precision):
             out = mine(x)
         to = torch.cos(torch.arange(out.code_BND.numel(), device=device)).view(out.code_BND.shape)
         loss = (
-            (out.code_BND * to).sum()
-            + sum(out.losses.values())
-            + entropy_loss(out.assignment, 1.0)
+            (out.code_BND * to).sum() + sum(out.losses.values()) + entropy_loss(out.assignment, 1.0)
         )
         learns = [x, *mine.parameters()]
         found = torch.autograd.grad(loss, learns)

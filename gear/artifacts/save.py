@@ -134,7 +134,7 @@ def _inputs(output, record, contents):
         noted = record["input_checksums"].get(path, "").removeprefix("sha256:")
         sha = contents.now(path) or noted
         newer = os.path.exists(path) and os.path.getmtime(path) > record["endtime"]
-        if noted and noted != sha or newer and not noted:
+        if (noted and noted != sha) or (newer and not noted):
             raise Mistake(
                 f"{output} was made from another {path} than the one that is there; run Snakemake "
                 "again, then save."

@@ -133,9 +133,9 @@ def serve(path):
     """The warm process: fork per connection, until standard input closes."""
     import torch
 
-    import gear.analysis.similarity  # noqa: F401  what the jobs import
-    import gear.evaluation.checkpoint  # noqa: F401
-    import gear.report.figures.figure  # noqa: F401
+    import gear.analysis.similarity  # what the jobs import
+    import gear.evaluation.checkpoint
+    import gear.report.figures.figure
     import gear.report.tables.table  # noqa: F401
 
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)  # imports the compiler

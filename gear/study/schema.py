@@ -82,7 +82,7 @@ def _keys(location, data):
     keys, node = [], data
     for part in location:
         inside = isinstance(node, dict) and part in node
-        if inside or isinstance(node, list) and isinstance(part, int):
+        if inside or (isinstance(node, list) and isinstance(part, int)):
             keys.append(str(part) if str(part).isprintable() else repr(part))
             node = node[part]
     return keys

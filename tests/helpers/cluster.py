@@ -28,6 +28,8 @@ SlurmctldPort=16817
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/none
+# also how long a requeued job waits; 120 by default
+AuthInfo=cred_expire=20
 CredType=cred/none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -40,7 +42,7 @@ GresTypes=gpu
 MinJobAge=300
 JobRequeue=1
 FirstJobId={first}
-KillWait=30
+KillWait=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides

@@ -41,7 +41,7 @@ def function_of_gear():
 
 
 def on_gpu(x):
-    return isinstance(x, FakeTensor) or isinstance(x, torch.device) and x.type == "cuda"
+    return isinstance(x, FakeTensor) or (isinstance(x, torch.device) and x.type == "cuda")
 
 
 def on_host(x):

@@ -164,7 +164,7 @@ def rms_norm(weight, x):
 def rotated(x, side):
     """x (B, T, H, d) with its first position zero and the others turned by their cell's place:
     the first half of each head by the row, the second by the column, pairs (2j, 2j + 1)."""
-    B, T, H, d = x.shape
+    _, T, _, d = x.shape
     out = torch.zeros_like(x)
     for t in range(1, T):
         for half, place in enumerate(divmod(t - 1, side)):

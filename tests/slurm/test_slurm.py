@@ -195,15 +195,22 @@ def test_what_could_never_run_is_said_before_it_is_queued(checkout, changes, sen
     assert slurm("squeue", "-h") == ""
 
 
-def test_the_smoke_study_in_the_queue_has_the_bytes_of_a_local_one(checkout):
-    status, said = checkout.snakemake("all_tables", results="local")
+def test_each_rule_of_the_smoke_study_in_the_queue_makes_the_bytes_of_a_local_one(checkout):
+    def targets(results):
+        return "quick", f"{results}/smoke/analysis/joint/gear-l/400k.json"
+
+    here = {"claims", "make_claims", "all_tables", "quick"}  # as each table and target
+    rules = checkout.planned(*targets("local"), results="local").keys() - here
+    assert rules >= checkout.planned("all_tables", results="local").keys() - here
+    status, said = checkout.snakemake(*targets("local"), results="local")
     assert status == 0, said[-3000:]
-    status, said = checkout.run(*command("all_tables", study="smoke"))
+    status, said = checkout.run(*command(*targets("results"), study="smoke"))
     assert status == 0, said[-3000:]
     local, queued = (checkout.folder / results / "smoke" for results in ("local", "results"))
     names = [p.relative_to(local) for p in local.rglob("*.csv")]
     names += [p.relative_to(local) for p in local.rglob("weights.safetensors")]
-    assert any(name.parts[0] == "tables" for name in names)
+    names += [p.relative_to(local) for p in (local / "analysis").rglob("400k.json")]
+    assert {"tables", "analysis", "tokenizer", "joint", "ar"} <= {name.parts[0] for name in names}
     for name in names:
         assert (queued / name).read_bytes() == (local / name).read_bytes(), name
 
@@ -262,6 +269,7 @@ def test_a_killed_snakemake_leaves_its_job_and_the_next_one_waits_for_it(checkou
 def test_two_nodes_of_two_processes_have_the_losses_of_one(checkout):
     study = checkout.folder / "config/studies/faults.yaml"
     settings = yaml.safe_load(study.read_text())
+    settings["milestones"]["tokenizer"] = {"400k": 20}  # ten of them are compared
     settings["jobs"] = {"train_tokenizer": {"nodes": 2, "processes": 2, "cpus": 2, "mem_gb": 4}}
     study.write_text(yaml.safe_dump(settings, sort_keys=False))
     run, whole = Run(checkout, "vq-nodes"), Run(checkout, "vq-none")

@@ -84,12 +84,12 @@ def test_a_teachers_file_of_another_size_is_said(here, capsys):
     path = here / "weights/vjepa2_1_vitb_dist_vitG_384.pt"
     path.parent.mkdir()
     path.write_bytes(b"PK")
-    status, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
+    _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
     ((state, text),) = [line for line in found["weights"] if "V-JEPA" in line[1]]
     assert state == "missing" and "has 2 bytes, not 1,664,223,428; download it again" in text
     with path.open("r+b") as file:
         file.truncate(1_664_223_428)  # sparse: no such bytes are written
-    status, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
+    _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
     assert [state for state, text in found["weights"] if "V-JEPA" in text] == ["ok"]
 
 
@@ -120,7 +120,7 @@ def test_what_was_imported_is_not_asked_for(here, capsys):
 def test_a_full_disk_is_said(here, capsys, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2e9, 1e9, 1e9))
-    status, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
+    _, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
     ((state, text),) = found["disk"]
     assert state == "missing" and text.startswith("1.0 GB are free at ")
     assert "free some, or put results/ on another file system" in text

@@ -213,7 +213,7 @@ def test_a_validation_of_other_features_is_named_before_any_work(world, monkeypa
 
 
 def test_too_few_samples_are_named_before_any_image_is_made(world, monkeypatch, tmp_path):
-    root, settings = world
+    root, _ = world
     tokens = {"tokens": np.zeros((3, 16), np.int32), "labels": np.zeros(3), "seeds": np.zeros(3)}
     generate.save_arrays(tmp_path / "few.npz", tokens)
     job = {"settings": {}, "protocol": PROTOCOLS["generation"]}

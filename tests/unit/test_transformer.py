@@ -140,7 +140,7 @@ def test_the_tap_is_the_output_of_its_block(ar, tap):
     outputs = []
     for block in ar.blocks:
         block.register_forward_hook(lambda *a: outputs.append(a[2]))
-    logits, tapped = read(ar, tokens, labels, tap=tap)
+    _, tapped = read(ar, tokens, labels, tap=tap)
     assert torch.equal(tapped, outputs[tap - 1]) and len(outputs) == 3
     none, stopped = read(ar, tokens, labels, tap=tap, stop=True)
     assert none is None and torch.equal(stopped, tapped) and len(outputs) == 3 + tap
