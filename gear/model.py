@@ -254,13 +254,13 @@ def find_tokenizer(folder):
     for path, digest in record.get("inputs", {}).items():
         # <results>/<study>/<stage>/<run>/<milestone>/weights.safetensors
         for weights in (Path(path), *(root.joinpath(*Path(path).parts[-4:]) for root in results)):
-            if weights.name == "weights.safetensors" and weights.is_file():
-                if _holds(weights.parent, "tokenizer") and sha256(weights) == digest:
-                    return weights.parent
+            there = weights.name == "weights.safetensors" and weights.is_file()
+            if there and _holds(weights.parent, "tokenizer") and sha256(weights) == digest:
+                return weights.parent
     beside = folder.absolute().with_name("tokenizer")
     if "source" in record and (beside / "run.json").is_file():
-        if read_json(beside / "run.json").get("source") == record["source"]:
-            return beside
+        source = read_json(beside / "run.json").get("source")
+        return beside if source == record["source"] else None
     return None
 
 

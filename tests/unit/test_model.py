@@ -110,9 +110,11 @@ def test_samples_are_those_of_the_command(home, tmp_path):
     """fresh: both find the tokenizer that run.json names."""
     for folder in (home.joint, home.fresh):
         cli.main(
-            ["sample", "--checkpoint", str(folder), "--classes", "3,7", "--count", "2"]
-            + ["--guidance", "1.5", "--seed", "4", "--top-k", "9", "--device", "cpu"]
-            + [f"--output={tmp_path}/grid.png", f"--tokens={tmp_path}/t.npz"]
+            [
+                *("sample", "--checkpoint", str(folder), "--classes", "3,7", "--count", "2"),
+                *("--guidance", "1.5", "--seed", "4", "--top-k", "9", "--device", "cpu"),
+                *(f"--output={tmp_path}/grid.png", f"--tokens={tmp_path}/t.npz"),
+            ]
         )
         with np.load(tmp_path / "t.npz") as file:
             arrays = dict(file)
@@ -212,9 +214,8 @@ def test_images_that_do_not_fit(home, images):
         )
         assert "shape (1, 16, 16); give uint8" in said(function, images[0])
         assert "shape (0, 1, 16, 16); give uint8" in said(function, images[:0])
-        assert "images have 3 channels, the tokenizer reads 1; give (N, 1, H, W)." == said(
-            function, images.repeat(1, 3, 1, 1)
-        )
+        coloured = said(function, images.repeat(1, 3, 1, 1))
+        assert coloured == "images have 3 channels, the tokenizer reads 1; give (N, 1, H, W)."
         wide = "images have 12 x 16 pixels; give squares of a multiple of 4, the tokenizer's downs"
         assert said(function, images[..., :12]).startswith(wide)
         assert "images have 15 x 15 pixels" in said(function, images[..., :15, :15])
