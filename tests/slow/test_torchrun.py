@@ -18,18 +18,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]  # one at a ti
 STEPS = 150
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
     """The smoke study's images, and a long job on them."""
-    study = Study("smoke")
+    study, top = Study("smoke"), tmp_path_factory.mktemp("torchrun")
     spec = study.spec["data"]
-    folder = tmp_path / study.data.path
+    folder = top / study.data.path
     command = ["gear.data.digits", "--output", folder, "--size", study.data.resolution]
     command += ["--train", spec["train"], "--val", spec["val"], "--seed", spec["seed"]]
-    subprocess.run([sys.executable, "-m", *map(str, command)], check=True, cwd=tmp_path)
+    subprocess.run([sys.executable, "-m", *map(str, command)], check=True, cwd=top)
     job = json.loads(jobs.training(study, "vq", "400k"))
     job["stop"], job["settings"]["runtime.log_every"] = STEPS, 20
-    return tmp_path, json.dumps(job), f"{study.data.path}/manifest.json"
+    return top, json.dumps(job), f"{study.data.path}/manifest.json"
 
 
 ONE_NODE = ["--nproc-per-node", "2"]
@@ -50,9 +50,15 @@ def start(data, output, shape=ONE_NODE):
     )
 
 
-def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(data):
-    folder = data[0]
+@pytest.fixture(scope="module")
+def whole(data):
+    """The run of two processes that nothing happened to."""
     assert start(data, "whole").wait() == 0
+    return data[0] / "whole/vq"
+
+
+def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(data, whole):
+    folder = data[0]
     job, seen = start(data, "stopped"), folder / "stopped/vq/metrics.jsonl"
     while job.poll() is None and not (seen.exists() and seen.stat().st_size):
         time.sleep(0.05)
@@ -62,11 +68,10 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(data):
     again = start(data, "stopped")
     assert "goes on from" in again.communicate()[1] and again.returncode == 0
     for name in ("400k/weights.safetensors", "400k/curves.csv", "metrics.jsonl"):
-        whole, found = (folder / run / "vq" / name for run in ("whole", "stopped"))
-        assert whole.read_bytes() == found.read_bytes(), name
+        assert (whole / name).read_bytes() == (folder / "stopped/vq" / name).read_bytes(), name
 
 
-def test_two_nodes_are_as_two_processes_of_one(data):
+def test_two_nodes_are_as_two_processes_of_one(data, whole):
     """Two launchers that meet at an address, as on two hosts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,8 +81,7 @@ def test_two_nodes_are_as_two_processes_of_one(data):
     nodes = [start(data, "nodes", meet) for _ in range(2)]
     said = [node.communicate()[1] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
-    assert start(data, "whole").wait() == 0
-    found, whole = (data[0] / run / "vq/400k" for run in ("nodes", "whole"))
+    found = data[0] / "nodes/vq/400k"
     for name in ("weights.safetensors", "curves.csv"):
-        assert found.joinpath(name).read_bytes() == whole.joinpath(name).read_bytes(), name
+        assert (found / name).read_bytes() == (whole / "400k" / name).read_bytes(), name
     assert json.loads((found / "run.json").read_text())["processes"] == 2

@@ -75,17 +75,6 @@ def test_a_second_call_has_nothing_to_do(checkout):
     assert status == 0 and "Nothing to be done" in text
 
 
-def test_two_builds_from_nothing_give_the_same_bytes(checkout):
-    status, text = checkout.snakemake("quick", results="again")
-    assert status == 0, text[-3000:]
-    for form in ("csv", "md", "tex"):
-        name = f"smoke/tables/overview.{form}"
-        first, second = (checkout.folder / root / name for root in ("results", "again"))
-        assert first.read_bytes() == second.read_bytes()
-    status, text = checkout.run("gear", "compare", "again/smoke", "results/smoke")
-    assert status == 0 and " 0 within, 0 different, 0 missing" in text
-
-
 def test_a_changed_setting_plans_only_its_own_chain(edited_checkout):
     replace(edited_checkout.folder / "config/runs.yaml", "loss.gan: 0.0}", "loss.gan: 0.01}")
     jobs = edited_checkout.planned("all")

@@ -4,6 +4,8 @@ Each part of a study that has names, and each key that is a path, is given one t
 is allowed is tried for the signs that people do use.
 """
 
+import re
+
 import pytest
 
 from gear.files.mistakes import Mistake
@@ -69,6 +71,22 @@ def test_every_path_is_checked(edited_config, file, old, new):
         Study("paper", folder=edited_config(file, old, new))
 
 
+@pytest.mark.parametrize(
+    "old, new, sentence",
+    [
+        ("  dinov2: {kind", '  "$(touch ran)": {kind', "'$(touch ran)' cannot be the name of a t"),
+        ("  vq: {tok", '  "`touch ran`": {tok', "'`touch ran`' cannot be the name of a quantizer"),
+        ("  xl: {layers", '  "-rf": {layers', "'-rf' cannot be the name of a size"),
+        ("path: data/digits-smoke", "path: 'data/{run}'", "holds one of { } < >"),
+        ("path: data/digits-smoke", 'path: "data/a\\nb"', "holds a control character"),
+    ],
+)
+def test_a_word_that_a_shell_would_read_is_refused(edited_config, old, new, sentence):
+    folder = edited_config("studies/smoke.yaml", old, new)
+    with pytest.raises(Mistake, match=re.escape(sentence)):
+        Study("smoke", folder=folder)
+
+
 def test_a_run_a_study_and_results_are_checked(edited_config):
     folder = edited_config("runs.yaml", "\n  gear-b: ", '\n  "gear-b\\n": ')
     with pytest.raises(Mistake, match="cannot be the name of a run"):
@@ -76,8 +94,9 @@ def test_a_run_a_study_and_results_are_checked(edited_config):
     (folder / "studies" / "a b.yaml").write_text((folder / "studies/smoke.yaml").read_text())
     with pytest.raises(Mistake, match="'a b' cannot be the name of a study"):
         Study("a b", folder=folder)
-    with pytest.raises(Mistake, match="the path '-x' of results begins with"):
-        Study("smoke", results="-x")
+    for results, said in (("-x", "begins with"), ("a{run}", "holds one of"), ("<a>", "holds one")):
+        with pytest.raises(Mistake, match=f"the path '{results}' of results {said}"):
+            Study("smoke", results=results)
 
 
 @pytest.mark.parametrize(
