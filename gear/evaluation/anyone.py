@@ -41,7 +41,19 @@ class Options:
                 raise Mistake(f"`{name}` is {value!r}; it must be a whole number from 1.")
 
 
-def evaluate(samples, reference=None, *, protocol, device=None, **options):
+def evaluate(
+    samples,
+    reference=None,
+    *,
+    protocol,
+    weights=None,
+    sha256=None,
+    images=None,
+    classes=None,
+    captions=None,
+    save_reference=None,
+    device=None,
+):
     """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256'} of images:
     what `gear evaluate --json` prints.
 
@@ -58,11 +70,9 @@ def evaluate(samples, reference=None, *, protocol, device=None, **options):
     Mistake: whatever does not fit."""
     if protocol not in PROTOCOLS:
         raise Mistake(f"there is no protocol '{protocol}'. {did_you_mean(protocol, PROTOCOLS)}")
-    unknown = [name for name in options if name not in Options.__dataclass_fields__]
-    if unknown:
-        raise TypeError(f"evaluate() has no argument '{unknown[0]}'")
+    options = Options(weights, sha256, images, classes, captions, save_reference)
     compute = {"reconstruction": reconstructed, "clip_score": captioned}.get(protocol)
-    common = samples, reference, Options(**options), use(device)
+    common = samples, reference, options, use(device)
     result = compute(*common) if compute else generated(named(protocol), *common)
     return {"protocol": protocol, **result}
 

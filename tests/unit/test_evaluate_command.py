@@ -265,8 +265,6 @@ def test_mistakes_of_the_function_name_its_parameters(world):
         with pytest.raises(Mistake) as error:
             api.evaluate(samples, **({"protocol": "adm", "device": "cpu"} | options))
         assert str(error.value) == said
-    with pytest.raises(TypeError, match="no argument 'image'"):
-        api.evaluate(images, protocol="adm", image=3)
 
 
 def test_every_protocol_is_offered():
