@@ -41,8 +41,8 @@ def _code(text):
         if isinstance(node, ast.Raise):  # what it says is for people
             return "Raise()"
         fields = {k: _counted(node, v) for k, v in ast.iter_fields(node)}
-        kept = (f"{k}={shape(v)}" for k, v in fields.items() if v not in (None, []))
-        return f"{type(node).__name__}({','.join(kept)})"
+        texts = (f"{k}={shape(v)}" for k, v in fields.items() if v not in (None, []))
+        return f"{type(node).__name__}({','.join(texts)})"
 
     return shape(ast.parse(text))
 
