@@ -58,9 +58,9 @@ def load_weights(path, prefix, module):
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
-    want = module.state_dict()
-    wrong = sorted(set(state) ^ set(want))
-    wrong += [k for k in state if k in want and state[k].shape != want[k].shape]
+    expected = module.state_dict()
+    wrong = sorted(set(state) ^ set(expected))
+    wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]
     if wrong:
         raise Mistake(
             f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "

@@ -29,11 +29,11 @@ def device():
 
 def start():
     """Join the processes that torchrun started, if it did."""
-    mine = device()
-    if mine.type == "cuda":
-        torch.cuda.set_device(mine)
+    own_device = device()
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=PATIENCE)
+        dist.init_process_group("nccl" if own_device.type == "cuda" else "gloo", timeout=PATIENCE)
         _CONTROL.append(dist.new_group(backend="gloo", timeout=PATIENCE))
 
 
@@ -127,18 +127,18 @@ def highest(*numbers):
     """For each number the highest that any process has, as floats. No GPU waits for it."""
     if size() == 1:
         return tuple(map(float, numbers))
-    found = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(found, dist.ReduceOp.MAX, group=_CONTROL[0] if _CONTROL else None)
-    return tuple(found.tolist())
+    maxima = torch.tensor(numbers, dtype=torch.float64)
+    dist.all_reduce(maxima, dist.ReduceOp.MAX, group=_CONTROL[0] if _CONTROL else None)
+    return tuple(maxima.tolist())
 
 
 def gather(item):
     """What each process gives, in the order of their numbers: a list, in every process."""
     if size() == 1:
         return [item]
-    found = [None] * size()
-    dist.all_gather_object(found, item, group=_CONTROL[0] if _CONTROL else None)
-    return found
+    items = [None] * size()
+    dist.all_gather_object(items, item, group=_CONTROL[0] if _CONTROL else None)
+    return items
 
 
 def barrier():

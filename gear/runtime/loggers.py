@@ -10,16 +10,16 @@ PACKAGES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 def load(names):
     """{name: module}. Mistake: a package is not installed."""
-    found = {}
+    modules = {}
     for name in names:
         try:
-            found[name] = import_module(PACKAGES[name])
+            modules[name] = import_module(PACKAGES[name])
         except ImportError as error:
             raise Mistake(
                 f"runtime.loggers names {name}, which is not there ({error}); pip install {name}, "
                 "or leave it out: metrics.jsonl is always written."
             ) from None
-    return found
+    return modules
 
 
 class TensorBoard:

@@ -227,8 +227,8 @@ class Segment:
         asks for it, at one step for all processes."""
         since = time.monotonic() - self.saved
         due = since > 60 * self.settings.runtime.checkpoint_minutes
-        asked = self.interrupted or time.time() >= self.deadline
-        due, stops = distributed.highest(due, asked)
+        must_stop = self.interrupted or time.time() >= self.deadline
+        due, stops = distributed.highest(due, must_stop)
         if not (due or stops):
             return
         bad = self._not_finite(self._means()) if self.window else []

@@ -68,8 +68,8 @@ class EMA:
     def update(self, module, step):
         """Move towards `module` after optimizer step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
-        mine, theirs = self._floats(self.module), self._floats(module)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        averages, values = self._floats(self.module), self._floats(module)
+        torch._foreach_lerp_(averages, values, 1 - decay)
 
     @staticmethod
     def _floats(module):

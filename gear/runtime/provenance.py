@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _git(*arguments):
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
+    process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
 def environment():

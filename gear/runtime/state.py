@@ -24,10 +24,10 @@ def identity(settings, inputs=()):
     Settings that differ from the defaults, so that a setting which is new with a default keeps the
     states that were saved before it."""
     changed = config.difference(settings)
-    mine = {name: value for name, value in changed.items() if name not in config.FREE}
+    values = {name: value for name, value in changed.items() if name not in config.FREE}
     if config.DEFAULTS != FIRST:  # states from before there was a number have none
-        mine["defaults"] = config.DEFAULTS
-    return json.loads(json.dumps(mine | {"inputs": sorted(inputs)}))
+        values["defaults"] = config.DEFAULTS
+    return json.loads(json.dumps(values | {"inputs": sorted(inputs)}))
 
 
 FIRST = 1  # number of the defaults that a state without a number was trained with
@@ -38,14 +38,14 @@ DEFAULTS["defaults"] = FIRST
 def require_same(stored, mine, path, cure):
     """Mistake with both values of the first thing in which a state is another run's."""
     for name in sorted(stored.keys() | mine.keys()):
-        theirs, ours = (found.get(name, DEFAULTS.get(name)) for found in (stored, mine))
-        if theirs != ours:
-            said = f"with {name} {theirs!r}, this run has {ours!r}"
+        old, new = (values.get(name, DEFAULTS.get(name)) for values in (stored, mine))
+        if old != new:
+            reason = f"with {name} {old!r}, this run has {new!r}"
             if name == "inputs":
-                said = "on other inputs: the data, the tokenizer or the teacher has changed since"
+                reason = "on other inputs: the data, the tokenizer or the teacher has changed since"
             if name == "defaults":
-                said = f"with number {theirs} of the defaults in gear/config.py, now it is {ours}"
-            raise Mistake(f"{path} was trained {said}; {cure}.")
+                reason = f"with number {old} of the defaults in gear/config.py, now it is {new}"
+            raise Mistake(f"{path} was trained {reason}; {cure}.")
 
 
 class States:
@@ -72,10 +72,10 @@ class States:
 
     def last(self, start):
         """For people: the newest state's path, or where there is none, what a run starts from."""
-        found = [p for p in (self.latest, self.previous) if p.exists()]
-        if not found and start:
-            found = [self.milestone(start)]
-        return found[0] if found else "the one before its first step"
+        paths = [p for p in (self.latest, self.previous) if p.exists()]
+        if not paths and start:
+            paths = [self.milestone(start)]
+        return paths[0] if paths else "the one before its first step"
 
     def forget(self):
         """The milestone is done: what led to it is of no more use."""
