@@ -70,9 +70,9 @@ class Ahead:
         if self.memory_SNHWC is None:
             self._start()
         for i, process in enumerate(self.processes):
-            mine = [(row, orders[row]) for row in range(i, len(orders), self.workers)]
+            own_orders = [(row, orders[row]) for row in range(i, len(orders), self.workers)]
             try:
-                process.stdin.write(json.dumps([number % AHEAD, mine]).encode() + b"\n")
+                process.stdin.write(json.dumps([number % AHEAD, own_orders]).encode() + b"\n")
                 process.stdin.flush()
             except BrokenPipeError:
                 raise self._ended(process) from None

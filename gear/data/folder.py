@@ -39,36 +39,36 @@ def load_folder(
             raise Mistake(f"{class_folder} holds no images; remove it or prepare the data again.")
         paths += images
         labels += [label] * len(images)
-    kept = Path(root) / f".decoded-{split}-{channels}x{size}.npy"
-    images_NHWC = _still_good(kept, paths, (len(paths), size, size, channels))
+    cache = Path(root) / f".decoded-{split}-{channels}x{size}.npy"
+    images_NHWC = _still_good(cache, paths, (len(paths), size, size, channels))
     if images_NHWC is None:
         images_NHWC = np.empty((len(paths), size, size, channels), dtype=np.uint8)
         for i, path in enumerate(paths):
             images_NHWC[i] = read_image(path, channels, size)
-        _keep(kept, images_NHWC)
+        _keep(cache, images_NHWC)
     images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
     names = [p.relative_to(folder).as_posix() for p in paths]
     return images_NCHW, torch.tensor(labels, dtype=torch.int64), names
 
 
-def _still_good(kept: Path, paths: list[Path], shape: tuple) -> np.ndarray | None:
+def _still_good(cache: Path, paths: list[Path], shape: tuple) -> np.ndarray | None:
     """The decoded images that an earlier job kept, if every file and class folder is older."""
     try:
         newest = max(p.stat().st_mtime_ns for p in {*paths, *(p.parent for p in paths)})
-        if kept.stat().st_mtime_ns <= newest:
+        if cache.stat().st_mtime_ns <= newest:
             return None
-        images = np.load(kept)
+        images = np.load(cache)
     except (OSError, ValueError, EOFError):
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _keep(kept: Path, images: np.ndarray) -> None:
+def _keep(cache: Path, images: np.ndarray) -> None:
     """Write the decoded images for the next job; without them it only takes longer."""
     from gear.files.aside import aside
 
     try:
-        with aside(kept) as part, open(part, "wb") as handle:
+        with aside(cache) as part, open(part, "wb") as handle:
             np.save(handle, images)
     except OSError:
         pass
@@ -93,17 +93,17 @@ def visible(folder: Path) -> list[Path]:
 def class_folders(folder: Path, classes: int | None) -> list[Path]:
     if not folder.is_dir():
         raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
-    found = sorted(p for p in visible(folder) if p.is_dir())
-    if not found:
+    folders = sorted(p for p in visible(folder) if p.is_dir())
+    if not folders:
         raise Mistake(
             f"{folder} has no class folders; put its images into one folder for each class."
         )
-    if classes is not None and len(found) != classes:
+    if classes is not None and len(folders) != classes:
         raise Mistake(
-            f"{folder} has {len(found)} class folders, but {classes} classes are asked for; "
-            f"set classes to {len(found)} or correct the path to the data."
+            f"{folder} has {len(folders)} class folders, but {classes} classes are asked for; "
+            f"set classes to {len(folders)} or correct the path to the data."
         )
-    return found
+    return folders
 
 
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
@@ -122,14 +122,14 @@ def manifest_digest(root: str | Path) -> str:
     """The sha256 stated by root/manifest.json, once the files have been found to have it."""
     path = Path(root) / "manifest.json"
     try:
-        stated = json.loads(path.read_text())["sha256"]
+        digest = json.loads(path.read_text())["sha256"]
     except FileNotFoundError:
         raise Mistake(f"{path} does not exist; prepare the data first.") from None
     except (ValueError, KeyError, TypeError):
         raise Mistake(f"{path} is damaged; prepare the data again.") from None
-    if folder_digest(root) != stated:
+    if folder_digest(root) != digest:
         raise Mistake(
             f"the images in {root} are not those that its manifest.json describes; "
             "prepare the data again."
         )
-    return stated
+    return digest

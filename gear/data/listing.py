@@ -44,18 +44,18 @@ class Listing:
         """manifest: path of manifest.json; data: config.Data. Mistake where they disagree."""
         from gear.files.aside import read_json
 
-        said = read_json(manifest)
-        if not isinstance(said, dict) or not {"path", "images", "listing"} <= set(said):
+        content = read_json(manifest)
+        if not isinstance(content, dict) or not {"path", "images", "listing"} <= set(content):
             raise Mistake(
                 f"{manifest} lists no files; it is of another kind of data or of an older version: "
                 "remove it and make it again with the rule prepare_data."
             )
-        if said["path"] != data.path:
+        if content["path"] != data.path:
             raise Mistake(
-                f"{manifest} is of {said['path']}, but data.path is {data.path}; remove it and "
+                f"{manifest} is of {content['path']}, but data.path is {data.path}; remove it and "
                 "make it again with the rule prepare_data."
             )
-        counts = said["images"][split]
+        counts = content["images"][split]
         if len(counts) != data.classes:
             raise Mistake(
                 f"{manifest} lists {len(counts)} classes, but data.classes is {data.classes}; "
@@ -63,8 +63,9 @@ class Listing:
             )
         self.folder, self.split = f"{data.path}/{split}", split
         self.labels = np.repeat(np.arange(len(counts)), [counts[c] for c in sorted(counts)])
-        before = sum(sum(said["images"][s].values()) for s in SPLITS[: SPLITS.index(split)])
-        self._text = read_text(Path(manifest).parent / said["listing"]["file"], said["listing"])
+        before = sum(sum(content["images"][s].values()) for s in SPLITS[: SPLITS.index(split)])
+        record = content["listing"]
+        self._text = read_text(Path(manifest).parent / record["file"], record)
         ends = np.flatnonzero(np.frombuffer(self._text, np.uint8) == ord("\n"))
         self._ends = ends[before : before + len(self.labels)]
         self._begins = np.concatenate([[-1], ends])[before : before + len(self.labels)] + 1
@@ -81,7 +82,7 @@ class Listing:
         return f"{self.folder}/{self.name(number)}"
 
 
-def read_text(path, said):
+def read_text(path, record):
     """The text of a listing. Mistake where it is missing, or not the one that was stated."""
     try:
         text = gzip.decompress(path.read_bytes())
@@ -89,7 +90,7 @@ def read_text(path, said):
         raise Mistake(f"{path} is missing; make it again with the rule prepare_data.") from None
     except (OSError, EOFError, zlib.error):
         text = b""
-    if hashlib.sha256(text).hexdigest() != said["sha256"]:
+    if hashlib.sha256(text).hexdigest() != record["sha256"]:
         raise Mistake(
             f"{path} is not the list that its manifest.json states; remove both and make them "
             "again with the rule prepare_data."

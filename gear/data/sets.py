@@ -1,5 +1,4 @@
-"""The image set that a study's settings ask for: in memory, or decoded as it is read (`data.hold`).
-"""
+"""The image set that a study's settings ask for: in memory, or decoded as it is read (`data.hold`)."""
 
 from gear.data.listing import Listing
 from gear.data.memory import ImageSet

@@ -33,17 +33,17 @@ class StreamSet:
         return len(self.listing)
 
     def _chosen(self, step):
-        epoch, chosen = self.order.chosen(step)
-        return epoch, chosen[self.share]
+        epoch, numbers = self.order.chosen(step)
+        return epoch, numbers[self.share]
 
     def _orders(self, step):
         """(path, (top, left, flip)) of each image of a batch, the last three in [0, 1)."""
-        epoch, chosen = self._chosen(step)
-        u_N3 = np.ones((len(chosen), 3))
-        u_N3[:, :2] = self.order.places(epoch, chosen)
+        epoch, numbers = self._chosen(step)
+        u_N3 = np.ones((len(numbers), 3))
+        u_N3[:, :2] = self.order.places(epoch, numbers)
         if self.data.flip:
-            u_N3[:, 2] = self.order.mirrored(epoch, chosen)
-        return [(self.listing.path(i), tuple(u)) for i, u in zip(chosen, u_N3, strict=True)]
+            u_N3[:, 2] = self.order.mirrored(epoch, numbers)
+        return [(self.listing.path(i), tuple(u)) for i, u in zip(numbers, u_N3, strict=True)]
 
     def batch(self, step):
         """The Batch of optimizer step `step`, from 0."""

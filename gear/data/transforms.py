@@ -48,10 +48,10 @@ def resize_short(image, size, interpolation="bicubic"):
     """The image with `size` pixels on its short side, the long side rounded down."""
     width, height = image.size
     long = int(size * max(width, height) / min(width, height))
-    wanted = (size, long) if width <= height else (long, size)
-    if wanted == image.size:
+    new_size = (size, long) if width <= height else (long, size)
+    if new_size == image.size:
         return image
-    return image.resize(wanted, INTERPOLATIONS[interpolation])
+    return image.resize(new_size, INTERPOLATIONS[interpolation])
 
 
 def centre_crop(image, size):
