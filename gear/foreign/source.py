@@ -82,7 +82,7 @@ def _torch(path):
 
 def _torn(path, error):
     lines = str(error).split("WeightsUnpickler error: ")[-1].strip().splitlines()
-    said = lines[0].rstrip(". ") if lines else type(error).__name__
+    reason = lines[0].rstrip(". ") if lines else type(error).__name__
     return Mistake(
-        f"{path} cannot be read ({said}); it is torn or no file of weights, so download it again."
+        f"{path} cannot be read ({reason}); it is torn or no file of weights, so download it again."
     )
