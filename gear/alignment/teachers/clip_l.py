@@ -43,7 +43,7 @@ class CLIPL(PretrainedTeacher):
         return encoder
 
     def patches(self, x):
-        found = self.encoder.forward_intermediates(
+        outputs = self.encoder.forward_intermediates(
             x, indices=1, intermediates_only=True, output_fmt="NLC"
         )
-        return found["image_intermediates"][0]
+        return outputs["image_intermediates"][0]

@@ -30,13 +30,13 @@ def _facebook_names(key):
 
 def _split_biases(tensors, shape):
     """Facebook's `qkv.bias` as its query and value parts; `bias_mask` takes the key part away."""
-    made = {}
+    split = {}
     for key, value in tensors.items():
         if key.endswith("attn.qkv.bias"):
-            made[f"{key}[q]"], _, made[f"{key}[v]"] = value.chunk(3)
+            split[f"{key}[q]"], _, split[f"{key}[v]"] = value.chunk(3)
         elif not key.endswith("attn.qkv.bias_mask"):
-            made[key] = value
-    return made
+            split[key] = value
+    return split
 
 
 def _add_what_timm_leaves_out(tensors, shape):
@@ -45,12 +45,12 @@ def _add_what_timm_leaves_out(tensors, shape):
 
     dim = shape["embed_dim"]
     periods = RotaryEmbeddingDinoV3(dim // shape["num_heads"]).periods.bfloat16()
-    made = {"rope.periods": periods, **tensors}
+    completed = {"rope.periods": periods, **tensors}
     if not any(key.endswith("attn.q_bias") for key in tensors):
         for i in range(shape["depth"]):
-            made[f"blocks.{i}.attn.q_bias"] = torch.zeros(dim)
-            made[f"blocks.{i}.attn.v_bias"] = torch.zeros(dim)
-    return made
+            completed[f"blocks.{i}.attn.q_bias"] = torch.zeros(dim)
+            completed[f"blocks.{i}.attn.v_bias"] = torch.zeros(dim)
+    return completed
 
 
 class DINOv3(PretrainedTeacher):

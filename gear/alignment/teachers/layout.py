@@ -61,7 +61,7 @@ def _encoder_tensors(content, layout, shape, where):
                 f"{where}: '{layout.entry}' is no dictionary of tensors but a "
                 f"{type(content).__name__}; wanted: {layout.name}."
             )
-    kept = {}
+    tensors = {}
     for key, value in content.items():
         if str(key).startswith(layout.unused):
             continue
@@ -70,8 +70,8 @@ def _encoder_tensors(content, layout, shape, where):
                 f"{where}: '{key}' is no tensor but a {type(value).__name__}; wanted: the weights "
                 f"alone, as in {layout.name}."
             )
-        kept[key] = value
-    return layout.prepare(kept, shape) if layout.prepare else kept
+        tensors[key] = value
+    return layout.prepare(tensors, shape) if layout.prepare else tensors
 
 
 def _check_finite(tensors, where):

@@ -107,10 +107,11 @@ class SelfDistillation(StandinTeacher):
 
     def loss(self, x, labels, masked_BN, target=None):
         with torch.no_grad():
-            wanted = [sinkhorn(s / self.SHARPNESS) for s in target._scores(target.encode(x))]
-        found = self._scores(self.encode(x, masked_BN))
-        found = [(s / self.STUDENT).log_softmax(-1) for s in found]
-        patches, images = (-(w * f).sum(-1) for w, f in zip(wanted, found, strict=True))
+            scores = target._scores(target.encode(x))
+            targets = [sinkhorn(s / self.SHARPNESS) for s in scores]
+        scores = self._scores(self.encode(x, masked_BN))
+        log_probs = [(s / self.STUDENT).log_softmax(-1) for s in scores]
+        patches, images = (-(t * p).sum(-1) for t, p in zip(targets, log_probs, strict=True))
         return patches[masked_BN.flatten()].mean() + images.mean()
 
 
@@ -171,9 +172,9 @@ class FeaturePrediction(StandinTeacher):
     def loss(self, x, labels, masked_BN, target=None):
         with torch.no_grad():
             h = target.encode(x)
-            wanted = (h - h.mean(0)) / (h.std(0) + 1e-3)
-        found = self.predictor(self.encode(x, masked_BN))
-        return F.smooth_l1_loss(found[masked_BN], wanted[masked_BN])
+            target_BND = (h - h.mean(0)) / (h.std(0) + 1e-3)
+        prediction_BND = self.predictor(self.encode(x, masked_BN))
+        return F.smooth_l1_loss(prediction_BND[masked_BN], target_BND[masked_BN])
 
 
 OBJECTIVES = {

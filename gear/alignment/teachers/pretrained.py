@@ -33,10 +33,10 @@ def fetch(hub, path, label):
     try:
         return Path(hf_hub_download(hub["repo"], hub["file"], revision=hub["revision"]))
     except Exception as error:
-        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise Mistake(
             f"{path} is missing and {name} at {hub['revision']} cannot be downloaded "
-            f"({type(error).__name__}: {said}); put the file at {path} by hand."
+            f"({type(error).__name__}: {reason}); put the file at {path} by hand."
         ) from None
 
 
@@ -57,22 +57,22 @@ def find(spec):
             ".safetensors, or take the file that open_clip publishes."
         )
     _check_size(path, spec)
-    found = hashes.sha256(path) if path.is_file() else None
-    wanted = spec.get("sha256")
-    if wanted and found and found != wanted:
+    sha256 = hashes.sha256(path) if path.is_file() else None
+    expected = spec.get("sha256")
+    if expected and sha256 and sha256 != expected:
         raise Mistake(
-            f"{path} has sha256 {found}, the study says {wanted}; download it again, or correct "
+            f"{path} has sha256 {sha256}, the study says {expected}; download it again, or correct "
             f"teachers.*.sha256 of {spec['label']}."
         )
-    return path, found
+    return path, sha256
 
 
 def _check_size(path, spec):
     """Mistake where a file has not the bytes that the study says; it is not read for that."""
-    wanted = spec.get("bytes")
-    if wanted and path.is_file() and path.stat().st_size != wanted:
+    size = spec.get("bytes")
+    if size and path.is_file() and path.stat().st_size != size:
         raise Mistake(
-            f"{path} has {path.stat().st_size:,} bytes, the study says {wanted:,}; download it "
+            f"{path} has {path.stat().st_size:,} bytes, the study says {size:,}; download it "
             f"again, or correct teachers.*.bytes of {spec['label']}."
         )
 

@@ -68,9 +68,7 @@ def train(settings, spec, output, manifest=None):
     teacher = average.module if average else teacher
     standardise(teacher, data)
     checkpoint.save_weights(f"{output}/weights.safetensors", {"teacher": teacher})
-    write_json(
-        f"{output}/run.json", {"label": spec["label"], "shape": shape, "spec": spec}
-    )
+    write_json(f"{output}/run.json", {"label": spec["label"], "shape": shape, "spec": spec})
 
 
 def main():
