@@ -38,8 +38,8 @@ def load_frozen(folder):
 
 def check_tokenizer(settings, folder):
     """Mistake unless the checkpoint's tokenizer is the one that these settings name."""
-    found = settings_of(folder)
-    if (found.tokenizer, found.data.channels) != (settings.tokenizer, settings.data.channels):
+    trained = settings_of(folder)
+    if (trained.tokenizer, trained.data.channels) != (settings.tokenizer, settings.data.channels):
         raise Mistake(
             f"{folder} holds another tokenizer than this run's settings name; train it anew "
             "(delete its folder) or change the run's `tokenizer`."

@@ -78,7 +78,7 @@ class TokenizerTrainer(Trainer):
         (loss, metrics) of the part at that place.
 
         Returns an Outcome of the weights before the update."""
-        o, seen = self.settings.optim, []
+        o, updates = self.settings.optim, []
 
         def losses():
             for place, part in enumerate(parts):
@@ -96,7 +96,7 @@ class TokenizerTrainer(Trainer):
                         more, more_metrics = extra(place, quantized)
                         total, metrics = total + more, metrics | more_metrics
                 metrics = {k: v.detach() for k, v in {"total": total, **metrics}.items()}
-                seen.append((recon.detach(), quantized.indices_BN, metrics))
+                updates.append((recon.detach(), quantized.indices_BN, metrics))
                 yield total
 
         lr = o.lr_tokenizer * self.factor(number)
@@ -104,7 +104,7 @@ class TokenizerTrainer(Trainer):
         critics = [m for m in (self.discriminator,) if m is not None]
         with optim.frozen(*critics):
             norm = optim.update(losses(), len(parts), optimizer, lr, o.clip)
-        recon, indices, metrics = zip(*seen, strict=True)
+        recon, indices, metrics = zip(*updates, strict=True)
         usage = usage_stats(torch.cat(indices), self.settings.tokenizer.codebook_size)
         metrics = {**optim.mean_of(metrics), "grad_tokenizer": norm, **usage}
         return Outcome(recon, indices, metrics)
@@ -113,19 +113,19 @@ class TokenizerTrainer(Trainer):
         """One discriminator update on the same reconstructions, a tuple with one for each part."""
         if self.discriminator is None:
             return {}
-        o, seen = self.settings.optim, []
+        o, rows = self.settings.optim, []
 
         def losses():
             for part, fake in zip(parts, recon, strict=True):
                 loss = hinge_discriminator(
                     self.discriminator(part.images), self.discriminator(fake.detach())
                 )
-                seen.append({"disc": loss.detach()})
+                rows.append({"disc": loss.detach()})
                 yield loss
 
         lr = o.lr_discriminator * self.factor(number)
         norm = optim.update(losses(), len(parts), self.optimizers["discriminator"], lr, o.clip)
-        return {**optim.mean_of(seen), "grad_disc": norm}
+        return {**optim.mean_of(rows), "grad_disc": norm}
 
     def step(self, batch, number):
         parts = self.parts(batch)
