@@ -43,10 +43,10 @@ class DINOv2L(DINOv2):
 def resampled(positions_1PF, side):
     """The position embedding (1, 1 + side^2, F) of a smaller grid; the first row is CLS's."""
     cls, grid = positions_1PF[:, :1], positions_1PF[:, 1:]
-    had = round(grid.shape[1] ** 0.5)
-    if had != side:
-        grid = grid.unflatten(1, (had, had)).permute(0, 3, 1, 2)
-        scale = (side + OFFSET) / had
+    old_side = round(grid.shape[1] ** 0.5)
+    if old_side != side:
+        grid = grid.unflatten(1, (old_side, old_side)).permute(0, 3, 1, 2)
+        scale = (side + OFFSET) / old_side
         grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic")
         assert grid.shape[-2:] == (side, side)
         grid = grid.permute(0, 2, 3, 1).flatten(1, 2)
@@ -80,10 +80,10 @@ def _resized(image_3HW):
 
 def load(path, sha256=None, shape=None):
     """(frozen network, sha256) of a local file. shape: of a smaller network, in tests."""
-    found = verified(path, WHAT, sha256)
+    digest = verified(path, WHAT, sha256)
     shape = shape or DINOv2L.SHAPE
     _, _, state = layout.read(source.read(path), DINOv2L, shape, path)
-    return Encoder(state, shape).eval().requires_grad_(False), found
+    return Encoder(state, shape).eval().requires_grad_(False), digest
 
 
 @torch.no_grad()

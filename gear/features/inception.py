@@ -91,9 +91,9 @@ class Script(nn.Module):
                 warnings.simplefilter("ignore")  # torch would have it exported, it is not ours
                 self.layers = torch.jit.load(str(path), map_location="cpu").layers
         except (RuntimeError, AttributeError) as error:
-            said = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0]
             raise Mistake(
-                f"{path} is no Inception program as clean-fid's ({said}); download "
+                f"{path} is no Inception program as clean-fid's ({reason}); download "
                 "inception-2015-12-05.pt again, or name the weights of pytorch-fid."
             ) from None
 
@@ -104,9 +104,9 @@ class Script(nn.Module):
 def load(path, sha256=None, script=False):
     """(frozen network, sha256) of a local file of weights; clean-fid's program where `script`."""
     if script and source.is_torchscript(path):
-        found = verified(path, "clean-fid's inception-2015-12-05.pt", sha256)
-        return Script(path).eval().requires_grad_(False), found
-    found = verified(path, WHAT, sha256, PUBLISHED)
+        digest = verified(path, "clean-fid's inception-2015-12-05.pt", sha256)
+        return Script(path).eval().requires_grad_(False), digest
+    digest = verified(path, WHAT, sha256, PUBLISHED)
     if source.is_torchscript(path):
         raise Mistake(
             f"{path} is a TorchScript program, which only the protocol clean runs; put {WHAT} "
@@ -114,7 +114,7 @@ def load(path, sha256=None, script=False):
         )
     network = Inception()
     load_strictly(path, network.network, WHAT)
-    return network.eval().requires_grad_(False), found
+    return network.eval().requires_grad_(False), digest
 
 
 def load_folder(folder):

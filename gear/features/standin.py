@@ -109,8 +109,8 @@ def train(settings, spec, output, manifest=None):
     for step in range(spec["steps"]):
         batch = data.batch(step)
         pooled, _, logits = network(batch.images)
-        drawn = network.to_image(pooled).view_as(batch.images)
-        loss = F.cross_entropy(logits, batch.labels) + (drawn - batch.images).square().mean()
+        recon = network.to_image(pooled).view_as(batch.images)
+        loss = F.cross_entropy(logits, batch.labels) + (recon - batch.images).square().mean()
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / spec["steps"])
         optimizer.zero_grad()
         loss.backward()
@@ -119,8 +119,8 @@ def train(settings, spec, output, manifest=None):
             progress.report(step + 1, {"loss": loss.item()})
     network.eval()
     validation = validation_set(settings, manifest)
-    found = extract_all(network, validation).probs_NC.argmax(-1)
-    accuracy = float((found == validation.labels.numpy()).mean())
+    predictions = extract_all(network, validation).probs_NC.argmax(-1)
+    accuracy = float((predictions == validation.labels.numpy()).mean())
     reference = extract_all(network, data)
     checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
     with aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:

@@ -18,18 +18,18 @@ def verified(path, what, sha256=None, published=None):
     path = Path(path)
     if not path.is_file():
         raise Mistake(f"{path} is missing; put {what} there, or name another file.")
-    found = hashes.sha256(path)
-    if sha256 and found != sha256:
+    digest = hashes.sha256(path)
+    if sha256 and digest != sha256:
         raise Mistake(
-            f"{path} has sha256 {found}, but {sha256} is asked for; download it again, or correct "
+            f"{path} has sha256 {digest}, but {sha256} is asked for; download it again, or correct "
             "the sha256."
         )
-    if published and not sha256 and not found.startswith(published):
+    if published and not sha256 and not digest.startswith(published):
         raise Mistake(
-            f"{path} has sha256 {found[:8]}..., that of {what} begins with {published}; download "
+            f"{path} has sha256 {digest[:8]}..., that of {what} begins with {published}; download "
             "it again, or name the file's own sha256 in the study or with --sha256."
         )
-    return found
+    return digest
 
 
 def load_strictly(path, network, what, unused=()):
@@ -43,9 +43,9 @@ def load_strictly(path, network, what, unused=()):
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Mistake(f"{path} holds no named tensors alone; wanted: {what}.")
     state = {k: v for k, v in state.items() if not k.startswith(unused or "\0")}
-    wanted = network.state_dict()
-    counters = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")}
-    shapes = {k: v.shape for k, v in wanted.items() if k not in counters}
+    expected = network.state_dict()
+    counters = {k: v for k, v in expected.items() if k.endswith("num_batches_tracked")}
+    shapes = {k: v.shape for k, v in expected.items() if k not in counters}
     taken = Taken("features", name, {k: v for k, v in state.items() if k not in counters}, ())
     mapping = {key: (key,) for key in shapes}
     convert.check(taken, mapping, shapes, path)
