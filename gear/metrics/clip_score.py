@@ -12,13 +12,13 @@ from gear.files.mistakes import Mistake
 
 def clip_score(clip, batches, captions) -> float:
     """100 x the mean cosine, over batches of uint8 images (B, 3, H, W) and captions in order."""
-    total, done = 0.0, 0
+    total, count = 0.0, 0
     for images in batches:
-        said = captions[done : done + len(images)]
-        total += (clip.images(images) * clip.captions(said)).sum().item()
-        done += len(images)
-    assert done == len(captions)
-    return 100.0 * total / done
+        texts = captions[count : count + len(images)]
+        total += (clip.images(images) * clip.captions(texts)).sum().item()
+        count += len(images)
+    assert count == len(captions)
+    return 100.0 * total / count
 
 
 def read_captions(path, count, names=None):

@@ -49,11 +49,11 @@ def mmd(real_ND, fake_MD, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> fl
             f"{subsets} subsets of {size} images make no MMD; give at least 2 images on each side "
             "and 1 subset."
         )
-    found = []
+    values = []
     for subset in range(subsets):
         x, y = (
             features[rng.permutation(("mmd", side, subset), len(features))[:size]]
             for side, features in sides.items()
         )
-        found.append(mmd_squared(x, y))
-    return float(np.mean(found))
+        values.append(mmd_squared(x, y))
+    return float(np.mean(values))

@@ -30,9 +30,9 @@ class Features:
     probs_NC: np.ndarray | None = None
 
     def __post_init__(self):
-        found = [x for x in (self.pooled_ND, self.spatial_NS, self.probs_NC) if x is not None]
-        if any(x.ndim != 2 for x in found) or len({len(x) for x in found}) != 1:
-            shapes = ", ".join(str(x.shape) for x in found)
+        matrices = [x for x in (self.pooled_ND, self.spatial_NS, self.probs_NC) if x is not None]
+        if any(x.ndim != 2 for x in matrices) or len({len(x) for x in matrices}) != 1:
+            shapes = ", ".join(str(x.shape) for x in matrices)
             raise Mistake(
                 f"features have shapes {shapes}; give matrices with one row per image each."
             )
@@ -61,12 +61,13 @@ class Summary:
             count += len(features.pooled_ND)
             for part, stream in streams.items():
                 stream.add(features.part(part))
-            for part, found in pieces.items():
-                found.append(features.part(part))
+            for part, matrices in pieces.items():
+                matrices.append(features.part(part))
         if not count:
             raise Mistake("there are no images to score; give some.")
         moments = {part: stream.finish() for part, stream in streams.items()}
-        return cls(count, moments, {part: np.concatenate(found) for part, found in pieces.items()})
+        rows = {part: np.concatenate(matrices) for part, matrices in pieces.items()}
+        return cls(count, moments, rows)
 
 
 # ---- measures: (generated, real, settings) -> {metric: value}, {metric: error bound} ------------
@@ -105,16 +106,16 @@ def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
     """Precision, recall, density, coverage of at most prdc_images of each side: the first, or as
     many drawn by an address."""
 
-    def chosen(summary, side, count):
+    def subset(summary, side, count):
         rows_ND = summary.rows["pooled"]
         if drawn and count is not None and count < len(rows_ND):
             return rows_ND[rng.permutation(("prdc", side), len(rows_ND))[:count]]
         return rows_ND[:count]
 
     def compute(fake, real, settings):
-        sides = [chosen(s, n, settings["prdc_images"]) for s, n in ((real, "real"), (fake, "fake"))]
-        found = prdc(*sides, k=settings["neighbours"])
-        return {name: found[name] for name in metrics}, {}
+        sides = [subset(s, n, settings["prdc_images"]) for s, n in ((real, "real"), (fake, "fake"))]
+        values = prdc(*sides, k=settings["neighbours"])
+        return {name: values[name] for name in metrics}, {}
 
     return Measure(metrics, compute, rows=("pooled",))
 
@@ -207,20 +208,20 @@ def chosen_settings(protocol: Protocol, settings: Mapping) -> dict:
             f"unknown metric setting {', '.join(map(repr, unknown))}; known are "
             f"{', '.join(DEFAULTS)}."
         )
-    chosen = {**DEFAULTS, **protocol.published, **settings}
-    if chosen["prdc_images"] is not None and chosen["prdc_images"] < 1:
+    merged = {**DEFAULTS, **protocol.published, **settings}
+    if merged["prdc_images"] is not None and merged["prdc_images"] < 1:
         raise Mistake(
-            f"prdc_images is {chosen['prdc_images']}; set at least 1, or null to use all images."
+            f"prdc_images is {merged['prdc_images']}; set at least 1, or null to use all images."
         )
-    return chosen
+    return merged
 
 
-def require_count(count: int, wanted: int | None, where: str = "") -> None:
+def require_count(count: int, expected: int | None, where: str = "") -> None:
     """Mistake unless there are exactly as many generated images as the protocol wants."""
-    if wanted is not None and count != wanted:
+    if expected is not None and count != expected:
         raise Mistake(
-            f"{where}found {count} generated images, the protocol needs exactly {wanted}; draw "
-            f"{wanted} images, or set images: {count} in the protocol."
+            f"{where}found {count} generated images, the protocol needs exactly {expected}; draw "
+            f"{expected} images, or set images: {count} in the protocol."
         )
 
 
@@ -230,11 +231,11 @@ def measured(protocol: Protocol, fake: Summary, real: Summary, settings: Mapping
     settings: see DEFAULTS. Mistake: an unknown setting, another number of generated images than
     settings['images'], and what the metrics themselves refuse.
     """
-    chosen = chosen_settings(protocol, settings)
-    require_count(fake.count, chosen["images"])
+    all_settings = chosen_settings(protocol, settings)
+    require_count(fake.count, all_settings["images"])
     values, bounds = {}, {}
     for measure in protocol.measures:
-        found, errors = measure.compute(fake, real, chosen)
-        values |= found
-        bounds |= errors
+        new_values, new_bounds = measure.compute(fake, real, all_settings)
+        values |= new_values
+        bounds |= new_bounds
     return values, bounds
