@@ -28,11 +28,11 @@ def ar_states(ar, tokens_BN, prefix):
 
     Position k is the state that predicts patch k, as in training: the last slot of the prefix for
     patch 0, the position of token k - 1 for patch k. Token N - 1 is never read."""
-    found = []
+    states = []
     layers = (ar.dropout, *ar.blocks)  # eval mode: the dropout passes the embeddings on
 
     def keep(_, __, out):
-        found.append(predicting(out, prefix))
+        states.append(predicting(out, prefix))
 
     hooks = [layer.register_forward_hook(keep) for layer in layers]
     try:
@@ -40,4 +40,4 @@ def ar_states(ar, tokens_BN, prefix):
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return states

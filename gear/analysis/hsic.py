@@ -45,8 +45,8 @@ def same_samples(x_BND: torch.Tensor, y_BNF: torch.Tensor) -> None:
 
 def spread(x_BND: torch.Tensor) -> torch.Tensor:
     """(B,) sum of squares about the mean over N; nan where all samples of a set are equal."""
-    found_B = (x_BND - x_BND.mean(1, keepdim=True)).square().sum((1, 2))
-    return found_B.masked_fill(found_B <= FLAT * x_BND.square().sum((1, 2)), torch.nan)
+    sum_B = (x_BND - x_BND.mean(1, keepdim=True)).square().sum((1, 2))
+    return sum_B.masked_fill(sum_B <= FLAT * x_BND.square().sum((1, 2)), torch.nan)
 
 
 def hsic(K_BNN: torch.Tensor, L_BNN: torch.Tensor, estimator: str) -> torch.Tensor:

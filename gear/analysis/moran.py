@@ -38,5 +38,5 @@ def morans_i(x_BND: torch.Tensor) -> torch.Tensor:
     pairs = 2 * side * (side - 1)  # each is in the sums once, in the definition twice
     variance_BD = z.square().sum((1, 2))
     flat_BD = variance_BD <= FLAT * grid_BhhD.square().sum((1, 2))
-    found_BD = side**2 / pairs * (down + right) / variance_BD
-    return found_BD.masked_fill(flat_BD, torch.nan).nanmean(1)
+    moran_BD = side**2 / pairs * (down + right) / variance_BD
+    return moran_BD.masked_fill(flat_BD, torch.nan).nanmean(1)

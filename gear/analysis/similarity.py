@@ -92,14 +92,14 @@ class Tally:
     def __call__(self, measure, name):
         """(mean, sample sd or None, how many have no value) over what was gathered."""
         values = torch.cat(self.values[measure, name])
-        found = values[values.isfinite()]
-        if not len(found):
+        defined = values[values.isfinite()]
+        if not len(defined):
             raise Mistake(
                 f"{measure} of the features '{name}' is undefined in every image, because they do "
                 "not vary (a collapsed codebook); leave this checkpoint out of the analysis."
             )
-        sd = found.std().item() if len(found) > 1 else None
-        return found.mean().item(), sd, len(values) - len(found)
+        sd = defined.std().item() if len(defined) > 1 else None
+        return defined.mean().item(), sd, len(values) - len(defined)
 
 
 class Checkpoint:
@@ -121,12 +121,12 @@ class Checkpoint:
 
     def features(self, images, labels):
         """({name: (B, N, D)}, teacher's features (B, N, F)) of images in [-1, 1]."""
-        tokens, found = tokenizer_features(self.tokenizer, images)
-        found = found if self.own_tokenizer else {}
+        tokens, features = tokenizer_features(self.tokenizer, images)
+        features = features if self.own_tokenizer else {}
         if self.ar:
             states = ar_states(self.ar, tokens, self.ar.condition(labels))
-            found |= {f"layer {i}": state for i, state in enumerate(states)}
-        return found, self.teacher(images)
+            features |= {f"layer {i}": state for i, state in enumerate(states)}
+        return features, self.teacher(images)
 
 
 def gather(subject, data, choices, size, device):
@@ -140,13 +140,13 @@ def gather(subject, data, choices, size, device):
     tally = Tally()
     for batch in order.split(choices.batch):
         pooled = {}
-        for chosen in batch.split(size):
-            images = to_float(data.take(chosen.numpy())).to(device)
-            found, target = subject.features(images, data.labels[chosen].to(device))
-            for name, x_BND in found.items():
+        for numbers in batch.split(size):
+            images = to_float(data.take(numbers.numpy())).to(device)
+            features, target = subject.features(images, data.labels[numbers].to(device))
+            for name, x_BND in features.items():
                 values = choices.alike(x_BND, target, "patch")
                 tally.add(name, {f"{key}_patch": value for key, value in values.items()})
-            for name, x_BND in {**found, "teacher": target}.items():
+            for name, x_BND in {**features, "teacher": target}.items():
                 if name not in ("pre", "post"):
                     tally.add(name, choices.spatial(x_BND))
                 pooled.setdefault(name, []).append(x_BND.double().mean(1))
@@ -161,31 +161,31 @@ def report(subject, tally):
     """What is written of a checkpoint: means, sample sds, and how many values were undefined."""
     tokenizer, layers = subject.names()
     alike = [f"{measure}_{level}" for measure in ALIKE for level in LEVELS]
-    found, undefined = {}, {}
+    content, undefined = {}, {}
 
-    def asked(measure, name):
-        mean, sd, lacking = tally(measure, name)
-        if lacking:
-            undefined[f"{measure} of {name}"] = lacking
+    def values(measure, name):
+        mean, sd, count = tally(measure, name)
+        if count:
+            undefined[f"{measure} of {name}"] = count
         return mean, sd
 
     if tokenizer:
-        pairs = {f"{m}_{name}": asked(m, name) for m in alike for name in tokenizer}
-        found["similarity"] = {key: mean for key, (mean, _) in pairs.items()}
-        found["similarity_sd"] = {key: sd for key, (_, sd) in pairs.items()}
+        pairs = {f"{m}_{name}": values(m, name) for m in alike for name in tokenizer}
+        content["similarity"] = {key: mean for key, (mean, _) in pairs.items()}
+        content["similarity_sd"] = {key: sd for key, (_, sd) in pairs.items()}
     if layers:
-        found["layers"] = {}
+        content["layers"] = {}
         for measure in (*alike, *SPATIAL):
-            means, sds = zip(*(asked(measure, name) for name in layers), strict=True)
-            found["layers"][measure] = {"mean": means, "sd": sds}
-        found["states"] = {
-            f"{measure}_{place}": found["layers"][measure]["mean"][layer]
+            means, sds = zip(*(values(measure, name) for name in layers), strict=True)
+            content["layers"][measure] = {"mean": means, "sd": sds}
+        content["states"] = {
+            f"{measure}_{place}": content["layers"][measure]["mean"][layer]
             for measure in alike
             for place, layer in (("aligned", subject.aligned), ("last", -1))
         }
-    teacher = {measure: asked(measure, "teacher") for measure in SPATIAL}
-    found["teacher"] = {m: {"mean": mean, "sd": sd} for m, (mean, sd) in teacher.items()}
-    return found | {"undefined": undefined}
+    teacher = {measure: values(measure, "teacher") for measure in SPATIAL}
+    content["teacher"] = {m: {"mean": mean, "sd": sd} for m, (mean, sd) in teacher.items()}
+    return content | {"undefined": undefined}
 
 
 def analyse(job, args):
@@ -194,16 +194,16 @@ def analyse(job, args):
     setup(settings)
     records = [read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
     if any(record["status"] == "diverged" for record in records):
-        found = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
+        content = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
     else:
         device = use()
         data = validation_set(settings, args.data)
         subject = Checkpoint(args.checkpoint, args.tokenizer, args.teacher, settings, device)
         tally = gather(subject, data, choices, piece_of(settings), device)
-        found = report(subject, tally)
-        for name, lacking in found["undefined"].items():
-            say(f"{name} is undefined in {lacking} images, which do not vary; they are left out")
-    write_json(args.output, found | {"choices": job["analysis"]})
+        content = report(subject, tally)
+        for name, count in content["undefined"].items():
+            say(f"{name} is undefined in {count} images, which do not vary; they are left out")
+    write_json(args.output, content | {"choices": job["analysis"]})
 
 
 def main():
