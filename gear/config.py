@@ -283,8 +283,8 @@ def _in_range(name, value):
     if not (from_low and to_high):  # as for NaN
         ends = [f"{'at least' if interval[0] == '[' else 'above'} {low}"]
         ends += [f"{'at most' if interval[-1] == ']' else 'below'} {high}"]
-        said = " and ".join(end for end in ends if not end.endswith("inf")) or "finite"
-        raise Mistake(f"setting '{name}' is {value!r}; it must be {said}.")
+        text = " and ".join(end for end in ends if not end.endswith("inf")) or "finite"
+        raise Mistake(f"setting '{name}' is {value!r}; it must be {text}.")
     return value
 
 
@@ -302,25 +302,25 @@ def _convert_list(name, values, items):
     return converted
 
 
-def _convert(name, value, want=None):
+def _convert(name, value, kind=None):
     """The value in the setting's type, or as an item of it. Mistake where it does not fit."""
-    want = want or TYPES[name]
-    origin = typing.get_origin(want)
+    kind = kind or TYPES[name]
+    origin = typing.get_origin(kind)
     if origin is types.UnionType:
         if value is None:
             return None
-        want = next(t for t in typing.get_args(want) if t is not type(None))
+        kind = next(t for t in typing.get_args(kind) if t is not type(None))
     if origin is tuple:
-        return _convert_list(name, value, typing.get_args(want))
-    if want is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _convert_list(name, value, typing.get_args(kind))
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return _in_range(name, float(value))
-    if type(value) is want:
+    if type(value) is kind:
         if name in CHOICES and value not in CHOICES[name]:
             raise Mistake(
                 f"setting '{name}' cannot be {value!r}. {did_you_mean(value, CHOICES[name])}"
             )
-        return _in_range(name, value) if want is int else value
-    raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[want]}.")
+        return _in_range(name, value) if kind is int else value
+    raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[kind]}.")
 
 
 def check(overrides, where=None, others=()):
@@ -358,8 +358,8 @@ def build(overrides, where="settings"):
 
 def difference(settings):
     """Flat {dotted name: value} of what differs from the defaults, sorted by name."""
-    mine, default = flatten(dataclasses.asdict(settings)), flatten(dataclasses.asdict(Settings()))
-    return {name: mine[name] for name in sorted(mine) if mine[name] != default[name]}
+    values, defaults = (flatten(dataclasses.asdict(s)) for s in (settings, Settings()))
+    return {name: values[name] for name in sorted(values) if values[name] != defaults[name]}
 
 
 def dumps(settings):
