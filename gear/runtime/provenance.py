@@ -1,4 +1,4 @@
-"""What stands in run.json beside the weights: where a result comes from."""
+"""The part of run.json that says where a result comes from."""
 
 import platform
 import subprocess
@@ -15,7 +15,9 @@ def _git(*arguments):
 
 
 def environment():
-    """Commit (dirty: of code that differs from it), library versions, device and host."""
+    """Commit, library versions, device, host and time of this process.
+
+    dirty: the code differs from the commit."""
     import torch
 
     versions = {}
