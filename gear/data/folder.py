@@ -21,11 +21,12 @@ SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 def load_folder(
     root: str | Path, split: str, channels: int, size: int, classes: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """Every image of a split: images (N, C, H, W) uint8, labels (N,) int64, names `class/file`.
+    """(images (N, C, H, W) uint8, labels (N,) int64, names `class/file`) of a split.
 
-    Classes, and files within them, are in the order of their names; a label is the place of its
-    class in that order. Images must have the stated size already: nothing is resized here. The
-    decoded images are kept in a hidden file of `root`, since decoding costs a small job a second.
+    Classes, and the files of a class, are sorted by name. A label is the position of its class in
+    that order. Images must already have the size; they are not resized here. The decoded images
+    are kept in a hidden file of `root`, because decoding would cost a small job a second.
+    Mistake: wrong channels, missing folder or images, other classes, another image size.
     """
     import torch
 
@@ -52,7 +53,7 @@ def load_folder(
 
 
 def _still_good(cache: Path, paths: list[Path], shape: tuple) -> np.ndarray | None:
-    """The decoded images that an earlier job kept, if every file and class folder is older."""
+    """The images in the cache file, or None if a file or class folder is newer."""
     try:
         newest = max(p.stat().st_mtime_ns for p in {*paths, *(p.parent for p in paths)})
         if cache.stat().st_mtime_ns <= newest:
@@ -64,7 +65,7 @@ def _still_good(cache: Path, paths: list[Path], shape: tuple) -> np.ndarray | No
 
 
 def _keep(cache: Path, images: np.ndarray) -> None:
-    """Write the decoded images for the next job; without them it only takes longer."""
+    """Write the cache file of decoded images. An error is ignored: the cache only saves time."""
     from gear.files.aside import aside
 
     try:
@@ -75,7 +76,9 @@ def _keep(cache: Path, images: np.ndarray) -> None:
 
 
 def find_images(folder: str | Path) -> list[str]:
-    """Names (path below the folder, as text) of all its images, sorted; hidden ones left out."""
+    """Sorted paths, relative to the folder, of its images; hidden files are left out.
+
+    Mistake: no folder, or no images."""
     folder = Path(folder)
     if not folder.is_dir():
         raise Mistake(f"{folder} is no folder; name the folder of the images.")
@@ -87,10 +90,12 @@ def find_images(folder: str | Path) -> list[str]:
 
 
 def visible(folder: Path) -> list[Path]:
+    """The entries of a folder that are not hidden."""
     return [p for p in folder.iterdir() if not p.name.startswith(".")]
 
 
 def class_folders(folder: Path, classes: int | None) -> list[Path]:
+    """The class folders of a split, sorted. Mistake: none, or not as many as `classes`."""
     if not folder.is_dir():
         raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
     folders = sorted(p for p in visible(folder) if p.is_dir())
@@ -107,7 +112,7 @@ def class_folders(folder: Path, classes: int | None) -> list[Path]:
 
 
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
-    """(size, size, channels) uint8."""
+    """(size, size, channels) uint8 of an image file. Mistake: unreadable, or another size."""
     image = open_image(path, channels)
     if image.size != (size, size):
         width, height = image.size
@@ -119,7 +124,7 @@ def read_image(path: Path, channels: int, size: int) -> np.ndarray:
 
 
 def manifest_digest(root: str | Path) -> str:
-    """The sha256 stated by root/manifest.json, once the files have been found to have it."""
+    """The sha256 in root/manifest.json. Mistake: the files have another sha256."""
     path = Path(root) / "manifest.json"
     try:
         digest = json.loads(path.read_text())["sha256"]

@@ -1,16 +1,16 @@
-"""The manifest of an image folder, or one sentence that says what is wrong with the folder.
+"""The manifest of an image folder, after a check of the folder.
 
     python -m gear.data.manifest --path DIR --classes 1000 --output DIR/manifest.json
         [--train 1281167] [--val 50000]
 
-Within a minute: both splits, the number of class folders, the same classes in both, one image of
-each class decoded, the number of images. Then every file: its header, and whether it ends as its
-format does. What cannot be read is listed in `unreadable.txt` beside the manifest, which is then
-not made.
+The first minute checks both splits, the number of class folders, the same classes in both splits,
+one decoded image of each class and the number of images. Then the header and the end of every file
+are checked. Unreadable files are listed in `unreadable.txt`; then no manifest is written.
 
-The manifest holds counts by class, how many images are smaller than the usual resolutions (they
-will be enlarged), and the sha256 of the list of files (gear/data/listing.py), which every job reads
-in place of a thousand folders. It does not depend on a run's resolution.
+The manifest holds the number of images of each class, the number of images that are smaller than
+the usual resolutions (they will be enlarged), and the sha256 of the list of files
+(gear/data/listing.py). Every job reads that list instead of a thousand folders. The manifest does
+not depend on a run's resolution.
 """
 
 import argparse
@@ -32,12 +32,14 @@ SECONDS = 5.0  # between two lines of progress
 
 
 def processes():
-    """More than there are cores: they wait for the disk or the network most of the time."""
+    """Number of processes: twice the cores, because they mostly wait for the disk."""
     return min(32, 2 * len(os.sched_getaffinity(0)))
 
 
 def folders(path, classes):
-    """[(split, class folder)], sorted by split and name. Mistake: one is missing or odd."""
+    """[(split, class folder)], sorted by split and name.
+
+    Mistake: a split without class folders, or a class in only one split."""
     pairs = []
     for split in SPLITS:
         folder = Path(path) / split
@@ -56,7 +58,7 @@ def folders(path, classes):
 
 
 def list_files(path, pairs, pool, expected):
-    """{split: {class: sorted file names}}. Mistake: not as many as expected, by split."""
+    """{split: {class: sorted file names}}. Mistake: another number of images than expected."""
     files = {split: {} for split in SPLITS}
     names = pool.map(survey.list_images, [folder for _, folder in pairs])
     for (split, folder), files_here in zip(pairs, names, strict=True):
@@ -72,7 +74,7 @@ def list_files(path, pairs, pool, expected):
 
 
 def examine(pairs, files, pool):
-    """({split: {pixels: images smaller}}, [(file, why it cannot be read)])."""
+    """({split: {pixels: number of smaller images}}, [(unreadable file, reason)])."""
     small, bad = {split: dict.fromkeys(survey.RESOLUTIONS, 0) for split in SPLITS}, []
     names = [files[split][folder.name] for split, folder in pairs]
     total, count = sum(map(len, names)), 0
@@ -97,9 +99,10 @@ def examine(pairs, files, pool):
 
 
 def prepare(path, classes, output, expected=None):
-    """Write `output` (manifest.json) and the list of files beside it; returns the manifest.
+    """The manifest, written to `output`, with the list of files in the same folder.
 
-    expected: {split: number of images} where it is known."""
+    expected: {split: number of images, or None if it is not known}. Mistake: a wrong folder, or
+    unreadable images."""
     from gear.files.aside import write, write_json
 
     beside = Path(output).parent
