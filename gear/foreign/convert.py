@@ -1,4 +1,8 @@
-"""One state of a foreign file, and its way from the file's names and shapes to ours and back."""
+"""Conversion of a state dict between a foreign file's names and shapes and ours.
+
+A mapping is {our key: keys in the file}. Several keys in the file are one tensor of ours, cut along
+the first axis.
+"""
 
 from dataclasses import dataclass
 
@@ -9,21 +13,23 @@ from gear.files.mistakes import Mistake
 
 @dataclass(frozen=True)
 class Taken:
-    """One state of the file and the prefixes under which ours holds it; () is checked and left."""
+    """One state dict of the file, and the prefixes of its keys in our checkpoint.
+
+    An empty tuple of prefixes: the state dict is checked, but not imported."""
 
     kind: str  # tokenizer | discriminator | ar | projector
-    name: str  # the file's entry
+    name: str  # name of the entry in the file
     tensors: dict
     prefixes: tuple[str, ...]
     dotless: bool = False  # the keys have lost their dots
 
     def spell(self, key):
-        """A key of the network as this state has it."""
+        """The key in this state dict of a key of the network."""
         return key.replace(".", "") if self.dotless else key
 
 
 def unwrapped(content):
-    """(entry name, state, other entries) of a file with one state."""
+    """(entry name, state dict, other entries) of a file with one state dict."""
     for name in ("model", "state_dict"):
         if isinstance(content.get(name), dict):
             return name, content[name], {k: v for k, v in content.items() if k != name}
@@ -43,7 +49,9 @@ def _expected_shapes(taken, mapping, shapes):
 
 
 def check(taken, mapping, shapes, where):
-    """Mistake that names what is missing, surplus or of another shape, if anything is."""
+    """Mistake: a key is missing or surplus, or a tensor has another shape.
+
+    taken: Taken; shapes: {our key: shape}; where: the file, for the message."""
     expected = _expected_shapes(taken, mapping, shapes)
     missing = [k for k in expected if k not in taken.tensors]
     surplus = [str(k) for k in taken.tensors if k not in expected]
@@ -68,7 +76,7 @@ def _shape(shape):
 
 
 def to_ours(taken, mapping):
-    """{our key: tensor}; floating-point numbers of any kind become float32."""
+    """{our key: tensor}. All floating-point types become float32."""
     state = {}
     for key, file_keys in mapping.items():
         parts = [taken.tensors[taken.spell(file_key)] for file_key in file_keys]
@@ -78,7 +86,7 @@ def to_ours(taken, mapping):
 
 
 def to_theirs(state, mapping):
-    """{key in a public file: tensor}, the inverse."""
+    """{key in the file: tensor} of our state dict, the inverse of `to_ours`."""
     tensors = {}
     for key, file_keys in mapping.items():
         parts = state[key].chunk(len(file_keys))

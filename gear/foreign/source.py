@@ -1,7 +1,7 @@
-"""Foreign files of weights, read without running anything that is in them.
+"""Readers of foreign weight files. They never run code from a file.
 
-- .pt, .pth, .ckpt: torch.load with weights_only, memory-mapped, so that what is not taken (the
-  optimizers, which are two thirds of a published checkpoint) is never read
+- .pt, .pth, .ckpt: torch.load with weights_only. The file is memory-mapped, so unused parts (the
+  optimizer states, two thirds of a published checkpoint) are not read
 - .safetensors: a flat dictionary
 """
 
@@ -14,13 +14,15 @@ from pathlib import Path
 from gear.files.mistakes import Mistake
 
 TORCH = (".pt", ".pth", ".ckpt")
-# What a file may hold besides tensors, numbers, text and the containers that torch allows: GEAR's
-# `args`, which is no more than names and values.
+# The only class that a file may hold besides tensors, numbers, text and the containers that torch
+# allows. GEAR's files hold `args`, a Namespace of plain values.
 PLAIN = [argparse.Namespace]
 
 
 def read(path):
-    """What the file holds. Mistake where it is missing, torn, of another kind or has code."""
+    """The content of a weight file.
+
+    Mistake: the file is missing, damaged or of another kind, or needs code of its own."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder; name the file in it" if path.is_dir() else "is missing"
