@@ -1,10 +1,10 @@
 """DINOv3 ViT-B/16 (arXiv 2508.10104), timm's EVA network: rotary positions, four registers.
 
-- images are read as they are, at any multiple of 16 pixels
+- images are not resized; their side is any multiple of 16 pixels
 - features after the last norm (`x_norm_patchtokens`)
-- the rotary periods are rounded to bfloat16: facebook's file holds them so, and its network uses
-  them. timm computes them in float32, which moves features by about 1 %; its files get the rounded
-- query and value biases are zero in facebook's file and absent from timm's; a key has none
+- the rotary periods are rounded to bfloat16, as in facebook's file and network. timm computes them
+  in float32, which changes features by about 1 %; weights of timm's file get the rounded periods
+- query and value biases are zero in facebook's file and absent from timm's; keys have no bias
 """
 
 import torch
@@ -29,7 +29,9 @@ def _facebook_names(key):
 
 
 def _split_biases(tensors, shape):
-    """Facebook's `qkv.bias` as its query and value parts; `bias_mask` takes the key part away."""
+    """{key: tensor} with `qkv.bias` split into query and value parts.
+
+    Facebook's network masks the key part by `bias_mask`."""
     split = {}
     for key, value in tensors.items():
         if key.endswith("attn.qkv.bias"):
@@ -40,7 +42,7 @@ def _split_biases(tensors, shape):
 
 
 def _add_what_timm_leaves_out(tensors, shape):
-    """Rotary periods as facebook has them; zero biases where the file is of the variant without."""
+    """{key: tensor} with facebook's rotary periods, and zero biases if the file has none."""
     from timm.layers import RotaryEmbeddingDinoV3
 
     dim = shape["embed_dim"]

@@ -1,7 +1,7 @@
 """Import the public weights of a pretrained teacher: weights.safetensors and run.json.
 
-The file is a local one, or, where that is missing and the study names one, of the Hugging Face hub
-at a pinned revision. Nothing else is ever downloaded.
+The file is local. If it is missing and the study names a file of the Hugging Face hub, that file is
+downloaded at a fixed revision. Nothing else is downloaded.
 
 python -m gear.alignment.teachers.pretrained --job JSON --output DIR
 """
@@ -21,7 +21,7 @@ from gear.runtime import checkpoint, provenance
 
 
 def fetch(hub, path, label):
-    """The local copy of a hub file {repo, file, revision}. Mistake where it cannot be had."""
+    """The local path of a hub file {repo, file, revision}. Mistake: the download fails."""
     name = f"{hub['repo']}/{hub['file']}"
     if not hub.get("revision"):
         raise Mistake(
@@ -41,7 +41,9 @@ def fetch(hub, path, label):
 
 
 def find(spec):
-    """The weights file that a study's teacher names, size and hash checked, as (path, sha256)."""
+    """(path, sha256) of the weight file of a study's teacher.
+
+    Mistake: the file is missing, a TorchScript program, or of another size or sha256."""
     path = Path(spec["weights"])
     if not path.exists():
         if "hub" not in spec:
@@ -68,7 +70,7 @@ def find(spec):
 
 
 def _check_size(path, spec):
-    """Mistake where a file has not the bytes that the study says; it is not read for that."""
+    """Mistake: the file has another size than the study states. The file is not read."""
     size = spec.get("bytes")
     if size and path.is_file() and path.stat().st_size != size:
         raise Mistake(
@@ -78,9 +80,9 @@ def _check_size(path, spec):
 
 
 def import_weights(spec, output, shape=None):
-    """Read the weights that `spec`, a teacher of a study, names, and write them for `load_teacher`.
+    """Read the weights of `spec`, a study's teacher, and write them for `load_teacher`.
 
-    shape: of a smaller network than the public one, in tests."""
+    shape: arguments of a smaller network, for tests. Mistake: see `find` and `layout.read`."""
     teacher = network(spec["network"])
     shape = shape or teacher.SHAPE
     path, sha256 = find(spec)
