@@ -140,10 +140,8 @@ def end(processes):
 
 def serve(file, *shape):
     """Decode the orders on standard input into shared memory; one answer per batch."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # a training that is stopped still finishes its step
+    # after a signal the training finishes its step, so its workers ignore the signal
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     slots, rows, size, channels = shape
     memory = np.frombuffer(mmap.mmap(file, 0), np.uint8)
