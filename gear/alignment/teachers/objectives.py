@@ -16,7 +16,7 @@ from torch import nn
 class StandinTeacher(nn.Module):
     """Images (B, C, H, W) in [-1, 1] -> features (B, N, F).
 
-    channels, resolution: of the images; patch: side in pixels; dim: F; layers: transformer layers."""
+    channels, resolution: of the images; patch: side in pixels; dim: F; layers: of blocks."""
 
     DECAY = None  # of the moving average that gives the targets and is saved; None: no average
 
