@@ -21,7 +21,7 @@ from gear.tokenizer.losses import hinge_discriminator, make_lpips, tokenizer_los
 
 
 class Outcome(NamedTuple):
-    """What a tokenizer update saw, one item for each micro-batch."""
+    """Values of a tokenizer update; tuples have one item per micro-batch."""
 
     recon: tuple  # (B, C, H, W), detached
     indices: tuple  # (B, N)
@@ -29,14 +29,14 @@ class Outcome(NamedTuple):
 
 
 class TokenizerTrainer(Trainer):
-    """Encoder, codebook and decoder against L_VQ; the discriminator against their images.
+    """Trains encoder, codebook and decoder on L_VQ, and the discriminator on its hinge loss.
 
-    The joint stage adds its terms to `loss` and its own updates to `step`."""
+    The joint stage adds its terms by `extra` of `update_tokenizer`, and its updates in `step`."""
 
-    discriminator_may_be_new = True  # public tokenizers come without one; for this stage only
+    discriminator_may_be_new = True  # public tokenizers have no discriminator; only for this stage
 
     def __init__(self, settings, initial=None):
-        """initial: folder of a checkpoint whose tokenizer and discriminator it starts from."""
+        """initial: folder of a checkpoint; its tokenizer and discriminator are the start."""
         super().__init__(settings)
         channels, loss = settings.data.channels, settings.loss
         tokenizer = Tokenizer(settings.tokenizer, channels)
@@ -71,13 +71,14 @@ class TokenizerTrainer(Trainer):
         checkpoint.load_weights(file, "discriminator", self.discriminator)
 
     def factor(self, number):
+        """Warm-up factor of the learning rates at optimizer step `number`, from 0."""
         return optim.warmup_factor(number, self.settings.optim.warmup)
 
     def update_tokenizer(self, parts, number, extra=None):
-        """One tokenizer update on micro-batches. `extra(place, quantized)` gives further
-        (loss, metrics) of the part at that place.
+        """The Outcome, with the weights before the update, of one tokenizer update.
 
-        Returns an Outcome of the weights before the update."""
+        parts: micro-batches; number: optimizer step, from 0; extra(place, quantized): (loss,
+        metrics) to add for the part with the index `place`."""
         o, updates = self.settings.optim, []
 
         def losses():
@@ -110,7 +111,9 @@ class TokenizerTrainer(Trainer):
         return Outcome(recon, indices, metrics)
 
     def update_discriminator(self, parts, recon, number):
-        """One discriminator update on the same reconstructions, a tuple with one for each part."""
+        """{metric: 0-d tensor} of one discriminator update.
+
+        recon: the reconstructions of the tokenizer update, one item per part."""
         if self.discriminator is None:
             return {}
         o, rows = self.settings.optim, []
@@ -136,7 +139,7 @@ class TokenizerTrainer(Trainer):
 
 
 def build(settings, tokenizer=None, teacher=None):
-    """The trainer of this stage, which has no teacher; see gear.study.stages.Stage.trainer."""
+    """The trainer of this stage. It uses no teacher; see gear.study.stages.Stage.trainer."""
     return TokenizerTrainer(settings, tokenizer)
 
 
