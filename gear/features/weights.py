@@ -1,4 +1,4 @@
-"""Files of public weights that metrics read: local ones, checked, never downloaded."""
+"""Local files of public weights for metrics: checked, and never downloaded."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from gear.foreign.convert import Taken, unwrapped
 
 
 def verified(path, what, sha256=None, published=None):
-    """The sha256 of a file. Mistake where it is missing or has another.
+    """The sha256 of a file. Mistake: the file is missing, or has another sha256.
 
-    what: what the file is, in messages; sha256: that it must have; published: the beginning of the
-    publisher's, which counts where the user names none."""
+    what: description of the file in messages; sha256: the expected value; published: the beginning
+    of the publisher's value, which is checked if the user gives no sha256."""
     path = Path(path)
     if not path.is_file():
         raise Mistake(f"{path} is missing; put {what} there, or name another file.")
@@ -33,11 +33,11 @@ def verified(path, what, sha256=None, published=None):
 
 
 def load_strictly(path, network, what, unused=()):
-    """Load a file of weights into a network whose keys it has. Mistake names the first that is
-    missing, surplus or of another shape.
+    """The network with the weights of a file, loaded strictly.
 
-    unused: beginnings of keys that the network does without. BatchNorm's counter of batches may be
-    missing, because old files have none and nothing reads it."""
+    unused: beginnings of keys that the network does not need. BatchNorm's counters of batches may
+    be missing, because old files have none and no code here reads them.
+    Mistake: a key is missing or surplus, or a tensor has another shape."""
     content = source.read(path)
     name, state, _ = unwrapped(content) if isinstance(content, dict) else ("", None, {})
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
