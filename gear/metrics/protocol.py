@@ -1,9 +1,9 @@
-"""Protocols: named ways to score images, each a composition features -> statistics -> metric.
+"""Protocols: named ways to score images, features -> statistics -> metrics.
 
-A protocol is a feature network with a way into it (gear/evaluation/networks.py), a reference and
-the measures listed here. The formulas are the same for all. Two protocols therefore differ only in
-what this table says, and values of two are never subtracted. Legend: N images, D pooled and S
-spatial dimensions, C classes.
+A protocol is a feature network with its preprocessing (gear/evaluation/networks.py), a reference,
+and the measures in the table PROTOCOLS. The formulas are equal for all protocols. Values of
+different protocols are never subtracted. Legend: N images, D pooled and S spatial dimensions, C
+classes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from gear.runtime import rng
 
 @dataclass(frozen=True)
 class Features:
-    """What a feature network says about N images, one row per image, float32."""
+    """Output of a feature network for N images, one row per image, float32.
+
+    Mistake: not matrices, or different numbers of rows."""
 
     pooled_ND: np.ndarray
     spatial_NS: np.ndarray | None = None
@@ -38,13 +40,13 @@ class Features:
             )
 
     def part(self, name: str) -> np.ndarray:
-        """The matrix `pooled`, `spatial` or `probs`."""
+        """The matrix with the name `pooled`, `spatial` or `probs`."""
         return {"pooled": self.pooled_ND, "spatial": self.spatial_NS, "probs": self.probs_NC}[name]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a protocol keeps of a set of images: moments of some parts, the rows of others."""
+    """What a protocol needs of a set of images: moments and rows of the features' parts."""
 
     count: int
     moments: dict[str, Statistics]
@@ -52,7 +54,7 @@ class Summary:
 
     @classmethod
     def of(cls, protocol: Protocol, batches) -> Summary:
-        """Of all Features that `batches` yields; the same for every size of batch.
+        """The Summary of all Features that `batches` yields, equal for every batch size.
 
         Mistake: no features, NaN or infinity."""
         count, streams = 0, {part: Stream() for part in protocol.moments}
@@ -75,7 +77,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Measure:
-    """One or more metrics, and which moments and rows of both sides they are computed from."""
+    """One or more metrics, and the moments and rows that they need."""
 
     metrics: tuple[str, ...]
     compute: Callable
@@ -84,7 +86,7 @@ class Measure:
 
 
 def distance(metric: str, part: str = "pooled") -> Measure:
-    """The Fréchet distance of a part's features."""
+    """The measure of the Fréchet distance of a part of the features."""
 
     def compute(fake, real, settings):
         value, bound = frechet_with_bound(fake.moments[part], real.moments[part])
@@ -94,7 +96,7 @@ def distance(metric: str, part: str = "pooled") -> Measure:
 
 
 def confidence() -> Measure:
-    """The inception score, in which the reference has no part."""
+    """The measure of the inception score, which does not use the reference."""
 
     def compute(fake, real, settings):
         return {"is": inception_score(fake.rows["probs"], split_size=settings["split_size"])}, {}
@@ -103,8 +105,10 @@ def confidence() -> Measure:
 
 
 def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
-    """Precision, recall, density, coverage of at most prdc_images of each side: the first, or as
-    many drawn by an address."""
+    """The measure of precision, recall, density and coverage, or of some of them.
+
+    At most `prdc_images` images per side are used: the first ones, or a random subset (`drawn`)
+    that is a function of the side."""
 
     def subset(summary, side, count):
         rows_ND = summary.rows["pooled"]
@@ -121,7 +125,7 @@ def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
 
 
 def discrepancy() -> Measure:
-    """The mean MMD of random subsets."""
+    """The measure of the mean MMD of random subsets."""
 
     def compute(fake, real, settings):
         return {"mmd": mmd(real.rows["pooled"], fake.rows["pooled"])}, {}
@@ -132,10 +136,10 @@ def discrepancy() -> Measure:
 # ---- protocols -----------------------------------------------------------------------------------
 
 DEFAULTS = {
-    "images": None,  # exact number of generated images, None: any
+    "images": None,  # exact number of generated images; None: any number
     "neighbours": 3,  # k of precision and recall
-    "prdc_images": None,  # so many of each side for precision and recall, None: all
-    "split_size": None,  # images per part of the inception score, None: one part
+    "prdc_images": None,  # images per side for precision and recall; None: all images
+    "split_size": None,  # images per part of the inception score; None: one part
 }
 
 
@@ -143,29 +147,30 @@ DEFAULTS = {
 class Protocol:
     name: str
     measures: tuple[Measure, ...]
-    published: dict = field(default_factory=dict)  # settings as published, over DEFAULTS
-    square: int | None = None  # pixels a side that files of any shape are brought to
+    published: dict = field(default_factory=dict)  # published settings, which replace DEFAULTS
+    square: int | None = None  # side in pixels to which files of any shape are resized
 
     def _parts(self, kind):
         return tuple(dict.fromkeys(p for m in self.measures for p in getattr(m, kind)))
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Parts whose mean and covariance it needs."""
+        """Parts of the features whose mean and covariance the protocol needs."""
         return self._parts("moments")
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Parts that it needs image by image."""
+        """Parts of the features whose rows the protocol needs."""
         return self._parts("rows")
 
     @property
     def reference_rows(self) -> tuple[str, ...]:
-        """Parts that it needs of each real image: the classes found there are never looked at."""
+        """Parts whose rows it needs of real images; class probabilities are not used there."""
         return tuple(part for part in self.rows if part != "probs")
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics of the protocol."""
         return self._parts("metrics")
 
 
@@ -194,14 +199,14 @@ PROTOCOLS = {
 
 
 def named(name: str) -> Protocol:
-    """The protocol of that name. Mistake names the nearest."""
+    """The protocol with this name. Mistake: unknown name."""
     if name not in PROTOCOLS:
         raise Mistake(f"there is no protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def chosen_settings(protocol: Protocol, settings: Mapping) -> dict:
-    """All settings of a protocol. Mistake: an unknown or impossible one."""
+    """{name: value} of all settings: defaults, published, given. Mistake: a wrong setting."""
     unknown = sorted(set(settings) - set(DEFAULTS))
     if unknown:
         raise Mistake(
@@ -217,7 +222,7 @@ def chosen_settings(protocol: Protocol, settings: Mapping) -> dict:
 
 
 def require_count(count: int, expected: int | None, where: str = "") -> None:
-    """Mistake unless there are exactly as many generated images as the protocol wants."""
+    """Mistake: another number of generated images than the protocol needs (None: any)."""
     if expected is not None and count != expected:
         raise Mistake(
             f"{where}found {count} generated images, the protocol needs exactly {expected}; draw "
@@ -226,10 +231,10 @@ def require_count(count: int, expected: int | None, where: str = "") -> None:
 
 
 def measured(protocol: Protocol, fake: Summary, real: Summary, settings: Mapping) -> tuple:
-    """({metric: value}, {metric: bound of its arithmetic error}) of generated images, plain floats.
+    """({metric: value}, {metric: bound of its rounding error}) of generated images, floats.
 
-    settings: see DEFAULTS. Mistake: an unknown setting, another number of generated images than
-    settings['images'], and what the metrics themselves refuse.
+    settings: see DEFAULTS. Mistake: a wrong setting, another number of generated images than
+    settings['images'], or a Mistake of a metric.
     """
     all_settings = chosen_settings(protocol, settings)
     require_count(fake.count, all_settings["images"])
