@@ -15,7 +15,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota reached, fi
 
 
 class NoRoom(Mistake):
-    """The disk is full, so a file was not written. An older file of that name is intact."""
+    """The disk is full, so a file was not written.
+
+    An older file with the same name is intact."""
 
 
 def _says_full(error):
@@ -75,6 +77,4 @@ def read_json(path):
     except FileNotFoundError:
         raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
     except ValueError:  # json.JSONDecodeError, or UnicodeDecodeError of damaged bytes
-        raise Mistake(
-            f"{path} is no complete JSON file; remove it and run again to make it anew."
-        ) from None
+        raise Mistake(f"{path} is no complete JSON file; remove it and run again.") from None

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def code_hash(patterns, root=ROOT):
-    """12 hex digits of the Python code in the files that match any of the patterns.
+    """12 hex digits: a hash of the Python code of matching files.
 
     Comments, docstrings, formatting and error messages are left out: they change no result.
     The hash is the same for every supported version of Python."""

@@ -9,7 +9,7 @@ import difflib
 
 
 class Mistake(ValueError):
-    """An error that the user can correct. Its text is one sentence with the cure."""
+    """An error that the user can correct; one sentence with the cure."""
 
 
 def did_you_mean(name, known):

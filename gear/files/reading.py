@@ -26,7 +26,7 @@ def read_json(path, cure="make or download it again"):
 
 
 def read_csv(path):
-    """The rows of a CSV file as dicts of text. Mistake: not UTF-8, or no CSV."""
+    """[{column: text}] of a CSV file. Mistake: not UTF-8, or no CSV."""
     with open(path, encoding="utf-8", newline="") as handle:
         try:
             return list(csv.DictReader(handle))
