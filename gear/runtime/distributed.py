@@ -22,7 +22,7 @@ PATIENCE = timedelta(minutes=60)
 
 
 def device():
-    """The torch.device of this process: its GPU, or the CPU if there is no GPU."""
+    """The torch.device of this process: its GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")
@@ -68,7 +68,7 @@ def share(batch):
 
 @torch.no_grad()
 def average_(tensors):
-    """Replace each tensor by its mean over all processes, one bucket of tensors at a time."""
+    """Replace each tensor by its mean over all processes."""
     if size() == 1:
         return
     bucket, elements = [], 0
@@ -136,7 +136,7 @@ def highest(*numbers):
 
 
 def gather(item):
-    """A list of the items of all processes, in the order of ranks, in every process."""
+    """[item] of all processes, in the order of ranks."""
     if size() == 1:
         return [item]
     items = [None] * size()

@@ -121,7 +121,7 @@ class Segment:
     # ---- state -----------------------------------------------------------------------------
 
     def resume(self):
-        """Load the run's newest state, or that of the previous milestone, or start from scratch.
+        """Load the run's newest state; without a state, start from scratch.
 
         Mistake: the processes found states of different steps."""
         state, path = self.states.newest(self.identity, self.start, self.stop)
@@ -189,7 +189,7 @@ class Segment:
                 signal.signal(number, handler)
 
     def _lock(self):
-        """The lock of the run's folder. A SLURM job waits for the lock until its time ends."""
+        """The lock of the run's folder. A SLURM job waits until its time ends."""
         in_slurm = "SLURM_JOB_ID" in os.environ
         return checkpoint.run_lock(self.folder, until=deadline() if in_slurm else 0.0)
 
@@ -229,9 +229,10 @@ class Segment:
         return self.settings.seed, "dropout", self.step, *([rank] if rank else [])
 
     def _save_if_due(self):
-        """Save the state if it is due; stop after a signal or at the end of the job's time.
+        """Save the state if it is due; stop if the job must end.
 
-        All processes save and stop at the same step. SystemExit(143): the training stops."""
+        A signal or the end of the job's time ends the job. All processes save and stop at the same
+        step. SystemExit(143): the training stops."""
         since = time.monotonic() - self.saved
         due = since > 60 * self.settings.runtime.checkpoint_minutes
         must_stop = self.interrupted or time.time() >= self.deadline
@@ -302,9 +303,10 @@ class Segment:
         return f"steps {self.step - len(self.window) + 1} to {self.step}"
 
     def _not_finite(self, means):
-        """Names of the means that are not finite. No state of such a window is saved.
+        """Names of the means that are not finite.
 
-        Mistake: there is such a mean and runtime.on_nonfinite is stop."""
+        No state of such a window is saved. Mistake: there is such a mean, and runtime.on_nonfinite
+        is stop."""
         bad = not_finite(means)
         if bad and self.settings.runtime.on_nonfinite == "stop":
             raise Mistake(

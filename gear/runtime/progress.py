@@ -25,7 +25,7 @@ def lines(history):
 
 
 def memory():
-    """The largest memory use of this process in GiB: GPU memory, or RAM without GPU."""
+    """Largest memory use of this process in GiB: GPU memory, else RAM."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -44,7 +44,8 @@ class Progress:
         self.seconds, self.path = seconds, path
         self.file = open(path, "a", encoding="utf-8") if path else None
         self.bar = None
-        if path and getattr(sys.stderr, "isatty", bool)():
+        terminal = hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
+        if path and terminal:
             self.bar = tqdm(desc=name, total=stop, initial=start, unit="step", dynamic_ncols=True)
 
     def report(self, step, metrics):

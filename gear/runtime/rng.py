@@ -26,7 +26,7 @@ def _mix(x):
 
 
 def uniform(address, *indices):
-    """float64 in [0, 1) for each element of the broadcast index arrays, under one address."""
+    """float64 in [0, 1) for an address and each element of the broadcast indices."""
     with np.errstate(over="ignore"):
         value = np.uint64(seed_of(*address))
         for index in indices:
@@ -35,7 +35,7 @@ def uniform(address, *indices):
 
 
 def permutation(address, count):
-    """A permutation of 0 to count - 1, int64 (count,), a function of the address."""
+    """int64 (count,): a permutation that is a function of the address."""
     return np.argsort(uniform(address, np.arange(count)), kind="stable")
 
 

@@ -20,7 +20,7 @@ from gear.runtime import checkpoint
 
 
 def identity(settings, inputs=()):
-    """{setting: value, 'inputs': hashes}, equal in a state and in the job that resumes it.
+    """{setting: value, 'inputs': hashes}: must be equal in state and job.
 
     Only settings that differ from the defaults are included. A state that was saved before a new
     setting existed therefore stays valid."""
@@ -37,7 +37,7 @@ DEFAULTS["defaults"] = FIRST
 
 
 def require_same(stored, mine, path, cure):
-    """Mistake: a state has other settings or inputs; both values of the first are named."""
+    """Mistake: a state has other settings or inputs than this job."""
     for name in sorted(stored.keys() | mine.keys()):
         old, new = (values.get(name, DEFAULTS.get(name)) for values in (stored, mine))
         if old != new:
@@ -57,6 +57,7 @@ class States:
         self.latest, self.previous = self.folder / "latest.pt", self.folder / "previous.pt"
 
     def milestone(self, step):
+        """The path of a milestone's state."""
         return self.folder / "state" / f"{step}.pt"
 
     def save_latest(self, state):
@@ -72,7 +73,7 @@ class States:
             part.unlink(missing_ok=True)
 
     def last(self, start):
-        """The newest state's path for a message, or a text if there is no state."""
+        """The newest state's path, or a text without state, for a message."""
         paths = [p for p in (self.latest, self.previous) if p.exists()]
         if not paths and start:
             paths = [self.milestone(start)]
@@ -98,18 +99,18 @@ class States:
             if state["step"] > stop:
                 raise Mistake(
                     f"{path} is at step {state['step']}, beyond the milestone at step {stop} that "
-                    "this job would make anew; keep the finished milestones (snakemake --touch), "
-                    "or delete it to train them anew."
+                    "this job would make again; keep the finished milestones (snakemake --touch), "
+                    "or delete it to train them again."
                 )
             if start <= state["step"]:
-                cure = f"set it back, or delete {self.latest} and {self.previous} to train it anew"
+                cure = f"set it back, or delete {self.latest} and {self.previous} to train it again"
                 require_same(json.loads(state["identity"]), mine, path, cure)
                 return state, path
         if not start:
             return None, None
         path = self.milestone(start)
         state = checkpoint.load_state(path)
-        cure = f"set it back, or delete the step folders of {self.folder} to train the run anew"
+        cure = f"set it back, or delete the step folders of {self.folder} to train the run again"
         require_same(json.loads(state["identity"]), mine, path, cure)
         return state, path
 
