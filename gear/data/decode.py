@@ -93,8 +93,9 @@ class Ahead:
             if not answer:
                 raise self._ended(process)
             mistakes.append(json.loads(answer))
-        for mistake in filter(None, mistakes):
-            raise Mistake(mistake)
+        for mistake in mistakes:
+            if mistake is not None:
+                raise Mistake(mistake)
         return out_NHWC
 
     def _start(self):
@@ -123,8 +124,8 @@ class Ahead:
 
     def _ended(self, process):
         return Mistake(
-            f"a process that decodes images ended with status {process.wait()}, perhaps for want "
-            "of memory; lower runtime.workers or ask for more memory, and run again."
+            f"a process that decodes images ended with status {process.wait()}, perhaps because "
+            "memory was full; lower runtime.workers or ask for more memory, and run again."
         )
 
 

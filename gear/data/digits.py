@@ -169,7 +169,7 @@ def check_replaceable(output: Path) -> None:
     others = sorted(n for n in names - PARTS if not n.startswith("."))
     if others:
         raise Mistake(
-            f"{output} holds '{others[0]}', which is none of the prepared data, and would be "
+            f"{output} holds '{others[0]}', which is not prepared data and would be "
             "replaced as a whole; give another --output or move that away."
         )
 

@@ -95,7 +95,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def class_folders(folder: Path, classes: int | None) -> list[Path]:
-    """The class folders of a split, sorted. Mistake: none, or not as many as `classes`."""
+    """The class folders of a split, sorted. Mistake: none, or another number."""
     if not folder.is_dir():
         raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
     folders = sorted(p for p in visible(folder) if p.is_dir())

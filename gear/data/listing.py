@@ -20,7 +20,7 @@ FILE = "files.txt.gz"
 
 
 def write_listing(folder, files):
-    """{file, sha256, files} for the manifest, of the list of files, which is written here.
+    """{file, sha256, files} of the list of files, which is written here.
 
     files: {split: {class: sorted file names}}. Mistake: a name has a line break."""
     from gear.files.aside import aside
@@ -84,7 +84,7 @@ class Listing:
 
 
 def read_text(path, record):
-    """The text of a listing, as bytes. Mistake: missing, or not the sha256 of the record."""
+    """The bytes of a listing. Mistake: missing, or another sha256."""
     try:
         text = gzip.decompress(path.read_bytes())
     except FileNotFoundError:

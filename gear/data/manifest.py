@@ -115,8 +115,8 @@ def prepare(path, classes, output, expected=None):
             small, bad = examine(pairs, files, pool)
         except BrokenProcessPool:
             raise Mistake(
-                f"a process that reads {path} was killed, perhaps for want of memory; ask for "
-                "more memory and run again."
+                f"a process that reads {path} was killed, perhaps because memory was full; ask "
+                "for more memory and run again."
             ) from None
     if bad:
         write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))

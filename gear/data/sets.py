@@ -11,10 +11,11 @@ ROWS = 4096  # tokens of a piece: 256 MiB of scores at K = 16384
 
 
 def image_set(settings, split, manifest, batch, seed, share=WHOLE):
-    """The image set of a split, in batches of `batch` images in the order of `seed`.
+    """The image set of a split: ImageSet or StreamSet, by data.hold.
 
-    manifest: path of the manifest.json of the rule prepare_data, needed if data.hold is stream;
-    share: slice of each batch for this process. Mistake: no manifest, or a wrong folder."""
+    batch: images per batch; seed: of the order; manifest: path of the manifest.json of the rule
+    prepare_data, needed if data.hold is stream; share: slice of each batch for this process.
+    Mistake: no manifest, or a wrong folder."""
     data = settings.data
     if data.hold == "memory":
         return ImageSet(data, split, batch, seed, share)
@@ -40,6 +41,6 @@ def validation_set(settings, manifest):
 
 
 def piece_of(settings):
-    """Number of images of a piece, so that a piece has at most ROWS tokens."""
+    """Images per piece: at most ROWS tokens, at least one image."""
     side = settings.data.resolution // settings.tokenizer.downsampling
     return max(1, ROWS // side**2)

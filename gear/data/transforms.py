@@ -1,4 +1,6 @@
-"""One image file -> the square of pixels that the networks read, as in the published recipe.
+"""One image file -> the square of pixels that the networks read.
+
+As in the published recipe:
 
 - training: the short side is resized to the resolution by PIL's antialiased bicubic filter, then a
   square at a random place is cut; half of the squares are mirrored
@@ -46,7 +48,7 @@ def to_8_bits(image):
 
 
 def resize_short(image, size, interpolation="bicubic"):
-    """The image resized to `size` pixels on its short side; the long side is rounded down."""
+    """The image with `size` pixels on its short side, long side rounded down."""
     width, height = image.size
     long = int(size * max(width, height) / min(width, height))
     new_size = (size, long) if width <= height else (long, size)
