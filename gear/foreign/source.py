@@ -76,7 +76,7 @@ def _torch(path):
             raise _torn(path, error) from None
         raise Mistake(
             f"{path} asks for '{names[0]}', which is neither a tensor nor a plain container; it is "
-            "not loaded, because that could run code: save its tensors alone and import those."
+            "not loaded, because that could run code: save only its tensors and import that file."
         ) from None
     except Exception as error:
         raise _torn(path, error) from None
