@@ -6,10 +6,10 @@ from gear.files.mistakes import Mistake
 
 
 def alignment_loss(projected_BNF, target_BNF):
-    """L_align (eq. 5): minus the mean cosine of the vectors, in [-1, 1]; 0-d tensor.
+    """L_align (eq. 5): minus the mean cosine of the vectors.
 
-    Position k holds the AR state that predicts patch k, and the teacher's feature of patch k.
-    Mistake: the shapes differ."""
+    A 0-d tensor in [-1, 1]. Position k holds the AR state that predicts patch k, and the teacher's
+    feature of patch k. Mistake: the shapes differ."""
     if projected_BNF.shape != target_BNF.shape:
         raise Mistake(
             f"AR states {tuple(projected_BNF.shape)} and teacher features "

@@ -72,7 +72,7 @@ class PretrainedTeacher(nn.Module):
         """Adapt the encoder to the resolution, after its weights are loaded."""
 
     def preprocess(self, x_BCHW):
-        """Encoder input (B, 3, input_size, input_size) of images (B, 3, H, W) in [-1, 1].
+        """Encoder input (B, 3, input_size, input_size) of images in [-1, 1].
 
         Mistake: images of another shape."""
         if x_BCHW.shape[1:] != (3, self.resolution, self.resolution):
@@ -91,7 +91,9 @@ class PretrainedTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, x_BCHW):
-        """Features (B, N, F) of images in [-1, 1]; float32 also under autocast, as norms are."""
+        """Features (B, N, F) of images in [-1, 1].
+
+        Under autocast features are float32 if the last operation is a norm."""
         z = self.patches(self.preprocess(x_BCHW))
         return spatial_zscore(z) if self.ZSCORE else z
 

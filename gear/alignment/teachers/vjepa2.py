@@ -1,5 +1,6 @@
-"""V-JEPA 2.1 ViT-B/16 (arXiv 2603.14482), the image branch of its encoder, with timm's EVA blocks.
+"""V-JEPA 2.1 ViT-B/16 (arXiv 2603.14482): the image branch of the encoder.
 
+- blocks are timm's EVA blocks
 - images are not resized: 256, 512 or 1024 pixels; the network accepts any size from 32 on
 - images have their own patch embedding and modality embedding; there are no absolute positions, no
   CLS and no registers
