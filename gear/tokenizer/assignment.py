@@ -42,7 +42,9 @@ class Assignment:
         return self._scores_BNK
 
     def hard(self):
-        """q (B, N) = argmax_k A, int64. The hard read-out (eq. 7, 8) is row q of a table."""
+        """q (B, N) = argmax_k A, int64.
+
+        The hard read-out (eq. 7, 8) is row q of a table."""
         return self._hard_BN
 
     def weights(self, tau, straight_through=False):

@@ -44,6 +44,6 @@ def check_tokenizer(settings, folder):
     trained = settings_of(folder)
     if (trained.tokenizer, trained.data.channels) != (settings.tokenizer, settings.data.channels):
         raise Mistake(
-            f"{folder} holds another tokenizer than this run's settings name; train it anew "
+            f"{folder} holds another tokenizer than this run's settings name; train it again "
             "(delete its folder) or change the run's `tokenizer`."
         )

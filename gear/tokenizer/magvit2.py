@@ -24,10 +24,11 @@ def _blocks(inner, outer, count, groups):
 
 
 class Up(nn.Module):
-    """(B, C, h, w) -> (B, C, 2 h, 2 w): a convolution to 4 C channels, then depth to space.
+    """(B, C, h, w) -> (B, C, 2 h, 2 w).
 
-    The 4 C channels are in the order (row, column, channel) of a 2 x 2 cell, as in ONNX's DCR mode.
-    torch's pixel_shuffle has the order (channel, row, column)."""
+    A convolution gives 4 C channels, then follows depth to space. The 4 C channels are in the order
+    (row, column, channel) of a 2 x 2 cell, as in ONNX's DCR mode. torch's pixel_shuffle has the
+    order (channel, row, column)."""
 
     def __init__(self, channels):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The return type of all quantizers, so the calling code does not depend on the quantizer."""
+"""The return type of all quantizers."""
 
 from typing import NamedTuple
 

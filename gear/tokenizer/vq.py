@@ -26,7 +26,9 @@ class VQ(nn.Module):
         return F.normalize(self.codebook.float(), dim=-1)
 
     def assignment(self, z_BND):
-        """A (paper eq. 6) of features (B, N, D): -|z - e|^2 = 2 z.e - 2 for unit z and e."""
+        """A (paper eq. 6) of features (B, N, D).
+
+        A = -|z - e|^2 = 2 z.e - 2 for unit vectors z and e."""
         return Assignment(F.normalize(z_BND.float(), dim=-1), self.codes(), scale=2, shift=-2)
 
     def lookup(self, indices_BN):
