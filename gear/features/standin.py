@@ -1,4 +1,4 @@
-"""A small stand-in for Inception: features of a classifier trained on the study's own images.
+"""A small stand-in for Inception: a classifier trained on the study's images.
 
 - four convolutions and 64 pooled features; the loss is classification and reconstruction of the
   image, so the features hold more than the class

@@ -42,7 +42,7 @@ def load_strictly(path, network, what, unused=()):
     name, state, _ = unwrapped(content) if isinstance(content, dict) else ("", None, {})
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Mistake(f"{path} holds no named tensors alone; wanted: {what}.")
-    state = {k: v for k, v in state.items() if not k.startswith(unused or "\0")}
+    state = {k: v for k, v in state.items() if not k.startswith(tuple(unused))}
     expected = network.state_dict()
     counters = {k: v for k, v in expected.items() if k.endswith("num_batches_tracked")}
     shapes = {k: v.shape for k, v in expected.items() if k not in counters}
