@@ -18,10 +18,11 @@ ROWS = 8192  # features centred at once: 128 MiB of float64 at D = 2048
 
 @dataclass
 class Statistics:
-    """Count, mean (D,) and sample covariance (D, D; divisor count - 1) of features, in float64.
+    """Count, mean (D,) and covariance (D, D) of features, in float64.
 
-    Batches are added one by one. The batch size changes only the order of float additions; in a
-    Stream it changes nothing. With one image `cov` is zero, and `frechet_distance` raises Mistake.
+    The covariance has the divisor count - 1. Batches are added one by one. The batch size changes
+    only the order of float additions; in a Stream it changes nothing. With one image `cov` is zero,
+    and `frechet_distance` raises Mistake.
     """
 
     count: int = 0

@@ -34,9 +34,10 @@ def mmd_squared(x_ND: np.ndarray, y_MD: np.ndarray) -> float:
 
 
 def mmd(real_ND, fake_MD, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> float:
-    """Mean of `mmd_squared` over random subsets of `size` images of each side (all, if fewer).
+    """Mean of `mmd_squared` over random subsets of `size` images per side.
 
-    The images of a subset are a function of its number and of the side.
+    If a side has fewer images, `size` is that number. The images of a subset are a function of its
+    number and of the side.
     Mistake: wrong shapes, different dimensions, NaN, fewer than 2 images on a side.
     """
     sides = {"real": np.asarray(real_ND), "fake": np.asarray(fake_MD)}

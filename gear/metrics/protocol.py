@@ -46,7 +46,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a protocol needs of a set of images: moments and rows of the features' parts."""
+    """Moments and rows of a set of images, as a protocol needs them."""
 
     count: int
     moments: dict[str, Statistics]
