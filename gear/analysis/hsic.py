@@ -28,7 +28,7 @@ def checked(x_BND: torch.Tensor, least: int) -> torch.Tensor:
         )
     if not bool(x_BND.isfinite().all()):
         raise Mistake(
-            "features hold NaN or infinite values; the checkpoint diverged, so train it anew or "
+            "features hold NaN or infinite values; the checkpoint diverged, so train it again or "
             "leave it out."
         )
     return x_BND.double()
