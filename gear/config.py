@@ -1,8 +1,8 @@
 """Settings: the dataclasses that every job receives, and their difference from the defaults.
 
-The defaults are the paper's (Tables 15 and 16, and the published constants where it is silent).
-A study and a run change some of them; a job receives what differs, as one JSON string, so that a
-new setting with a default re-runs nothing.
+The defaults are those of the paper (Tables 15 and 16). Where the paper gives no value, the default
+is the constant of the published code. A study and a run change some settings. A job receives only
+the changed settings, as one line of JSON, so a new setting with a default re-runs nothing.
 """
 
 import dataclasses
@@ -13,21 +13,22 @@ from dataclasses import dataclass, field
 
 from gear.files.mistakes import Mistake, did_you_mean
 
-# The number of the defaults below. A job receives what differs from them, so that a changed default
-# would plan nothing and leave results of the old one: raise this number with any change of a
-# default (tests/unit/test_defaults.py fails where it is forgotten). A new setting needs no new one.
+# The version of the defaults below. A job receives only settings that differ from the defaults, so
+# a changed default would re-run nothing, and results of the old default would stay. Increase
+# this number with every change of a default; tests/unit/test_defaults.py fails if you forget it.
+# A new setting does not need a new number.
 DEFAULTS = 1
 
 
 @dataclass(frozen=True)
 class Data:
-    source: str = "folder"  # folder: images that are there | digits: a rule makes them
+    source: str = "folder"  # folder: existing images | digits: a rule makes the images
     path: str = "data/imagenet"  # <path>/{train,val}/<class>/<image>
     resolution: int = 256  # pixels, height = width
     channels: int = 3
     classes: int = 1000
-    # stream: files of any size, decoded ahead; training takes random crops, validation the centre
-    # memory: files that have the resolution already, all decoded once
+    # stream: files of any size are decoded when needed; training uses random crops, validation the
+    # centre crop | memory: all files have the resolution and are decoded once
     hold: str = "stream"
     flip: bool = True  # mirror half of the training images
     interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
@@ -36,11 +37,11 @@ class Data:
 @dataclass(frozen=True)
 class Tokenizer:
     quantizer: str = "vq"  # vq | lfq | ibq
-    network: str = "vqgan"  # vqgan | magvit2: VQ-16 and IBQ-16 have the first, LFQ-16 the second
+    network: str = "vqgan"  # vqgan (VQ-16, IBQ-16) | magvit2 (LFQ-16)
     codebook_size: int = 16384  # K
     code_dim: int = 8  # 8 (VQ-16), 14 (LFQ-16), 256 (IBQ-16)
     channels: int = 128
-    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # one level each; downsampling 2^(levels-1)
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # one per level; downsampling 2^(levels-1)
     encoder_blocks: int = 2  # residual blocks per level (magvit2: and in the middle)
     decoder_blocks: int = 3
     z_channels: int = 256
@@ -49,18 +50,20 @@ class Tokenizer:
 
     @property
     def downsampling(self):
-        """Pixels of a token's side."""
+        """Side of the image patch of one token, in pixels."""
         return 2 ** (len(self.multipliers) - 1)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Tokenizer loss L_VQ (paper eq. 2, Table 16); commitment and codebook terms as published."""
+    """Weights of the tokenizer loss L_VQ (paper eq. 2, Table 16).
+
+    The commitment and codebook terms are those of the published code."""
 
     l1: float = 1.0
     l2: float = 0.0
     lpips: float = 0.1  # paper; the published code uses 1.0 (docs/decisions.md)
-    gan: float = 0.1  # constant weight of the generator's hinge term; 0 trains no discriminator
+    gan: float = 0.1  # constant weight of the generator's hinge term; 0: no discriminator
     codebook: float = 1.0
     commitment: float = 0.25
     entropy: float = 0.05
@@ -72,14 +75,14 @@ class Loss:
 
 @dataclass(frozen=True)
 class AR:
-    size: str = "l"  # s | b | l | xl | ...: the study says what that is in layers, width, heads
+    size: str = "l"  # s | b | l | xl | ...: the study maps it to layers, width and heads
     layers: int = 24
     dim: int = 1024
     heads: int = 16
     dropout: float = 0.1  # residual and feed-forward
     token_dropout: float = 0.1
     label_dropout: float = 0.1
-    prefix_rope: str = "identity"  # identity | zero; zero is what the published weights expect
+    prefix_rope: str = "identity"  # identity | zero; the published weights expect zero
 
 
 @dataclass(frozen=True)
@@ -88,54 +91,54 @@ class Align:
 
     teacher: str = "dinov2"
     depth: str = "default"  # early | default | late: the study maps it and the size to a layer
-    layer: int = 8  # block whose output is aligned, from 1
-    weight: float = 0.5  # lambda, on both alignment terms
-    tokenizer_weight: float | None = None  # lambda of the tokenizer's term alone, where it differs
+    layer: int = 8  # number of the block whose output is aligned, from 1
+    weight: float = 0.5  # lambda of both alignment terms
+    tokenizer_weight: float | None = None  # lambda of the tokenizer's term, if it differs
     projector_dim: int = 2048
 
 
 @dataclass(frozen=True)
 class Joint:
-    """The end-to-end part (paper eq. 7, 8, 11, 12) and its three switches."""
+    """The end-to-end training (paper eq. 7, 8, 11, 12) and its three switches."""
 
-    readout: str = "soft"  # soft | straight_through: what the AR reads in the tokenizer's update
+    readout: str = "soft"  # soft | straight_through: input of the AR in the tokenizer's update
     temperature: float = 0.1  # tau
-    tokenizer_losses: tuple[str, ...] = ("align",)  # of align, ntp; () is the lambda = 0 control
-    ntp_path: str = "both"  # input | target | both: how NTP reaches the tokenizer, if it does
+    tokenizer_losses: tuple[str, ...] = ("align",)  # of align, ntp; (): the control with lambda = 0
+    ntp_path: str = "both"  # input | target | both: the gradient path of NTP to the tokenizer
 
 
 @dataclass(frozen=True)
 class Optim:
-    batch: int = 256  # images per optimizer step, over all processes
+    batch: int = 256  # images per optimizer step, all processes together
     lr_tokenizer: float = 1e-4
     lr_discriminator: float = 1e-4
     lr_ar: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm, for each optimizer
-    warmup: int = 0  # steps from learning rate 0 to full; constant after
+    clip: float = 1.0  # largest gradient norm of each optimizer
+    warmup: int = 0  # steps from learning rate 0 to the full rate; then constant
     ema: float = 0.9999
-    ema_warmup: bool = False  # decay min(ema, (1 + t) / (10 + t)) in a short training
+    ema_warmup: bool = False  # decay min(ema, (1 + t) / (10 + t)), for short trainings
 
 
 @dataclass(frozen=True)
 class Runtime:
-    threads: int = 0  # CPU threads of a process; 0: what torch takes
-    workers: int = 8  # processes that decode images for it, where data.hold is stream; 0: itself
-    micro_batch: int = 0  # images of a process held at once; 0: its whole share of the batch
-    recompute: bool = False  # blocks keep their input alone and run again in the backward pass
+    threads: int = 0  # CPU threads of a process; 0: the default of torch
+    workers: int = 8  # decoding processes if data.hold is stream; 0: the training decodes
+    micro_batch: int = 0  # images per forward pass; 0: the whole share of the process
+    recompute: bool = False  # blocks keep only their input and run again in the backward pass
     precision: str = "bf16"  # bf16 | fp32
-    tf32: bool = False  # on a GPU, float32 convolutions in TF32; products of matrices never
+    tf32: bool = False  # on a GPU: float32 convolutions in TF32; matrix products never
     channels_last: bool = False  # memory format of convolutions
     compile: bool = False  # torch.compile of each block
     log_every: int = 50  # optimizer steps between two lines of metrics
     loggers: tuple[str, ...] = ()  # of tensorboard, wandb; metrics.jsonl is always written
     checkpoint_minutes: float = 30.0
-    on_nonfinite: str = "stop"  # stop | record: record ends the run and its rows print diverged
+    on_nonfinite: str = "stop"  # stop | record: the run ends, its rows print "diverged"
 
 
-# Settings that may change in the middle of a run and re-run nothing: they change no number beyond
-# the rounding of float additions, or (micro_batch) beyond what README.md says.
+# Settings that may change in the middle of a run. A change re-runs nothing: it changes results only
+# by the rounding of float additions. README.md says what `micro_batch` changes besides.
 FREE = frozenset(
     f"runtime.{name}"
     for name in (
@@ -181,14 +184,14 @@ CHOICES = {
     "runtime.on_nonfinite": ("stop", "record"),
 }
 
-# Settings of older studies and checkpoints: what stands in their place.
+# Removed settings of older studies and checkpoints, with the cure.
 REPLACED = {
     "data.crop": "write data.hold: memory for crop: none, stream for crop: random",
     "data.name": "delete it, nothing read it",
 }
 
 
-# The interval of each number, and of each item of a list: [ and ] take the end in, ( and ) do not.
+# The interval of each number, and of each item of a list: [ ] include the end, ( ) exclude it.
 RANGES = {
     "seed": "[0, 4294967295]",
     "data.resolution": "[1, 16384]",
@@ -217,12 +220,12 @@ RANGES = {
     "ar.heads": "[1, 65536]",
     "ar.dropout": "[0, 1)",
     "ar.token_dropout": "[0, 1)",
-    "ar.label_dropout": "[0, 1]",  # 1: no class is ever seen
+    "ar.label_dropout": "[0, 1]",  # 1: the AR never gets a class
     "align.layer": "[1, 1000]",
     "align.weight": "[0, inf)",
     "align.tokenizer_weight": "[0, inf)",
     "align.projector_dim": "[1, 1048576]",
-    "joint.temperature": "[1e-06, 1000000]",  # beyond them float32 ends
+    "joint.temperature": "[1e-06, 1000000]",  # beyond these ends float32 overflows or underflows
     "optim.batch": "[1, 1048576]",
     "optim.lr_tokenizer": "[0, 1]",
     "optim.lr_discriminator": "[0, 1]",
@@ -241,9 +244,9 @@ RANGES = {
 
 
 def flatten(tree, prefix=""):
-    """{'a': {'b': 1}} -> {'a.b': 1}; keys that are dotted already stay as they are.
+    """{'a': {'b': 1}} -> {'a.b': 1}. Dotted keys stay as they are.
 
-    Mistake: a key is there both ways."""
+    Mistake: a setting occurs both nested and dotted."""
     flat = {}
     for key, value in tree.items():
         part = {prefix + key: value}
@@ -266,7 +269,7 @@ def _fields(cls=Settings, prefix=""):
 
 
 TYPES = dict(_fields())
-SAID = {  # the number's example, because YAML reads 1e-4 as text
+SAID = {  # the example has a dot, because YAML reads 1e-4 as text
     int: "a whole number",
     float: "a number, such as 1.0e-4",
     bool: "true or false",
@@ -275,21 +278,21 @@ SAID = {  # the number's example, because YAML reads 1e-4 as text
 
 
 def _in_range(name, value):
-    """The number, which must be finite and in the setting's interval. Mistake says the interval."""
+    """The number itself. Mistake: not finite, or outside the setting's interval."""
     interval = RANGES.get(name, "(-inf, inf)")
     low, high = interval[1:-1].split(", ")
     from_low = float(low) <= value if interval[0] == "[" else float(low) < value
     to_high = value <= float(high) if interval[-1] == "]" else value < float(high)
-    if not (from_low and to_high):  # as for NaN
+    if not (from_low and to_high):  # NaN also ends here
         ends = [f"{'at least' if interval[0] == '[' else 'above'} {low}"]
         ends += [f"{'at most' if interval[-1] == ']' else 'below'} {high}"]
-        said = " and ".join(end for end in ends if not end.endswith("inf")) or "finite"
-        raise Mistake(f"setting '{name}' is {value!r}; it must be {said}.")
+        text = " and ".join(end for end in ends if not end.endswith("inf")) or "finite"
+        raise Mistake(f"setting '{name}' is {value!r}; it must be {text}.")
     return value
 
 
 def _convert_list(name, values, items):
-    """The values as a tuple. Mistake: a wrong length, or one of some names is there twice."""
+    """The values as a tuple. Mistake: wrong length, or a name occurs twice."""
     if not isinstance(values, list | tuple):
         raise Mistake(f"setting '{name}' is {values!r}; it must be a list.")
     if items[1] is not ... and len(values) != len(items):
@@ -302,32 +305,34 @@ def _convert_list(name, values, items):
     return converted
 
 
-def _convert(name, value, want=None):
-    """The value in the setting's type, or as an item of it. Mistake where it does not fit."""
-    want = want or TYPES[name]
-    origin = typing.get_origin(want)
+def _convert(name, value, kind=None):
+    """The value in the setting's type. Mistake: it has another type.
+
+    kind: the type of a list's items; None: the setting's type."""
+    kind = kind or TYPES[name]
+    origin = typing.get_origin(kind)
     if origin is types.UnionType:
         if value is None:
             return None
-        want = next(t for t in typing.get_args(want) if t is not type(None))
+        kind = next(t for t in typing.get_args(kind) if t is not type(None))
     if origin is tuple:
-        return _convert_list(name, value, typing.get_args(want))
-    if want is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _convert_list(name, value, typing.get_args(kind))
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return _in_range(name, float(value))
-    if type(value) is want:
+    if type(value) is kind:
         if name in CHOICES and value not in CHOICES[name]:
             raise Mistake(
                 f"setting '{name}' cannot be {value!r}. {did_you_mean(value, CHOICES[name])}"
             )
-        return _in_range(name, value) if want is int else value
-    raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[want]}.")
+        return _in_range(name, value) if kind is int else value
+    raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[kind]}.")
 
 
 def check(overrides, where=None, others=()):
-    """Flat {dotted name: value} of checked, converted settings. Mistake names the cure.
+    """Flat {dotted name: value} of checked and converted settings. Mistake: a wrong setting.
 
-    where: the file and line that the message begins with; others: names that a misspelt one may
-    have meant, besides the settings."""
+    where: file and line at the beginning of the message; others: further known names, which the
+    message may suggest for a misspelt name."""
     try:
         flat = flatten(overrides)
         for name in flat:
@@ -341,7 +346,7 @@ def check(overrides, where=None, others=()):
 
 
 def build(overrides, where="settings"):
-    """Settings from (nested or dotted) overrides of the defaults."""
+    """The Settings of nested or dotted overrides of the defaults. Mistake: see `check`."""
     flat = check(overrides, where)
 
     def make(cls, prefix=""):
@@ -357,16 +362,16 @@ def build(overrides, where="settings"):
 
 
 def difference(settings):
-    """Flat {dotted name: value} of what differs from the defaults, sorted by name."""
-    mine, default = flatten(dataclasses.asdict(settings)), flatten(dataclasses.asdict(Settings()))
-    return {name: mine[name] for name in sorted(mine) if mine[name] != default[name]}
+    """Flat {dotted name: value} of the settings that differ from the defaults, sorted."""
+    values, defaults = (flatten(dataclasses.asdict(s)) for s in (settings, Settings()))
+    return {name: values[name] for name in sorted(values) if values[name] != defaults[name]}
 
 
 def dumps(settings):
-    """What travels to a job: the difference from the defaults as one line of JSON."""
+    """One line of JSON with the settings that differ from the defaults."""
     return json.dumps(difference(settings), sort_keys=True, separators=(",", ":"))
 
 
 def loads(text):
-    """The settings that `dumps` wrote."""
+    """The Settings of a text that `dumps` wrote."""
     return build(json.loads(text))

@@ -1,4 +1,4 @@
-"""L_align (paper eq. 5)."""
+"""The alignment loss L_align (paper eq. 5)."""
 
 import torch.nn.functional as F
 
@@ -6,9 +6,10 @@ from gear.files.mistakes import Mistake
 
 
 def alignment_loss(projected_BNF, target_BNF):
-    """Minus the mean cosine between projected states and features, in [-1, 1]; a 0-d tensor.
+    """L_align (eq. 5): minus the mean cosine of the vectors.
 
-    Position k of both is patch k: the state that predicts patch k, the teacher's patch k."""
+    A 0-d tensor in [-1, 1]. Position k holds the AR state that predicts patch k, and the teacher's
+    feature of patch k. Mistake: the shapes differ."""
     if projected_BNF.shape != target_BNF.shape:
         raise Mistake(
             f"AR states {tuple(projected_BNF.shape)} and teacher features "

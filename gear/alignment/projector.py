@@ -4,7 +4,7 @@ from torch import nn
 
 
 def projector(dim, hidden, target):
-    """(..., dim) -> (..., target): three linear layers with SiLU between them."""
+    """A module (..., dim) -> (..., target): three linear layers with SiLU between them."""
     return nn.Sequential(
         nn.Linear(dim, hidden),
         nn.SiLU(),

@@ -1,6 +1,6 @@
 """Linear centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414).
 
-It does not change when features are rotated or scaled, or when both sets' samples are reordered.
+CKA does not change if features are rotated or scaled, or if the samples are reordered.
 Shapes: B sets at once, N samples of each, D and F widths.
 """
 
@@ -10,15 +10,15 @@ import torch
 
 from gear.analysis.hsic import checked, hsic, normalised, same_samples, spread
 
-LEAST = 4  # samples that the unbiased estimator needs; the same for both, so that they compare
+LEAST = 4  # samples that the unbiased estimator needs; the biased one has the same limit
 
 
 def cka(x_BND: torch.Tensor, y_BNF: torch.Tensor, estimator: str = "biased") -> torch.Tensor:
     """(B,) float64: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with K = x x', L = y y'.
 
-    biased is Kornblith's, in [0, 1]; it is high for few samples of wide features whatever they
-    are, which unbiased (at most 1, about 0 for independent features) is not. nan where all samples
-    of a set are equal. Mistake: fewer than 4 samples, other samples than the other's, NaN.
+    biased: Kornblith's estimator, in [0, 1]. It is high for few samples of wide features, even for
+    independent ones. unbiased: at most 1, about 0 for independent features. nan if all samples of a
+    set are equal. Mistake: fewer than 4 samples, different samples of x and y, NaN.
     """
     x_BND, y_BNF = checked(x_BND, LEAST), checked(y_BNF, LEAST)
     same_samples(x_BND, y_BNF)
@@ -33,6 +33,8 @@ def cka(x_BND: torch.Tensor, y_BNF: torch.Tensor, estimator: str = "biased") -> 
 
 
 def _centred_gram(x_BND):
-    """Inner products about the mean: neither estimator minds, and nothing cancels later."""
+    """Inner products (B, N, N) of centred features.
+
+    Centring changes neither estimator, and it avoids cancellation of large numbers."""
     x_BND = x_BND - x_BND.mean(1, keepdim=True)
     return x_BND @ x_BND.mT

@@ -1,5 +1,6 @@
-"""CKNNA: how alike two kernels are among mutual nearest neighbours (Huh et al. 2024,
-arXiv 2405.07987, appendix A), as that paper's published implementation computes it.
+"""CKNNA: similarity of two kernels among nearest neighbours.
+
+Huh et al. 2024, arXiv 2405.07987, appendix A, as computed by that paper's published implementation.
 
 Shapes: B sets at once, N samples of each, D and F widths.
 """
@@ -12,14 +13,14 @@ from gear.analysis.hsic import checked, hsic, normalised, same_samples, spread
 from gear.files.mistakes import Mistake
 
 LEAST = 4  # samples that the unbiased HSIC needs
-TIE = 1e-12  # of the largest inner product: nearer than that, two neighbours are equally near
+TIE = 1e-12  # share of the largest inner product; a smaller difference is a tie
 
 
 def neighbours(K_BNN: torch.Tensor, k: int) -> torch.Tensor:
-    """(B, N, N) bool: the k samples with the largest kernel value in each row, itself left out.
+    """(B, N, N) bool: the k samples with the largest kernel value of each row.
 
-    What ties with the k-th is a neighbour too, so that the order of the samples does not matter: a
-    codebook gives many positions the same vector."""
+    A sample is not its own neighbour. All samples that tie with the k-th are neighbours, so the
+    order of the samples does not matter. Ties are common: many positions have the same code."""
     itself = torch.eye(K_BNN.shape[-1], dtype=torch.bool, device=K_BNN.device)
     tolerance_B11 = TIE * K_BNN.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
     others = K_BNN.masked_fill(itself, -torch.inf)
@@ -29,12 +30,12 @@ def neighbours(K_BNN: torch.Tensor, k: int) -> torch.Tensor:
 def cknna(x_BND: torch.Tensor, y_BNF: torch.Tensor, k: int = 10) -> torch.Tensor:
     """(B,) float64, 1 for equal features and about 0 for unrelated ones.
 
-    A(K, L) = unbiased HSIC of K and L, both set to 0 but where j is among the k nearest of i by
-    inner product in x and in y; the value is A(K, L) / sqrt(A(K, K) A(L, L)). Neighbours are not
-    mutual within x or y, so 1 is no bound, and to swap x and y changes the value a little: the
-    teacher's features come second. nan where the samples of a set are equal or a self-similarity
-    is not positive.
-    Mistake: k not in 1..N-1, fewer than 4 samples, other samples than the other's, NaN.
+    A(K, L) is the unbiased HSIC of K and L, where an entry (i, j) is kept only if j is among the k
+    nearest of i by inner product both in x and in y. The value is A(K, L) / sqrt(A(K, K) A(L, L)).
+    Within x or y, neighbours need not be mutual. Values may therefore exceed 1, and swapping x and
+    y changes the value slightly; the teacher's features are y. nan if all samples of a set are
+    equal, or if A(K, K) or A(L, L) is not positive.
+    Mistake: k not in 1..N-1, fewer than 4 samples, different samples of x and y, NaN.
     """
     x_BND, y_BNF = checked(x_BND, LEAST), checked(y_BNF, LEAST)
     same_samples(x_BND, y_BNF)

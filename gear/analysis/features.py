@@ -13,8 +13,8 @@ from gear.ar.transformer import predicting
 def tokenizer_features(tokenizer, images_BCHW):
     """(tokens (B, N), {'pre': (B, N, D), 'post': (B, N, D)}) of images in [-1, 1].
 
-    pre is the encoder's output after quant_conv, post the code vectors that the decoder reads. VQ
-    measures distances on the unit sphere, so both are unit vectors there."""
+    pre: the encoder's output after quant_conv; post: the code vectors, the decoder's input. For VQ
+    both are unit vectors, because VQ measures distances on the unit sphere."""
     z_BND = tokenizer.encode(images_BCHW)
     tokens_BN = tokenizer.quantizer.assignment(z_BND).hard()
     if tokenizer.config.quantizer == "vq":
@@ -24,15 +24,15 @@ def tokenizer_features(tokenizer, images_BCHW):
 
 @torch.no_grad()
 def ar_states(ar, tokens_BN, prefix):
-    """[(B, N, D)] raw states: entry 0 is what the first block reads, entry l block l's output.
+    """[(B, N, D)]: input of the first block, then the output of each block.
 
-    Position k is the state that predicts patch k, as in training: the last slot of the prefix for
-    patch 0, the position of token k - 1 for patch k. Token N - 1 is never read."""
-    found = []
-    layers = (ar.dropout, *ar.blocks)  # eval mode: the dropout passes the embeddings on
+    Position k is the state that predicts patch k, as in training. For patch 0 it is the last slot
+    of the prefix, for patch k the position of token k - 1. Token N - 1 is not used."""
+    states = []
+    layers = (ar.dropout, *ar.blocks)  # in eval mode the dropout returns its input, the embeddings
 
     def keep(_, __, out):
-        found.append(predicting(out, prefix))
+        states.append(predicting(out, prefix))
 
     hooks = [layer.register_forward_hook(keep) for layer in layers]
     try:
@@ -40,4 +40,4 @@ def ar_states(ar, tokens_BN, prefix):
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return states

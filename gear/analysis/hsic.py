@@ -1,6 +1,6 @@
-"""Kernels of features and the Hilbert-Schmidt independence criterion, under CKA and CKNNA.
+"""The Hilbert-Schmidt independence criterion (HSIC), used by CKA and CKNNA.
 
-Shapes: B sets at once (images, say), N samples of each (positions, say), D width; all in float64.
+Shapes: B sets at once (such as images), N samples of each (such as positions), D width; float64.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TINY = 1e-24  # ratio to the squared spread below which a self-similarity is 0 u
 
 
 def checked(x_BND: torch.Tensor, least: int) -> torch.Tensor:
-    """The features in float64. Mistake: not (B, N, D), N below `least`, NaN or infinite."""
+    """The features in float64. Mistake: not (B, N, D), N below `least`, NaN or infinity."""
     if x_BND.ndim != 3 or x_BND.numel() == 0:
         raise Mistake(
             f"features have shape {tuple(x_BND.shape)}; give (sets, samples, width) with at least "
@@ -28,14 +28,14 @@ def checked(x_BND: torch.Tensor, least: int) -> torch.Tensor:
         )
     if not bool(x_BND.isfinite().all()):
         raise Mistake(
-            "features hold NaN or infinite values; the checkpoint diverged, so train it anew or "
+            "features hold NaN or infinite values; the checkpoint diverged, so train it again or "
             "leave it out."
         )
     return x_BND.double()
 
 
 def same_samples(x_BND: torch.Tensor, y_BNF: torch.Tensor) -> None:
-    """Mistake unless both are of the same sets and samples."""
+    """Mistake: different numbers of sets or samples."""
     if x_BND.shape[:2] != y_BNF.shape[:2]:
         raise Mistake(
             f"features of {tuple(x_BND.shape[:2])} and {tuple(y_BNF.shape[:2])} sets and samples "
@@ -44,13 +44,13 @@ def same_samples(x_BND: torch.Tensor, y_BNF: torch.Tensor) -> None:
 
 
 def spread(x_BND: torch.Tensor) -> torch.Tensor:
-    """(B,) sum of squares about the mean over N; nan where all samples of a set are equal."""
-    found_B = (x_BND - x_BND.mean(1, keepdim=True)).square().sum((1, 2))
-    return found_B.masked_fill(found_B <= FLAT * x_BND.square().sum((1, 2)), torch.nan)
+    """(B,) sum of squares about the mean; nan if all samples of a set are equal."""
+    sum_B = (x_BND - x_BND.mean(1, keepdim=True)).square().sum((1, 2))
+    return sum_B.masked_fill(sum_B <= FLAT * x_BND.square().sum((1, 2)), torch.nan)
 
 
 def hsic(K_BNN: torch.Tensor, L_BNN: torch.Tensor, estimator: str) -> torch.Tensor:
-    """(B,) HSIC of two kernels, N at least 4.
+    """(B,) HSIC of two kernels, N at least 4. Mistake: an unknown estimator.
 
     biased: tr(K H L H) / (N - 1)^2 (Gretton et al. 2005, doi 10.1007/11564089_7).
     unbiased: eq. 5 of Song et al. 2012 (JMLR 13:1393), diagonals left out.
@@ -71,6 +71,6 @@ def hsic(K_BNN: torch.Tensor, L_BNN: torch.Tensor, estimator: str) -> torch.Tens
 
 
 def normalised(kl_B, kk_B, ll_B, spread_x_B, spread_y_B):
-    """kl / sqrt(kk ll), (B,); nan where one of the two does not vary."""
+    """(B,) kl / sqrt(kk ll); nan if x or y does not vary."""
     defined = (kk_B > TINY * spread_x_B.square()) & (ll_B > TINY * spread_y_B.square())
     return (kl_B / (kk_B.clamp_min(0) * ll_B.clamp_min(0)).sqrt()).where(defined, torch.nan)

@@ -23,20 +23,21 @@ def on_grid(x_BND: torch.Tensor) -> torch.Tensor:
 
 
 def morans_i(x_BND: torch.Tensor) -> torch.Tensor:
-    """(B,) float64: (N / W) sum_ij w_ij z_i z_j / sum_i z_i^2 of each channel, mean over channels.
+    """(B,) float64: Moran's I of each image, the mean over channels.
 
-    z is the channel minus its mean over positions; w_ij is 1 for the up to four positions beside,
-    above and below (rook), W the sum of all w. 1 is the limit of smooth features, -1 a
-    checkerboard, -1 / (N - 1) the expectation for noise. A channel that is constant in an image
-    says nothing and is left out there; nan where all are. Mistake: no square grid, NaN.
+    I = (N / W) sum_ij w_ij z_i z_j / sum_i z_i^2 for each channel. z is the channel minus its mean
+    over positions. w_ij is 1 for the up to four adjacent positions (left, right, above, below), and
+    W is the sum of all w. Smooth features have I near 1, a checkerboard -1, noise -1 / (N - 1) on
+    average. A constant channel of an image is left out; nan if all channels are constant.
+    Mistake: no square grid, NaN.
     """
     grid_BhhD = on_grid(x_BND)
     z = grid_BhhD - grid_BhhD.mean((1, 2), keepdim=True)
     down = (z[:, 1:] * z[:, :-1]).sum((1, 2))
     right = (z[:, :, 1:] * z[:, :, :-1]).sum((1, 2))
     side = z.shape[1]
-    pairs = 2 * side * (side - 1)  # each is in the sums once, in the definition twice
+    pairs = 2 * side * (side - 1)  # each pair is once in these sums, but twice in the definition
     variance_BD = z.square().sum((1, 2))
     flat_BD = variance_BD <= FLAT * grid_BhhD.square().sum((1, 2))
-    found_BD = side**2 / pairs * (down + right) / variance_BD
-    return found_BD.masked_fill(flat_BD, torch.nan).nanmean(1)
+    moran_BD = side**2 / pairs * (down + right) / variance_BD
+    return moran_BD.masked_fill(flat_BD, torch.nan).nanmean(1)

@@ -1,12 +1,13 @@
-"""How alike a checkpoint's features and its teacher's are, and how smooth they are in space (paper
-Table 4 and Figure 5).
+"""Similarity of a checkpoint's features to its teacher's, and their spatial smoothness.
 
-- tokenizer, before and after quantization; AR, every layer: CKNNA and CKA with the teacher
-- patch level: the positions of an image are compared with each other, one value per image
-- image level: features averaged over positions; the images of a batch are compared with each other,
-  one value per batch, because the authors' earlier code averages over batches
-- AR layers and the teacher itself: Moran's I and high-frequency share, one value per image
-- averaged weights in float32, measures in float64; the images are the same for every checkpoint
+Paper Table 4 and Figure 5.
+- CKNNA and CKA with the teacher: of the tokenizer, before and after quantization, and of every AR
+  layer
+- patch level: the samples are the positions of an image; one value per image
+- image level: the samples are the images of a batch, with features averaged over positions; one
+  value per batch, because the authors' earlier code averages over batches
+- Moran's I and high-frequency share, of the AR layers and the teacher: one value per image
+- weights are averaged weights in float32, measures are float64; all checkpoints use the same images
 
 python -m gear.analysis.similarity --job JSON --checkpoint DIR --tokenizer DIR --teacher DIR
     --output FILE.json [--data MANIFEST]
@@ -44,14 +45,16 @@ LEVELS = ("image", "patch")
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What the paper leaves open, as the study's `analysis` says it."""
+    """Choices that the paper does not state; settings `analysis` of a study.
+
+    Mistake: an unknown choice, or images that are no multiple of the batch."""
 
     images: int  # validation images
-    batch: int  # images that are compared with each other at image level
+    batch: int  # images of a set at image level
     neighbours: dict  # k of CKNNA: {'image': k, 'patch': k}
-    kernel: str  # inner: inner products of the features as they are; cosine: of unit vectors
+    kernel: str  # inner: inner products of features; cosine: of features scaled to unit length
     cka: str  # HSIC of CKA, biased or unbiased (CKNNA's is unbiased)
-    cutoff: float  # of the high frequencies, in cycles per token
+    cutoff: float  # lower limit of high frequencies, in cycles per token
 
     def __post_init__(self):
         for name, known in (("kernel", KERNELS), ("cka", ESTIMATORS)):
@@ -66,7 +69,7 @@ class Choices:
             )
 
     def alike(self, x_BND, y_BNF, level):
-        """{'cknna': (B,), 'cka': (B,)} of features of the same sets and samples."""
+        """{'cknna': (B,), 'cka': (B,)} of two features of the same sets and samples."""
         if self.kernel == "cosine":
             x_BND, y_BNF = (F.normalize(z.double(), dim=-1) for z in (x_BND, y_BNF))
         near = cknna(x_BND, y_BNF, self.neighbours[level])
@@ -79,34 +82,38 @@ class Choices:
 
 
 class Tally:
-    """Values of (measure, features), gathered a batch at a time."""
+    """Collects the values of each measure of each feature, batch by batch."""
 
     def __init__(self):
         self.values = {}
 
     def add(self, name, values):
-        """values: {measure: (B,)}, nan where an image has no value."""
+        """Add {measure: (B,)} of the features `name`; nan: an image has no value."""
         for measure, values_B in values.items():
             self.values.setdefault((measure, name), []).append(values_B.cpu())
 
     def __call__(self, measure, name):
-        """(mean, sample sd or None, how many have no value) over what was gathered."""
+        """(mean, sample sd or None, number of nan) of the collected values.
+
+        Mistake: no value is defined."""
         values = torch.cat(self.values[measure, name])
-        found = values[values.isfinite()]
-        if not len(found):
+        defined = values[values.isfinite()]
+        if not len(defined):
             raise Mistake(
                 f"{measure} of the features '{name}' is undefined in every image, because they do "
                 "not vary (a collapsed codebook); leave this checkpoint out of the analysis."
             )
-        sd = found.std().item() if len(found) > 1 else None
-        return found.mean().item(), sd, len(values) - len(found)
+        sd = defined.std().item() if len(defined) > 1 else None
+        return defined.mean().item(), sd, len(values) - len(defined)
 
 
 class Checkpoint:
-    """What is analysed of a checkpoint: its own tokenizer, its AR, and the teacher beside them."""
+    """The networks of a checkpoint: tokenizer and AR, with the teacher."""
 
     def __init__(self, folder, tokenizer, teacher, settings, device):
-        """Folders of the checkpoint, of its tokenizer (the same, or what it froze), the teacher."""
+        """folder, tokenizer, teacher: of the checkpoint, its tokenizer and its teacher.
+
+        The tokenizer's folder is the checkpoint's, or that of its frozen tokenizer."""
         self.own_tokenizer, self.ar, self.aligned = folder == tokenizer, None, None
         self.tokenizer = load_frozen(tokenizer).to(device)
         self.teacher = load_teacher(teacher, settings.data).to(device)
@@ -115,22 +122,24 @@ class Checkpoint:
             self.ar, self.aligned = ar.to(device), trained.align.layer
 
     def names(self):
-        """(names of the tokenizer's features, of the AR's layers), each as far as there are any."""
+        """(names of the tokenizer's features, names of the AR's layers); both may be empty."""
         layers = range(len(self.ar.blocks) + 1) if self.ar else ()
         return ("pre", "post") if self.own_tokenizer else (), [f"layer {i}" for i in layers]
 
     def features(self, images, labels):
         """({name: (B, N, D)}, teacher's features (B, N, F)) of images in [-1, 1]."""
-        tokens, found = tokenizer_features(self.tokenizer, images)
-        found = found if self.own_tokenizer else {}
+        tokens, features = tokenizer_features(self.tokenizer, images)
+        features = features if self.own_tokenizer else {}
         if self.ar:
             states = ar_states(self.ar, tokens, self.ar.condition(labels))
-            found |= {f"layer {i}": state for i, state in enumerate(states)}
-        return found, self.teacher(images)
+            features |= {f"layer {i}": state for i, state in enumerate(states)}
+        return features, self.teacher(images)
 
 
 def gather(subject, data, choices, size, device):
-    """The Tally of a Checkpoint over choices.images of `data`, `size` images at once."""
+    """The Tally of a Checkpoint over choices.images images of `data`.
+
+    size: images per forward pass. Mistake: fewer images than choices.images."""
     if choices.images > len(data):
         raise Mistake(
             f"analysis.images is {choices.images}, but there are {len(data)} validation images; "
@@ -140,13 +149,13 @@ def gather(subject, data, choices, size, device):
     tally = Tally()
     for batch in order.split(choices.batch):
         pooled = {}
-        for chosen in batch.split(size):
-            images = to_float(data.take(chosen.numpy())).to(device)
-            found, target = subject.features(images, data.labels[chosen].to(device))
-            for name, x_BND in found.items():
+        for numbers in batch.split(size):
+            images = to_float(data.take(numbers.numpy())).to(device)
+            features, target = subject.features(images, data.labels[numbers].to(device))
+            for name, x_BND in features.items():
                 values = choices.alike(x_BND, target, "patch")
                 tally.add(name, {f"{key}_patch": value for key, value in values.items()})
-            for name, x_BND in {**found, "teacher": target}.items():
+            for name, x_BND in {**features, "teacher": target}.items():
                 if name not in ("pre", "post"):
                     tally.add(name, choices.spatial(x_BND))
                 pooled.setdefault(name, []).append(x_BND.double().mean(1))
@@ -158,52 +167,52 @@ def gather(subject, data, choices, size, device):
 
 
 def report(subject, tally):
-    """What is written of a checkpoint: means, sample sds, and how many values were undefined."""
+    """The content of the JSON file: means, sample sds, numbers of undefined values."""
     tokenizer, layers = subject.names()
     alike = [f"{measure}_{level}" for measure in ALIKE for level in LEVELS]
-    found, undefined = {}, {}
+    content, undefined = {}, {}
 
-    def asked(measure, name):
-        mean, sd, lacking = tally(measure, name)
-        if lacking:
-            undefined[f"{measure} of {name}"] = lacking
+    def values(measure, name):
+        mean, sd, count = tally(measure, name)
+        if count:
+            undefined[f"{measure} of {name}"] = count
         return mean, sd
 
     if tokenizer:
-        pairs = {f"{m}_{name}": asked(m, name) for m in alike for name in tokenizer}
-        found["similarity"] = {key: mean for key, (mean, _) in pairs.items()}
-        found["similarity_sd"] = {key: sd for key, (_, sd) in pairs.items()}
+        pairs = {f"{m}_{name}": values(m, name) for m in alike for name in tokenizer}
+        content["similarity"] = {key: mean for key, (mean, _) in pairs.items()}
+        content["similarity_sd"] = {key: sd for key, (_, sd) in pairs.items()}
     if layers:
-        found["layers"] = {}
+        content["layers"] = {}
         for measure in (*alike, *SPATIAL):
-            means, sds = zip(*(asked(measure, name) for name in layers), strict=True)
-            found["layers"][measure] = {"mean": means, "sd": sds}
-        found["states"] = {
-            f"{measure}_{place}": found["layers"][measure]["mean"][layer]
+            means, sds = zip(*(values(measure, name) for name in layers), strict=True)
+            content["layers"][measure] = {"mean": means, "sd": sds}
+        content["states"] = {
+            f"{measure}_{place}": content["layers"][measure]["mean"][layer]
             for measure in alike
             for place, layer in (("aligned", subject.aligned), ("last", -1))
         }
-    teacher = {measure: asked(measure, "teacher") for measure in SPATIAL}
-    found["teacher"] = {m: {"mean": mean, "sd": sd} for m, (mean, sd) in teacher.items()}
-    return found | {"undefined": undefined}
+    teacher = {measure: values(measure, "teacher") for measure in SPATIAL}
+    content["teacher"] = {m: {"mean": mean, "sd": sd} for m, (mean, sd) in teacher.items()}
+    return content | {"undefined": undefined}
 
 
 def analyse(job, args):
-    """Write the analysis of one checkpoint; null where it, or what it froze, diverged."""
+    """Write the analysis of one checkpoint; null if it or its tokenizer diverged."""
     settings, choices = config.build(job["settings"]), Choices(**job["analysis"])
     setup(settings)
     records = [read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
     if any(record["status"] == "diverged" for record in records):
-        found = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
+        content = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
     else:
         device = use()
         data = validation_set(settings, args.data)
         subject = Checkpoint(args.checkpoint, args.tokenizer, args.teacher, settings, device)
         tally = gather(subject, data, choices, piece_of(settings), device)
-        found = report(subject, tally)
-        for name, lacking in found["undefined"].items():
-            say(f"{name} is undefined in {lacking} images, which do not vary; they are left out")
-    write_json(args.output, found | {"choices": job["analysis"]})
+        content = report(subject, tally)
+        for name, count in content["undefined"].items():
+            say(f"{name} is undefined in {count} images, which do not vary; they are left out")
+    write_json(args.output, content | {"choices": job["analysis"]})
 
 
 def main():

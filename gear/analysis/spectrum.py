@@ -1,4 +1,4 @@
-"""How much of the features' spatial variation is fine-grained, by their two-dimensional spectrum.
+"""Share of high spatial frequencies in features, from the two-dimensional spectrum.
 
 Shapes: B images, N = h h positions in raster order, D channels.
 """
@@ -13,11 +13,12 @@ from gear.files.mistakes import Mistake
 
 
 def high_frequency_share(x_BND: torch.Tensor, cutoff: float = 0.25) -> torch.Tensor:
-    """(B,) float64 in [0, 1]: energy |FFT|^2 at radii above `cutoff`, over that of all radii but 0.
+    """(B,) float64 in [0, 1]: share of the energy |FFT|^2 at radii above `cutoff`.
 
-    A radius is sqrt(f_row^2 + f_column^2), frequencies in cycles per token: 0.5 is the grid's
-    finest along an axis. Energies are summed over channels, so that rotating the features changes
-    nothing; no window is applied. nan where all positions of an image are equal.
+    The total excludes radius 0. A radius is sqrt(f_row^2 + f_column^2), with frequencies in cycles
+    per token; 0.5 is the highest frequency along an axis. Energies are summed over channels, so a
+    rotation of the features changes nothing. No window is applied. nan if all positions of an image
+    are equal.
     Mistake: cutoff not in (0, 0.7), no square grid, NaN.
     """
     if not 0 < cutoff < 0.7:

@@ -1,12 +1,12 @@
-"""Image files decoded ahead of their use, by processes of their own.
+"""Worker processes that decode image files before a training needs them. Linux only (memfd).
 
-While a training works on one batch, the next ones are decoded into memory that it shares with these
-processes; only orders (lines of JSON) and answers pass through pipes. The pixels are a function of
-the order alone, so that they are the same for any number of processes, none included.
+While a training works on one batch, the workers decode the next batches into shared memory. Only
+orders (lines of JSON) and answers pass through pipes. The pixels depend only on the order, so they
+are the same for any number of workers. With 0 workers the training decodes the images itself.
 
-The processes are started as programs and not forked: a fork would hold the training's lock on its
-folder, its GPU and its threads' locks. One that loses its training, however that ended, reads the
-end of its orders and ends too.
+The workers are started as programs and not forked. A forked process would hold the training's lock
+on its folder, its GPU and its threads' locks. When a training ends in any way, the pipe of orders
+closes, and the worker ends.
 
     python -m gear.data.decode FILE-DESCRIPTOR AHEAD ROWS SIZE CHANNELS    (started from here)
 
@@ -28,11 +28,13 @@ import numpy as np
 from gear.data.transforms import training_pixels, validation_pixels
 from gear.files.mistakes import Mistake
 
-AHEAD = 3  # batches in decoding or waiting, the one that is asked for included
+AHEAD = 3  # batches that are decoded or wait, with the requested one
 
 
 def decode(order, size, channels):
-    """(size, size, C) uint8 of an order: (path, u) in training, (path, interpolation) else."""
+    """(size, size, C) uint8 of an order. Mistake: a damaged file.
+
+    An order is (path, u) in training and (path, interpolation) in validation."""
     path, how = order
     if isinstance(how, str):
         return validation_pixels(path, channels, size, how)
@@ -40,10 +42,10 @@ def decode(order, size, channels):
 
 
 class Ahead:
-    """Numbered batches of images, the following ones decoded while one is in use."""
+    """Numbered batches of images. The next batches are decoded while one is in use."""
 
     def __init__(self, orders_of, rows, size, channels, workers):
-        """orders_of(number): the orders of a batch, at most `rows`; none past the last batch."""
+        """orders_of(number): list of a batch's orders, at most `rows`; empty after the last."""
         self.orders_of, self.workers = orders_of, workers
         self.shape = (AHEAD, rows, size, size, channels)
         self.asked = deque()  # (number, orders), oldest first
@@ -51,11 +53,12 @@ class Ahead:
         self.memory_SNHWC = None
 
     def get(self, number):
-        """(n, H, W, C) uint8 of batch `number`, until the next call. Mistake: a damaged file.
+        """(n, H, W, C) uint8 of batch `number`, valid until the next call.
 
-        Any number may be asked for; the one after the last is there soonest."""
+        Random access works. Sequential access is fast, because the next batches are decoded ahead.
+        Mistake: a damaged file, or a worker that ended."""
         if self.asked and self.asked[0][0] != number:
-            while self.asked:  # of another place in the order
+            while self.asked:  # drop the batches that were decoded for sequential access
                 self._collect()
         following = self.asked[-1][0] + 1 if self.asked else number
         while len(self.asked) < (AHEAD if self.workers else 1):
@@ -70,9 +73,9 @@ class Ahead:
         if self.memory_SNHWC is None:
             self._start()
         for i, process in enumerate(self.processes):
-            mine = [(row, orders[row]) for row in range(i, len(orders), self.workers)]
+            own_orders = [(row, orders[row]) for row in range(i, len(orders), self.workers)]
             try:
-                process.stdin.write(json.dumps([number % AHEAD, mine]).encode() + b"\n")
+                process.stdin.write(json.dumps([number % AHEAD, own_orders]).encode() + b"\n")
                 process.stdin.flush()
             except BrokenPipeError:
                 raise self._ended(process) from None
@@ -90,8 +93,9 @@ class Ahead:
             if not answer:
                 raise self._ended(process)
             mistakes.append(json.loads(answer))
-        for mistake in filter(None, mistakes):
-            raise Mistake(mistake)
+        for mistake in mistakes:
+            if mistake is not None:
+                raise Mistake(mistake)
         return out_NHWC
 
     def _start(self):
@@ -101,7 +105,7 @@ class Ahead:
         file = os.memfd_create("gear-images")
         os.ftruncate(file, int(np.prod(self.shape)))
         self.memory_SNHWC = np.frombuffer(mmap.mmap(file, 0), np.uint8).reshape(self.shape)
-        # one thread each; they find what this process finds
+        # one thread for each worker, and the import path of this process
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         command = [sys.executable, "-m", "gear.data.decode", *map(str, (file, *self.shape[:3]))]
@@ -120,13 +124,13 @@ class Ahead:
 
     def _ended(self, process):
         return Mistake(
-            f"a process that decodes images ended with status {process.wait()}, perhaps for want "
-            "of memory; lower runtime.workers or ask for more memory, and run again."
+            f"a process that decodes images ended with status {process.wait()}, perhaps because "
+            "memory was full; lower runtime.workers or ask for more memory, and run again."
         )
 
 
 def end(processes):
-    """Nothing that they hold is worth a farewell."""
+    """Kill the workers; they hold no state."""
     for process in processes:
         process.kill()
         process.wait()
@@ -136,8 +140,9 @@ def end(processes):
 
 
 def serve(file, *shape):
-    """Decode what the orders on standard input say into the shared memory, one answer a batch."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a stopped training still finishes its step
+    """Decode the orders on standard input into shared memory; one answer per batch."""
+    # after a signal the training finishes its step, so its workers ignore the signal
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     slots, rows, size, channels = shape
     memory = np.frombuffer(mmap.mmap(file, 0), np.uint8)
@@ -153,7 +158,7 @@ def serve(file, *shape):
         try:
             os.write(1, json.dumps(mistake).encode() + b"\n")
         except BrokenPipeError:
-            return  # nobody waits for it any more
+            return  # the training has ended
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ writes DIR/{train,val}/<class>/<source>-<variant>.png and DIR/manifest.json. The
 split 1500 / 297 by class *before* they are augmented; file names carry the source's number in
 `load_digits`, so that the split can be checked from the folder alone.
 
-Same settings, same bytes: every random number is a function of (seed, split, image number), so a
-smaller set is the beginning of a larger one, and the PNG are stored uncompressed, so that they do
-not depend on the version of a compression library (at 16 x 16 there is nothing to gain either).
+The same settings give the same bytes. Every random number is a function of (seed, split, image
+number), so a smaller set is the beginning of a larger set. The PNG files are not compressed, so
+their bytes do not depend on a compression library. At 16 x 16 compression would save nothing.
 """
 
 import argparse
@@ -28,22 +28,22 @@ from gear.files.mistakes import Mistake
 
 SPLITS = ("train", "val")
 VAL_SOURCES = 297
-ROTATION = 15.0  # degrees, to either side
+ROTATION = 15.0  # degrees, largest angle in both directions
 SCALE = 0.1  # 0.9 .. 1.1
-SHIFT = 1 / 16  # of the image, to either side: one pixel of 16
-MARGIN = 2  # black source pixels around a digit, so that no turned stroke is cut by the frame
-OVERSAMPLE = 4  # the affine map works at 4 times the source's resolution, then is filtered down
-PARTS = {*SPLITS, "manifest.json"}  # what a prepared folder holds
+SHIFT = 1 / 16  # of the image side, largest shift in both directions: 1 pixel of 16
+MARGIN = 2  # black source pixels around a digit, so that the rotation cuts off no stroke
+OVERSAMPLE = 4  # the affine map works at 4 times the source resolution; then a filter reduces it
+PARTS = {*SPLITS, "manifest.json"}  # the content of a prepared folder
 
 
 def uniform(count: int, *address: int) -> np.ndarray:
-    """`count` numbers in [0, 1) that depend on the address alone; raw Philox, fixed for ever."""
+    """(count,) float64 in [0, 1), a function of the address (raw Philox)."""
     words = np.random.Philox(np.random.SeedSequence(address)).random_raw(count)
     return (words >> np.uint64(11)) * 2.0**-53
 
 
 def load_sources() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 8, 8) uint8 images, white on black, and their labels."""
+    """(images (1797, 8, 8) uint8, white on black; labels (1797,))."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -51,7 +51,7 @@ def load_sources() -> tuple[np.ndarray, np.ndarray]:
 
 
 def split_sources(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Source numbers of each split, ordered so that any beginning is balanced as the whole is."""
+    """{split: source numbers}; the beginning of each list is balanced by class."""
     sources = {split: [] for split in SPLITS}
     members = [np.flatnonzero(labels == c) for c in range(labels.max() + 1)]
     exact = [VAL_SOURCES * len(m) / len(labels) for m in members]
@@ -67,13 +67,15 @@ def split_sources(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def augment(digit: np.ndarray, size: int, u: np.ndarray) -> Image.Image:
-    """Turn, scale and shift an 8 x 8 digit by u in [0, 1)^4; an 8-bit image of size x size."""
+    """An 8-bit image, size x size, of a rotated, scaled and shifted digit.
+
+    digit: 8 x 8; u: 4 numbers in [0, 1)."""
     angle, scale, dx, dy = 2 * u - 1
     angle, zoom = math.radians(ROTATION * angle), 1 + SCALE * scale
     cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
     padded = Image.fromarray(np.pad(digit, MARGIN))
     large = padded.resize([OVERSAMPLE * n for n in padded.size], Image.Resampling.BICUBIC)
-    # PIL wants the map from the output to the input, in pixels; both turn about their middles.
+    # PIL takes the map from output to input, in pixels; both images rotate about their centres.
     out = OVERSAMPLE * len(digit)
     x, y = out * (0.5 + SHIFT * dx), out * (0.5 + SHIFT * dy)
     middle = large.width / 2
@@ -83,7 +85,7 @@ def augment(digit: np.ndarray, size: int, u: np.ndarray) -> Image.Image:
 
 
 def folder_digest(root: str | Path) -> str:
-    """sha256 over names and bytes of all files of the splits, in the order of their names."""
+    """sha256 over names and bytes of all files of the splits, sorted by name."""
     root = Path(root)
     digest = hashlib.sha256()
     files = (p for split in SPLITS for p in (root / split).rglob("*") if p.is_file())
@@ -95,7 +97,7 @@ def folder_digest(root: str | Path) -> str:
 
 
 def write_images(root: Path, size: int, images: dict[str, int], seed: int) -> dict:
-    """Write both splits; returns the number of images by split and class."""
+    """{split: {class: number of images}} of both splits, which are written here."""
     digits, labels = load_sources()
     sources = split_sources(labels, seed)
     classes = [str(c) for c in sorted(set(labels))]
@@ -114,7 +116,9 @@ def write_images(root: Path, size: int, images: dict[str, int], seed: int) -> di
 
 
 def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> dict:
-    """Make the folder `output` (written aside, then renamed); returns its manifest."""
+    """The manifest of the folder `output`, which is written here. Mistake: wrong settings.
+
+    A temporary folder is written, then renamed to `output`."""
     check_settings(size, train, val, seed)
     output = Path(output).resolve()
     check_replaceable(output)
@@ -141,6 +145,7 @@ def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> d
 
 
 def check_settings(size: int, train: int, val: int, seed: int) -> None:
+    """Mistake: an impossible size, number of images or seed."""
     if not 8 <= size <= 32:
         raise Mistake(
             f"size is {size}, but digits can have 8 to 32 pixels a side; set --size to 16."
@@ -156,15 +161,15 @@ def check_settings(size: int, train: int, val: int, seed: int) -> None:
 
 
 def check_replaceable(output: Path) -> None:
-    """A folder is replaced only if it holds nothing but what this module writes."""
+    """Mistake: `output` holds files that this module does not write."""
     if output.exists() and not output.is_dir():
         raise Mistake(f"{output} is a file; give a folder as --output.")
-    # a workflow engine's own hidden marks do not count
+    # hidden files, such as marks of a workflow engine, do not count
     names = {p.name for p in output.iterdir()} if output.exists() else set()
     others = sorted(n for n in names - PARTS if not n.startswith("."))
     if others:
         raise Mistake(
-            f"{output} holds '{others[0]}', which is none of the prepared data, and would be "
+            f"{output} holds '{others[0]}', which is not prepared data and would be "
             "replaced as a whole; give another --output or move that away."
         )
 

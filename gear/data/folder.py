@@ -21,11 +21,12 @@ SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 def load_folder(
     root: str | Path, split: str, channels: int, size: int, classes: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """Every image of a split: images (N, C, H, W) uint8, labels (N,) int64, names `class/file`.
+    """(images (N, C, H, W) uint8, labels (N,) int64, names `class/file`) of a split.
 
-    Classes, and files within them, are in the order of their names; a label is the place of its
-    class in that order. Images must have the stated size already: nothing is resized here. The
-    decoded images are kept in a hidden file of `root`, since decoding costs a small job a second.
+    Classes, and the files of a class, are sorted by name. A label is the position of its class in
+    that order. Images must already have the size; they are not resized here. The decoded images
+    are kept in a hidden file of `root`, because decoding would cost a small job a second.
+    Mistake: wrong channels, missing folder or images, other classes, another image size.
     """
     import torch
 
@@ -39,43 +40,45 @@ def load_folder(
             raise Mistake(f"{class_folder} holds no images; remove it or prepare the data again.")
         paths += images
         labels += [label] * len(images)
-    kept = Path(root) / f".decoded-{split}-{channels}x{size}.npy"
-    images_NHWC = _still_good(kept, paths, (len(paths), size, size, channels))
+    cache = Path(root) / f".decoded-{split}-{channels}x{size}.npy"
+    images_NHWC = _still_good(cache, paths, (len(paths), size, size, channels))
     if images_NHWC is None:
         images_NHWC = np.empty((len(paths), size, size, channels), dtype=np.uint8)
         for i, path in enumerate(paths):
             images_NHWC[i] = read_image(path, channels, size)
-        _keep(kept, images_NHWC)
+        _keep(cache, images_NHWC)
     images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
     names = [p.relative_to(folder).as_posix() for p in paths]
     return images_NCHW, torch.tensor(labels, dtype=torch.int64), names
 
 
-def _still_good(kept: Path, paths: list[Path], shape: tuple) -> np.ndarray | None:
-    """The decoded images that an earlier job kept, if every file and class folder is older."""
+def _still_good(cache: Path, paths: list[Path], shape: tuple) -> np.ndarray | None:
+    """The images in the cache file, or None if a file or class folder is newer."""
     try:
         newest = max(p.stat().st_mtime_ns for p in {*paths, *(p.parent for p in paths)})
-        if kept.stat().st_mtime_ns <= newest:
+        if cache.stat().st_mtime_ns <= newest:
             return None
-        images = np.load(kept)
+        images = np.load(cache)
     except (OSError, ValueError, EOFError):
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _keep(kept: Path, images: np.ndarray) -> None:
-    """Write the decoded images for the next job; without them it only takes longer."""
+def _keep(cache: Path, images: np.ndarray) -> None:
+    """Write the cache file of decoded images. An error is ignored: the cache only saves time."""
     from gear.files.aside import aside
 
     try:
-        with aside(kept) as part, open(part, "wb") as handle:
+        with aside(cache) as part, open(part, "wb") as handle:
             np.save(handle, images)
     except OSError:
         pass
 
 
 def find_images(folder: str | Path) -> list[str]:
-    """Names (path below the folder, as text) of all its images, sorted; hidden ones left out."""
+    """Sorted paths, relative to the folder, of its images; hidden files are left out.
+
+    Mistake: no folder, or no images."""
     folder = Path(folder)
     if not folder.is_dir():
         raise Mistake(f"{folder} is no folder; name the folder of the images.")
@@ -87,27 +90,29 @@ def find_images(folder: str | Path) -> list[str]:
 
 
 def visible(folder: Path) -> list[Path]:
+    """The entries of a folder that are not hidden."""
     return [p for p in folder.iterdir() if not p.name.startswith(".")]
 
 
 def class_folders(folder: Path, classes: int | None) -> list[Path]:
+    """The class folders of a split, sorted. Mistake: none, or another number."""
     if not folder.is_dir():
         raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
-    found = sorted(p for p in visible(folder) if p.is_dir())
-    if not found:
+    folders = sorted(p for p in visible(folder) if p.is_dir())
+    if not folders:
         raise Mistake(
             f"{folder} has no class folders; put its images into one folder for each class."
         )
-    if classes is not None and len(found) != classes:
+    if classes is not None and len(folders) != classes:
         raise Mistake(
-            f"{folder} has {len(found)} class folders, but {classes} classes are asked for; "
-            f"set classes to {len(found)} or correct the path to the data."
+            f"{folder} has {len(folders)} class folders, but {classes} classes are asked for; "
+            f"set classes to {len(folders)} or correct the path to the data."
         )
-    return found
+    return folders
 
 
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
-    """(size, size, channels) uint8."""
+    """(size, size, channels) uint8 of an image file. Mistake: unreadable, or another size."""
     image = open_image(path, channels)
     if image.size != (size, size):
         width, height = image.size
@@ -119,17 +124,17 @@ def read_image(path: Path, channels: int, size: int) -> np.ndarray:
 
 
 def manifest_digest(root: str | Path) -> str:
-    """The sha256 stated by root/manifest.json, once the files have been found to have it."""
+    """The sha256 in root/manifest.json. Mistake: the files have another sha256."""
     path = Path(root) / "manifest.json"
     try:
-        stated = json.loads(path.read_text())["sha256"]
+        digest = json.loads(path.read_text())["sha256"]
     except FileNotFoundError:
         raise Mistake(f"{path} does not exist; prepare the data first.") from None
     except (ValueError, KeyError, TypeError):
         raise Mistake(f"{path} is damaged; prepare the data again.") from None
-    if folder_digest(root) != stated:
+    if folder_digest(root) != digest:
         raise Mistake(
             f"the images in {root} are not those that its manifest.json describes; "
             "prepare the data again."
         )
-    return stated
+    return digest

@@ -1,8 +1,8 @@
-"""The list of an image folder's files, made once and read by every job.
+"""The list of an image folder's files, which every job reads.
 
-Beside `manifest.json` lies `files.txt.gz`: one line `<split>/<class>/<file>` for each image, splits
-in the order train, val, classes and files in the order of their names. The manifest states the
-sha256 of the text and the number of images of each class, from which labels follow.
+The file `files.txt.gz` is in the folder of `manifest.json`. It has a line `<split>/<class>/<file>`
+for each image: first train, then val, with classes and files sorted by name. The manifest states
+the sha256 of the text and the number of images of each class; labels follow from these numbers.
 """
 
 import gzip
@@ -20,9 +20,9 @@ FILE = "files.txt.gz"
 
 
 def write_listing(folder, files):
-    """Write the list of {split: {class: sorted file names}}; returns what the manifest says of it.
+    """{file, sha256, files} of the list of files, which is written here.
 
-    Mistake: a name that cannot stand in a line."""
+    files: {split: {class: sorted file names}}. Mistake: a name has a line break."""
     from gear.files.aside import aside
 
     lines = [f"{s}/{c}/{name}" for s in SPLITS for c, names in files[s].items() for name in names]
@@ -38,24 +38,24 @@ def write_listing(folder, files):
 class Listing:
     """The files of one split: `labels` (N,) int64, and name(i), `<class>/<file>` of image i.
 
-    The text stays one block of bytes, since a million names of their own take 100 MB a process."""
+    The text stays one block of bytes: a million separate strings take 100 MB per process."""
 
     def __init__(self, manifest, split, data):
-        """manifest: path of manifest.json; data: config.Data. Mistake where they disagree."""
+        """manifest: path of manifest.json; data: config.Data. Mistake: they do not agree."""
         from gear.files.aside import read_json
 
-        said = read_json(manifest)
-        if not isinstance(said, dict) or not {"path", "images", "listing"} <= set(said):
+        content = read_json(manifest)
+        if not isinstance(content, dict) or not {"path", "images", "listing"} <= set(content):
             raise Mistake(
                 f"{manifest} lists no files; it is of another kind of data or of an older version: "
                 "remove it and make it again with the rule prepare_data."
             )
-        if said["path"] != data.path:
+        if content["path"] != data.path:
             raise Mistake(
-                f"{manifest} is of {said['path']}, but data.path is {data.path}; remove it and "
+                f"{manifest} is of {content['path']}, but data.path is {data.path}; remove it and "
                 "make it again with the rule prepare_data."
             )
-        counts = said["images"][split]
+        counts = content["images"][split]
         if len(counts) != data.classes:
             raise Mistake(
                 f"{manifest} lists {len(counts)} classes, but data.classes is {data.classes}; "
@@ -63,8 +63,9 @@ class Listing:
             )
         self.folder, self.split = f"{data.path}/{split}", split
         self.labels = np.repeat(np.arange(len(counts)), [counts[c] for c in sorted(counts)])
-        before = sum(sum(said["images"][s].values()) for s in SPLITS[: SPLITS.index(split)])
-        self._text = read_text(Path(manifest).parent / said["listing"]["file"], said["listing"])
+        before = sum(sum(content["images"][s].values()) for s in SPLITS[: SPLITS.index(split)])
+        record = content["listing"]
+        self._text = read_text(Path(manifest).parent / record["file"], record)
         ends = np.flatnonzero(np.frombuffer(self._text, np.uint8) == ord("\n"))
         self._ends = ends[before : before + len(self.labels)]
         self._begins = np.concatenate([[-1], ends])[before : before + len(self.labels)] + 1
@@ -73,23 +74,24 @@ class Listing:
         return len(self.labels)
 
     def name(self, number):
-        """`<class>/<file>` of an image, by its number in the order of the list."""
+        """`<class>/<file>` of the image with this number in the list."""
         line = os.fsdecode(self._text[self._begins[number] : self._ends[number]])
         return line[len(self.split) + 1 :]
 
     def path(self, number):
+        """The path of the image with this number in the list."""
         return f"{self.folder}/{self.name(number)}"
 
 
-def read_text(path, said):
-    """The text of a listing. Mistake where it is missing, or not the one that was stated."""
+def read_text(path, record):
+    """The bytes of a listing. Mistake: missing, or another sha256."""
     try:
         text = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
         raise Mistake(f"{path} is missing; make it again with the rule prepare_data.") from None
     except (OSError, EOFError, zlib.error):
         text = b""
-    if hashlib.sha256(text).hexdigest() != said["sha256"]:
+    if hashlib.sha256(text).hexdigest() != record["sha256"]:
         raise Mistake(
             f"{path} is not the list that its manifest.json states; remove both and make them "
             "again with the rule prepare_data."

@@ -1,16 +1,16 @@
-"""The manifest of an image folder, or one sentence that says what is wrong with the folder.
+"""The manifest of an image folder, after a check of the folder.
 
     python -m gear.data.manifest --path DIR --classes 1000 --output DIR/manifest.json
         [--train 1281167] [--val 50000]
 
-Within a minute: both splits, the number of class folders, the same classes in both, one image of
-each class decoded, the number of images. Then every file: its header, and whether it ends as its
-format does. What cannot be read is listed in `unreadable.txt` beside the manifest, which is then
-not made.
+The first minute checks both splits, the number of class folders, the same classes in both splits,
+one decoded image of each class and the number of images. Then the header and the end of every file
+are checked. Unreadable files are listed in `unreadable.txt`; then no manifest is written.
 
-The manifest holds counts by class, how many images are smaller than the usual resolutions (they
-will be enlarged), and the sha256 of the list of files (gear/data/listing.py), which every job reads
-in place of a thousand folders. It does not depend on a run's resolution.
+The manifest holds the number of images of each class, the number of images that are smaller than
+the usual resolutions (they will be enlarged), and the sha256 of the list of files
+(gear/data/listing.py). Every job reads that list instead of a thousand folders. The manifest does
+not depend on a run's resolution.
 """
 
 import argparse
@@ -32,13 +32,15 @@ SECONDS = 5.0  # between two lines of progress
 
 
 def processes():
-    """More than there are cores: they wait for the disk or the network most of the time."""
+    """Number of processes: twice the cores, because they mostly wait for the disk."""
     return min(32, 2 * len(os.sched_getaffinity(0)))
 
 
 def folders(path, classes):
-    """[(split, class folder)], sorted by split and name. Mistake: one is missing or odd."""
-    found = []
+    """[(split, class folder)], sorted by split and name.
+
+    Mistake: a split without class folders, or a class in only one split."""
+    pairs = []
     for split in SPLITS:
         folder = Path(path) / split
         inside = visible(folder) if folder.is_dir() else []
@@ -47,47 +49,49 @@ def folders(path, classes):
                 f"{folder} has no class folders, its {len(inside)} files lie side by side; put "
                 "its images into one folder for each class, named as in the other split."
             )
-        found += [(split, p) for p in class_folders(folder, classes)]
-    names = [{p.name for s, p in found if s == split} for split in SPLITS]
+        pairs += [(split, p) for p in class_folders(folder, classes)]
+    names = [{p.name for s, p in pairs if s == split} for split in SPLITS]
     if names[0] != names[1]:
         odd = sorted(names[0] ^ names[1])[0]
         raise Mistake(f"{path}: class '{odd}' is in one of train and val only; add the other.")
-    return found
+    return pairs
 
 
-def list_files(path, found, pool, expected):
-    """{split: {class: sorted file names}}. Mistake: not as many as expected, by split."""
+def list_files(path, pairs, pool, expected):
+    """{split: {class: sorted file names}}. Mistake: another number of images than expected."""
     files = {split: {} for split in SPLITS}
-    names = pool.map(survey.list_images, [folder for _, folder in found])
-    for (split, folder), inside in zip(found, names, strict=True):
-        files[split][folder.name] = inside
-    for split, wanted in expected.items():
+    names = pool.map(survey.list_images, [folder for _, folder in pairs])
+    for (split, folder), files_here in zip(pairs, names, strict=True):
+        files[split][folder.name] = files_here
+    for split, number in expected.items():
         count = sum(map(len, files[split].values()))
-        if wanted is not None and count != wanted:
+        if number is not None and count != number:
             raise Mistake(
-                f"{path}/{split} holds {count} images, but {wanted} are expected; complete the "
+                f"{path}/{split} holds {count} images, but {number} are expected; complete the "
                 f"folder, or correct data.{split} in the study's file."
             )
     return files
 
 
-def examine(found, files, pool):
-    """({split: {pixels: images smaller}}, [(file, why it cannot be read)])."""
+def examine(pairs, files, pool):
+    """({split: {pixels: number of smaller images}}, [(unreadable file, reason)])."""
     small, bad = {split: dict.fromkeys(survey.RESOLUTIONS, 0) for split in SPLITS}, []
-    names = [files[split][folder.name] for split, folder in found]
-    total, done = sum(map(len, names)), 0
+    names = [files[split][folder.name] for split, folder in pairs]
+    total, count = sum(map(len, names)), 0
     began = printed = time.monotonic()
-    results = pool.map(survey.examine, [folder for _, folder in found], names)
-    for (split, folder), inside, (smaller, unreadable) in zip(found, names, results, strict=True):
+    results = pool.map(survey.examine, [folder for _, folder in pairs], names)
+    for (split, folder), files_here, (smaller, unreadable) in zip(
+        pairs, names, results, strict=True
+    ):
         for pixels, number in smaller.items():
             small[split][pixels] += number
         bad += [(f"{split}/{folder.name}/{name}", reason) for name, reason in unreadable]
-        done, now = done + len(inside), time.monotonic()
-        if now - printed > SECONDS or done == total:
-            printed, pace = now, done / (now - began)
+        count, now = count + len(files_here), time.monotonic()
+        if now - printed > SECONDS or count == total:
+            printed, pace = now, count / (now - began)
             print(
-                f"{done}/{total} images {100 * done // total}%  {len(bad)} unreadable  "
-                f"{pace:.0f} images/s  {(total - done) / pace:.0f} s left",
+                f"{count}/{total} images {100 * count // total}%  {len(bad)} unreadable  "
+                f"{pace:.0f} images/s  {(total - count) / pace:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )
@@ -95,23 +99,24 @@ def examine(found, files, pool):
 
 
 def prepare(path, classes, output, expected=None):
-    """Write `output` (manifest.json) and the list of files beside it; returns the manifest.
+    """The manifest, written to `output`, with the list of files in the same folder.
 
-    expected: {split: number of images} where it is known."""
+    expected: {split: number of images, or None if it is not known}. Mistake: a wrong folder, or
+    unreadable images."""
     from gear.files.aside import write, write_json
 
     beside = Path(output).parent
     (beside / UNREADABLE).unlink(missing_ok=True)
-    found = folders(path, classes)
+    pairs = folders(path, classes)
     with ProcessPoolExecutor(processes(), multiprocessing.get_context("spawn")) as pool:
         try:
-            list(pool.map(survey.try_one, [folder for _, folder in found]))
-            files = list_files(path, found, pool, expected or {})
-            small, bad = examine(found, files, pool)
+            list(pool.map(survey.try_one, [folder for _, folder in pairs]))
+            files = list_files(path, pairs, pool, expected or {})
+            small, bad = examine(pairs, files, pool)
         except BrokenProcessPool:
             raise Mistake(
-                f"a process that reads {path} was killed, perhaps for want of memory; ask for "
-                "more memory and run again."
+                f"a process that reads {path} was killed, perhaps because memory was full; ask "
+                "for more memory and run again."
             ) from None
     if bad:
         write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))

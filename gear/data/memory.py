@@ -10,8 +10,10 @@ from gear.data.order import Order
 
 
 def to_device(tensor, device):
-    """A tensor of the CPU on a device. Towards a GPU it goes by way of pinned memory, because from
-    any other the host would wait until the copy is done, whatever `non_blocking` says."""
+    """A copy of a CPU tensor on a device.
+
+    The copy to a GPU uses pinned memory. From other memory the CPU would wait until the copy is
+    done, even with `non_blocking`."""
     if device.type == "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -20,11 +22,11 @@ def to_device(tensor, device):
 class Batch(NamedTuple):
     images: torch.Tensor  # (B, C, H, W) float32 in [-1, 1]
     labels: torch.Tensor  # (B,) int64
-    indices: np.ndarray  # (B,) which images of the set these are
+    indices: np.ndarray  # (B,) numbers of these images in the set
     epoch: int
 
     def parts(self, size, device):
-        """Micro-batches of `size` images (0: all in one), on a device."""
+        """[Batch]: micro-batches of `size` images (0: one of all), on a device."""
         size = size or len(self.images)
         images = to_device(self.images, device).split(size)
         labels = to_device(self.labels, device).split(size)
@@ -35,23 +37,24 @@ class Batch(NamedTuple):
 
 
 def to_float(images_uint8):
-    """uint8 in 0..255 -> float32 in [-1, 1], as the tokenizer reads."""
+    """uint8 in 0..255 -> float32 in [-1, 1], the input of the tokenizer."""
     return images_uint8.float() / 127.5 - 1
 
 
 def to_uint8(images):
-    """float in [-1, 1], any overshoot clamped -> uint8, rounded."""
+    """float in [-1, 1] -> uint8, rounded; values outside are clamped."""
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 class ImageSet:
-    """Training images; the order is a function of (seed, epoch), a flip of (seed, epoch, image).
+    """Images in memory. Order depends on (seed, epoch), flips on (seed, epoch, image).
 
-    Its interface is that of gear.data.stream.StreamSet; gear/data/sets.py chooses between them."""
+    gear.data.stream.StreamSet has the same interface; gear/data/sets.py chooses between them."""
 
     def __init__(self, data, split, batch, seed, share=slice(None)):
-        """data: config.Data; split: train | val; share: the part of each batch that this process
-        takes. Mistake where the folder does not fit the settings."""
+        """data: config.Data; split: train | val; share: slice of each batch for this process.
+
+        Mistake: the folder does not fit the settings."""
         self.images, self.labels, self.names = load_folder(
             data.path, split, data.channels, data.resolution, classes=data.classes
         )
@@ -72,10 +75,10 @@ class ImageSet:
         return Batch(images, self.labels[torch.from_numpy(chosen)], chosen, epoch)
 
     def take(self, chosen):
-        """uint8 (n, C, H, W) of the images with these numbers, as validation sees them."""
+        """uint8 (n, C, H, W) of the images with these numbers, as in validation."""
         return self.images[torch.as_tensor(chosen)]
 
     def pieces(self, size):
-        """(uint8 images (n, C, H, W), names `class/file`) of all images in order, `size` a time."""
+        """Yields (uint8 images (n, C, H, W), names `class/file`), `size` images at a time."""
         for i in range(0, len(self), size):
             yield self.images[i : i + size], self.names[i : i + size]

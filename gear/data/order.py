@@ -1,7 +1,8 @@
-"""Which images make the batch of an optimizer step: a function of (seed, step) alone.
+"""The images of each optimizer step's batch: a function of (seed, step).
 
-It needs no state, so a resumed training goes on where it was, and it is the same for any number of
-processes. The images left over at the end of an epoch are not in it, as with `drop_last`.
+The order needs no state, so a resumed training continues with the same batches. The order is the
+same for any number of processes. An incomplete batch at the end of an epoch is dropped, as with
+`drop_last`.
 """
 
 from gear.files.mistakes import Mistake
@@ -10,7 +11,9 @@ from gear.runtime import rng
 
 class Order:
     def __init__(self, count, batch, seed, where):
-        """count: images of the set; where: its folder, for the message. Mistake: too few."""
+        """count: images of the set; where: its folder, for the message.
+
+        Mistake: fewer images than a batch."""
         if batch > count:
             raise Mistake(
                 f"optim.batch is {batch}, but {where} holds {count} images; "
@@ -29,9 +32,9 @@ class Order:
         return epoch, self._order[position * self.size : (position + 1) * self.size]
 
     def mirrored(self, epoch, chosen):
-        """(B,) in [0, 1): images below 0.5 are mirrored in that epoch, where the set mirrors."""
+        """(B,) in [0, 1): an image below 0.5 is mirrored in that epoch, if data.flip is true."""
         return rng.uniform((self.seed, "flip", epoch), chosen)
 
     def places(self, epoch, chosen):
-        """(B, 2) in [0, 1): where the random crop of an image lies in that epoch, top and left."""
+        """(B, 2) in [0, 1): top and left of an image's random crop in that epoch."""
         return rng.uniform((self.seed, "crop", epoch), chosen[:, None], [[0, 1]])

@@ -1,4 +1,4 @@
-"""The image set that a study asks for: in memory, or decoded as it is read (`data.hold`)."""
+"""The image set of a study's settings: in memory, or streamed (`data.hold`)."""
 
 from gear.data.listing import Listing
 from gear.data.memory import ImageSet
@@ -11,10 +11,11 @@ ROWS = 4096  # tokens of a piece: 256 MiB of scores at K = 16384
 
 
 def image_set(settings, split, manifest, batch, seed, share=WHOLE):
-    """The images of a split, in batches of `batch` in the order of `seed`.
+    """The image set of a split: ImageSet or StreamSet, by data.hold.
 
-    manifest: what the rule prepare_data wrote, read where files are streamed; share: the part of
-    each batch that this process takes."""
+    batch: images per batch; seed: of the order; manifest: path of the manifest.json of the rule
+    prepare_data, needed if data.hold is stream; share: slice of each batch for this process.
+    Mistake: no manifest, or a wrong folder."""
     data = settings.data
     if data.hold == "memory":
         return ImageSet(data, split, batch, seed, share)
@@ -28,18 +29,18 @@ def image_set(settings, split, manifest, batch, seed, share=WHOLE):
 
 
 def training_set(settings, manifest):
-    """What a run trains on: this process's share of its batches."""
+    """The training images of a run: this process's share of each batch."""
     batch = settings.optim.batch
     share = distributed.share(batch)
     return image_set(settings, "train", manifest, batch, settings.seed, share)
 
 
 def validation_set(settings, manifest):
-    """What a checkpoint is validated on; it is asked for pieces, not for batches."""
+    """The validation images. They are read in pieces, not in batches."""
     return image_set(settings, "val", manifest, 1, 0)
 
 
 def piece_of(settings):
-    """Images of a piece."""
+    """Images per piece: at most ROWS tokens, at least one image."""
     side = settings.data.resolution // settings.tokenizer.downsampling
     return max(1, ROWS // side**2)

@@ -1,6 +1,6 @@
-"""What can be said of a class folder's files without decoding them all; runs in many processes.
+"""Checks of a class folder's files without decoding all; runs in many processes.
 
-No torch here, so that a process starts in no time.
+This module does not import torch, so a process starts quickly.
 """
 
 import os
@@ -12,17 +12,18 @@ from gear.data.transforms import open_image
 from gear.files.mistakes import Mistake
 
 RESOLUTIONS = (256, 384, 512)
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # what a whole file has close to its end
-TAIL = 4096  # bytes that are searched for it; some writers append a few of their own
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # bytes close to the end of a complete file
+TAIL = 4096  # last bytes that are searched; some programs append bytes of their own
 
 
 def is_image(entry):
+    """Whether a folder entry is a visible file with the suffix of an image."""
     name = entry.name
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def try_one(folder):
-    """Decode one image of a class folder. Mistake: it has none, or that one is damaged."""
+    """Decode one image of a class folder. Mistake: no image, or a damaged one."""
     with os.scandir(folder) as entries:
         entry = next(filter(is_image, entries), None)
     if entry is None:
@@ -37,7 +38,7 @@ def list_images(folder):
 
 
 def examine(folder, names):
-    """({resolution: images with a smaller short side}, [(name, why it cannot be read)])."""
+    """({resolution: number of images with a smaller short side}, [(unreadable name, reason)])."""
     smaller, unreadable = dict.fromkeys(RESOLUTIONS, 0), []
     for name in names:
         try:
@@ -51,19 +52,20 @@ def examine(folder, names):
 
 
 def short_side(path):
-    """Pixels on the short side, from the header. Mistake: unreadable, or cut short.
+    """Pixels of the short side, from the header. Mistake: unreadable or incomplete file.
 
-    Only a file that does not end as its format does is decoded, to see whether it is whole."""
+    A file is decoded only if it does not end with the bytes of its format."""
     try:
         with Image.open(path) as image:
             if not ends_well(path, image.format):
                 image.load()
             return min(image.size)
-    except Exception as error:  # for damaged files PIL's readers raise nearly anything
+    except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def ends_well(path, kind):
+    """Whether the last bytes of a file hold the end mark of its format."""
     with open(path, "rb") as file:
         file.seek(-min(TAIL, os.path.getsize(path)), os.SEEK_END)
         return kind in ENDS and ENDS[kind] in file.read()

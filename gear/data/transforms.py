@@ -1,15 +1,18 @@
-"""One image file -> the square of pixels that the networks read, as the published recipe makes it.
+"""One image file -> the square of pixels that the networks read.
 
-- training: short side to the resolution by PIL's antialiased bicubic filter, a square at a random
-  place, half of them mirrored
-- validation: short side to the resolution, bicubic or bilinear; the square in the middle
-- sizes and offsets are rounded as torchvision's Resize, RandomCrop and CenterCrop round them, so
-  that the pixels are theirs; an image smaller than the resolution is enlarged, as there
-- as torchvision's ImageFolder reads files: EXIF orientation and transparency are ignored, CMYK and
-  palettes become RGB. Unlike it, 16-bit gray is scaled to 8 bits and not cut off at 255
+As in the published recipe:
 
-No torch here: the processes that decode import this and little else. Legend: H, W pixels, C
-channels (1 gray, 3 RGB); u: numbers in [0, 1), of which a place or a flip is a function.
+- training: the short side is resized to the resolution by PIL's antialiased bicubic filter, then a
+  square at a random place is cut; half of the squares are mirrored
+- validation: the short side is resized, bicubic or bilinear; then the square in the middle is cut
+- sizes and offsets are rounded as in torchvision's Resize, RandomCrop and CenterCrop, so the pixels
+  are equal to torchvision's; an image smaller than the resolution is enlarged, as in torchvision
+- files are read as by torchvision's ImageFolder: EXIF orientation and transparency are ignored,
+  CMYK and palettes become RGB. One difference: 16-bit gray is scaled to 8 bits; torchvision clips
+  it at 255
+
+This module does not import torch, so decoding processes start quickly. Legend: H, W pixels, C
+channels (1 gray, 3 RGB); u: numbers in [0, 1) that determine the place of a crop, or a flip.
 """
 
 import numpy as np
@@ -25,19 +28,19 @@ INTERPOLATIONS = {
 
 
 def open_image(path, channels):
-    """The decoded image in PIL's mode L or RGB. Mistake where it cannot be read."""
+    """The decoded image in PIL's mode L or RGB. Mistake: the file cannot be read."""
     try:
         with Image.open(path) as file:
-            file.info.pop("transparency", None)  # convert() would only warn that it drops it
+            file.info.pop("transparency", None)  # convert() would drop it with a warning
             return to_8_bits(file).convert(MODES[channels])
-    except Exception as error:  # for damaged files PIL's readers raise nearly anything
+    except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(
             f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
         ) from error
 
 
 def to_8_bits(image):
-    """A 16-bit gray image in mode L, 65535 becoming 255; any other image as it is."""
+    """A 16-bit gray image in mode L (65535 becomes 255); other images unchanged."""
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
     values = np.asarray(image).astype(np.int64).clip(0, 65535)
@@ -45,37 +48,39 @@ def to_8_bits(image):
 
 
 def resize_short(image, size, interpolation="bicubic"):
-    """The image with `size` pixels on its short side, the long side rounded down."""
+    """The image with `size` pixels on its short side, long side rounded down."""
     width, height = image.size
     long = int(size * max(width, height) / min(width, height))
-    wanted = (size, long) if width <= height else (long, size)
-    if wanted == image.size:
+    new_size = (size, long) if width <= height else (long, size)
+    if new_size == image.size:
         return image
-    return image.resize(wanted, INTERPOLATIONS[interpolation])
+    return image.resize(new_size, INTERPOLATIONS[interpolation])
 
 
 def centre_crop(image, size):
-    """The size x size square in the middle; a half offset goes to the even number, as round()."""
+    """The size x size square in the middle. Half offsets round to the even number."""
     width, height = image.size
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
 
 
 def random_crop(image, size, u_top, u_left):
-    """The size x size square at one of all places that it has, each as likely as any other."""
+    """The size x size square at a random place; all places are equally likely."""
     width, height = image.size
     left, top = int(u_left * (width - size + 1)), int(u_top * (height - size + 1))
     return image.crop((left, top, left + size, top + size))
 
 
 def pixels(image):
-    """(H, W, C) uint8."""
+    """The image as an array (H, W, C), uint8."""
     array = np.asarray(image)
     return array if array.ndim == 3 else array[..., None]
 
 
 def training_pixels(path, channels, size, u):
-    """(size, size, C) uint8 of a training image; u: three numbers, for top, left and flip."""
+    """(size, size, C) uint8 of a training image. Mistake: the file cannot be read.
+
+    u: three numbers in [0, 1), for top, left and flip."""
     u_top, u_left, u_flip = u
     image = resize_short(open_image(path, channels), size)
     square = pixels(random_crop(image, size, u_top, u_left))
@@ -83,6 +88,6 @@ def training_pixels(path, channels, size, u):
 
 
 def validation_pixels(path, channels, size, interpolation="bicubic"):
-    """(size, size, C) uint8 of a validation image."""
+    """(size, size, C) uint8 of a validation image. Mistake: the file cannot be read."""
     image = resize_short(open_image(path, channels), size, interpolation)
     return pixels(centre_crop(image, size))

@@ -1,7 +1,7 @@
 """CLIP ViT-B/32 of OpenAI (arXiv 2103.00020), open_clip's network with quick GELU.
 
-Images are read as CLIP reads them: short side to 224 by PIL's bicubic filter, the square in the
-middle.
+Images are preprocessed as in CLIP: PIL's bicubic filter resizes the short side to 224, then the
+square in the middle is cut.
 """
 
 import copy
@@ -14,14 +14,16 @@ from gear.features.weights import load_strictly, verified
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
 WHAT = "the CLIP ViT-B/32 weights of openai in open_clip's layout (open_clip_model.safetensors)"
-UNUSED = ("input_resolution", "context_length", "vocab_size")  # of openai's own file
+UNUSED = ("input_resolution", "context_length", "vocab_size")  # keys of openai's own file
 
 
 class Clip:
-    """The frozen network with its ways in: `images` and `captions` -> unit vectors (B, F)."""
+    """The frozen network: `images` and `captions` return unit vectors (B, F), float64."""
 
     def __init__(self, path, sha256=None, device="cpu", shape=None):
-        """shape: open_clip's configuration of a smaller network, in tests."""
+        """path: local weights; shape: open_clip's configuration of a smaller network, for tests.
+
+        Mistake: the file is missing, or has another sha256 or other weights."""
         import open_clip
 
         self.sha256 = verified(path, WHAT, sha256)
@@ -36,11 +38,13 @@ class Clip:
 
     @torch.no_grad()
     def images(self, images_uint8):
+        """Unit vectors (B, F) of RGB images (B, 3, H, W)."""
         pictures = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in images_uint8.cpu()]
         x = torch.stack([self.prepare(picture) for picture in pictures])
         return F.normalize(self.network.encode_image(x.to(self.device)).double(), dim=-1)
 
     @torch.no_grad()
     def captions(self, captions):
+        """Unit vectors (B, F) of B texts."""
         tokens = self.tokenize(list(captions)).to(self.device)
         return F.normalize(self.network.encode_text(tokens).double(), dim=-1)

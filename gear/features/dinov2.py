@@ -1,10 +1,10 @@
-"""DINOv2 ViT-L/14 without registers (arXiv 2304.07193): the features of the protocol fdd.
+"""Features of the protocol fdd: DINOv2 ViT-L/14 without registers (arXiv 2304.07193).
 
-- images are resized to 224 x 224 by PIL's antialiased bicubic filter, in 8 bits, then normalised as
-  ImageNet
-- the CLS token after the last norm, 1024 wide
-- the 37 x 37 position embedding is resampled as facebook's network does it (bicubic without
-  antialias, scale (16 + 0.1) / 37), not as timm; the teacher of gear/alignment has timm's
+- images are resized to 224 x 224 by PIL's antialiased bicubic filter, in 8 bits, then normalised
+  with the mean and std of ImageNet
+- features are the CLS token after the last norm, 1024 wide
+- the 37 x 37 position embedding is resampled as in facebook's network (bicubic without antialias,
+  scale (16 + 0.1) / 37). timm resamples it differently; the teacher in gear/alignment uses timm
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ WHAT = "DINOv2's weights, facebook's dinov2_vitl14_pretrain.pth"
 
 
 class DINOv2L(DINOv2):
-    """How public files name the weights of the large network."""
+    """The key names of the large network in public files."""
 
     SAYS = "DINOv2 ViT-L/14"
     SHAPE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
@@ -41,12 +41,12 @@ class DINOv2L(DINOv2):
 
 
 def resampled(positions_1PF, side):
-    """The position embedding (1, 1 + side^2, F) of a smaller grid; the first row is CLS's."""
+    """The position embedding (1, 1 + side^2, F) of a smaller grid; CLS is first."""
     cls, grid = positions_1PF[:, :1], positions_1PF[:, 1:]
-    had = round(grid.shape[1] ** 0.5)
-    if had != side:
-        grid = grid.unflatten(1, (had, had)).permute(0, 3, 1, 2)
-        scale = (side + OFFSET) / had
+    old_side = round(grid.shape[1] ** 0.5)
+    if old_side != side:
+        grid = grid.unflatten(1, (old_side, old_side)).permute(0, 3, 1, 2)
+        scale = (side + OFFSET) / old_side
         grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic")
         assert grid.shape[-2:] == (side, side)
         grid = grid.permute(0, 2, 3, 1).flatten(1, 2)
@@ -54,10 +54,10 @@ def resampled(positions_1PF, side):
 
 
 class Encoder(nn.Module):
-    """uint8 RGB images -> CLS (B, F)."""
+    """uint8 RGB images (B, 3, H, W) -> CLS tokens (B, F)."""
 
     def __init__(self, state, shape):
-        """state: the encoder's weights; shape: of DINOv2L.build, without img_size."""
+        """state: the encoder's weights; shape: arguments of DINOv2L.build without img_size."""
         super().__init__()
         side = SIZE // DINOv2L.PATCH
         state = state | {"pos_embed": resampled(state["pos_embed"], side)}
@@ -79,11 +79,13 @@ def _resized(image_3HW):
 
 
 def load(path, sha256=None, shape=None):
-    """(frozen network, sha256) of a local file. shape: of a smaller network, in tests."""
-    found = verified(path, WHAT, sha256)
+    """(frozen network, sha256) of a local weight file. Mistake: a wrong file.
+
+    shape: arguments of a smaller network, for tests."""
+    digest = verified(path, WHAT, sha256)
     shape = shape or DINOv2L.SHAPE
     _, _, state = layout.read(source.read(path), DINOv2L, shape, path)
-    return Encoder(state, shape).eval().requires_grad_(False), found
+    return Encoder(state, shape).eval().requires_grad_(False), digest
 
 
 @torch.no_grad()

@@ -1,17 +1,17 @@
-"""The Inception network of 2015, in whose features FID and its kin are defined, in torch.
+"""The Inception network of 2015, which defines FID and related metrics, in torch.
 
-- TensorFlow's graph `inception-2015-12-05` as pytorch-fid and torch-fidelity have ported it:
-  torchvision's Inception v3 with the blocks of clean-fid's copy, whose average pooling leaves the
-  padding out and whose last block pools by the maximum; 1008 classes
+- TensorFlow's graph `inception-2015-12-05`, as ported by pytorch-fid and torch-fidelity:
+  torchvision's Inception v3 with the blocks of clean-fid's copy. Their average pooling excludes the
+  padding, and the last block uses max pooling; 1008 classes
 - pooled: pool_3, 2048 numbers
-- spatial: the first 7 channels of mixed_6/conv, 17 x 17 x 7 in TensorFlow's order (rows, columns,
-  channels), because published moments have it (sFID, Nash et al. 2021, arXiv 2103.03841)
-- probabilities: softmax of pool_3's product with the classifier's weights, without its bias, as the
-  ADM evaluator takes them (guided-diffusion, evaluations/evaluator.py)
+- spatial: the first 7 channels of mixed_6/conv, 17 x 17 x 7, in TensorFlow's order (rows, columns,
+  channels), because published moments have this order (sFID, Nash et al. 2021, arXiv 2103.03841)
+- probabilities: softmax of pool_3's product with the classifier's weights, without the bias, as in
+  the ADM evaluator (guided-diffusion, evaluations/evaluator.py)
 
-Three ways in, which give different features: `adm` (TensorFlow 1's bilinear resize in the graph),
-`clean` (clean-fid: PIL's bicubic filter on floats), `pytorch_fid` (torch's bilinear resize without
-antialias, of floats in [0, 1]). Legend: B images of H x W pixels.
+Three functions preprocess images and give different features: `adm` (TensorFlow 1's bilinear resize
+in the graph), `clean` (clean-fid: PIL's bicubic filter on floats), `pytorch_fid` (torch's bilinear
+resize without antialias, of floats in [0, 1]). Legend: B images of H x W pixels.
 """
 
 import warnings
@@ -28,7 +28,7 @@ from gear.metrics.protocol import Features
 from gear.runtime import checkpoint
 
 SIZE, CHANNELS = 299, 7
-PUBLISHED = "6726825d"  # the beginning of the weights' sha256, which their publishers' names carry
+PUBLISHED = "6726825d"  # beginning of the weights' sha256, part of the published file names
 WHAT = (
     f"the Inception weights (pytorch-fid's pt_inception-2015-12-05-{PUBLISHED}.pth or "
     f"torch-fidelity's weights-inception-2015-12-05-{PUBLISHED}.pth)"
@@ -44,7 +44,7 @@ SPATIAL = "Mixed_6d"  # TensorFlow's mixed_6; its 1x1 branch, `conv`, has the fi
 
 
 def build():
-    """The network with random weights, its keys those of the public file."""
+    """The network with random weights and the keys of the public file."""
     import torchvision
     from cleanfid import inception_pytorch as patched
 
@@ -64,7 +64,7 @@ def build():
 
 
 class Inception(nn.Module):
-    """Images of 299 x 299 pixels, values in [-1, 1] -> the three taps."""
+    """Images (B, 3, 299, 299) in [-1, 1] -> pooled, spatial and logits."""
 
     def __init__(self):
         super().__init__()
@@ -82,18 +82,18 @@ class Inception(nn.Module):
 
 
 class Script(nn.Module):
-    """The TorchScript program that clean-fid uses, `inception-2015-12-05.pt`: pooled alone."""
+    """The TorchScript program of clean-fid, `inception-2015-12-05.pt`: only pooled features."""
 
     def __init__(self, path):
         super().__init__()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch would have it exported, it is not ours
+                warnings.simplefilter("ignore")  # a warning about the file's format
                 self.layers = torch.jit.load(str(path), map_location="cpu").layers
         except (RuntimeError, AttributeError) as error:
-            said = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0]
             raise Mistake(
-                f"{path} is no Inception program as clean-fid's ({said}); download "
+                f"{path} is no Inception program as clean-fid's ({reason}); download "
                 "inception-2015-12-05.pt again, or name the weights of pytorch-fid."
             ) from None
 
@@ -102,11 +102,13 @@ class Script(nn.Module):
 
 
 def load(path, sha256=None, script=False):
-    """(frozen network, sha256) of a local file of weights; clean-fid's program where `script`."""
+    """(frozen network, sha256) of a local weight file. Mistake: a wrong file.
+
+    script: also accept clean-fid's TorchScript program."""
     if script and source.is_torchscript(path):
-        found = verified(path, "clean-fid's inception-2015-12-05.pt", sha256)
-        return Script(path).eval().requires_grad_(False), found
-    found = verified(path, WHAT, sha256, PUBLISHED)
+        digest = verified(path, "clean-fid's inception-2015-12-05.pt", sha256)
+        return Script(path).eval().requires_grad_(False), digest
+    digest = verified(path, WHAT, sha256, PUBLISHED)
     if source.is_torchscript(path):
         raise Mistake(
             f"{path} is a TorchScript program, which only the protocol clean runs; put {WHAT} "
@@ -114,18 +116,20 @@ def load(path, sha256=None, script=False):
         )
     network = Inception()
     load_strictly(path, network.network, WHAT)
-    return network.eval().requires_grad_(False), found
+    return network.eval().requires_grad_(False), digest
 
 
 def load_folder(folder):
-    """The frozen network of a features folder that gear/evaluation/importing.py wrote."""
+    """The frozen network of a folder that gear/evaluation/importing.py wrote."""
     network = Inception()
     checkpoint.load_weights(f"{folder}/weights.safetensors", "inception", network.network)
     return network.eval().requires_grad_(False)
 
 
 def tf1_bilinear(x_BCHW, size=SIZE):
-    """TensorFlow 1's resize_bilinear: output pixel i looks at i * H / size, no half pixels."""
+    """Images (B, C, size, size), resized as by TensorFlow 1's resize_bilinear.
+
+    Output pixel i is at the position i * H / size, without half-pixel offsets."""
 
     def lerp(x, axis):
         length = x.shape[axis]
@@ -141,7 +145,7 @@ def tf1_bilinear(x_BCHW, size=SIZE):
 
 
 def centred(x_B3HW):
-    """0..255 -> [-1, 1), as the graph does."""
+    """Values 0..255 -> [-1, 1), as in the graph."""
     return (x_B3HW - 128) / 128
 
 
@@ -151,7 +155,7 @@ def _device(network):
 
 @torch.no_grad()
 def adm(network, images_uint8):
-    """All Features of uint8 RGB images (B, 3, H, W), as the ADM evaluator computes them."""
+    """All Features of uint8 RGB images (B, 3, H, W), as in the ADM evaluator."""
     x = tf1_bilinear(images_uint8.to(_device(network)).float())
     pooled, spatial, logits = network(centred(x))
     return Features(*(v.cpu().numpy() for v in (pooled, spatial, logits.softmax(-1))))
@@ -159,7 +163,7 @@ def adm(network, images_uint8):
 
 @torch.no_grad()
 def clean(network, images_uint8):
-    """Pooled Features of uint8 RGB images (B, 3, H, W), as clean-fid (mode clean)."""
+    """Pooled Features of uint8 RGB images (B, 3, H, W), as in clean-fid (mode clean)."""
     from cleanfid.resize import build_resizer
 
     resize = build_resizer("clean")
@@ -170,7 +174,9 @@ def clean(network, images_uint8):
 
 @torch.no_grad()
 def pytorch_fid(network, images):
-    """Pooled Features of RGB images (B, 3, H, W), float in [0, 1] or uint8, as pytorch-fid."""
+    """Pooled Features of RGB images (B, 3, H, W), as in pytorch-fid.
+
+    images: float in [0, 1] or uint8."""
     x = images.to(_device(network)).float()
     x = x / 255 if images.dtype == torch.uint8 else x
     x = F.interpolate(x, (SIZE, SIZE), mode="bilinear", align_corners=False)

@@ -1,7 +1,8 @@
-"""Images of another resolution than the feature network's reference, brought to it before scoring.
+"""Images resized to the resolution of the reference, before scoring.
 
-Bicubic with an antialiasing filter, as PIL does it, to one in 255. The published code leaves the
-filter out, so that what it scores of 384 and 512 pixels is aliased (docs/decisions.md).
+The filter is bicubic with antialias; it differs from PIL's by at most one in 255. The published
+code has no antialias, so its scores of 384 and 512 pixels are of aliased images
+(docs/decisions.md).
 """
 
 import torch
@@ -11,9 +12,9 @@ from gear.files.mistakes import Mistake
 
 
 def resized(images_uint8, size, batch=256):
-    """uint8 (N, C, size, size) of uint8 images (N, C, H, W), themselves where they are that large.
+    """uint8 (N, C, size, size) of uint8 images (N, C, H, W).
 
-    Mistake: images that are not square, which would be stretched."""
+    Images of that size are returned unchanged. Mistake: the images are not square."""
     height, width = images_uint8.shape[-2:]
     if height != width:
         raise Mistake(
@@ -26,6 +27,6 @@ def resized(images_uint8, size, batch=256):
 
 
 def _bicubic(images_uint8, size):
-    """On the CPU, where torch rounds between the two passes as PIL does, whatever the device."""
+    """Resize on the CPU: there torch rounds between the two passes, as PIL does."""
     small = F.interpolate(images_uint8.cpu(), (size, size), mode="bicubic", antialias=True)
     return small.to(images_uint8.device)

@@ -1,8 +1,8 @@
-"""A small stand-in for Inception: features of a classifier trained on the study's own images.
+"""A small stand-in for Inception: a classifier trained on the study's images.
 
-- four convolutions; 64 pooled features, which must tell the class and redraw the image, so that
-  they hold more than the class
-- spatial features: the first 7 channels of the second convolution, as sFID takes them
+- four convolutions and 64 pooled features; the loss is classification and reconstruction of the
+  image, so the features hold more than the class
+- spatial features: the first 7 channels of the second convolution, as in sFID
 
 python -m gear.features.standin --job JSON --output DIR [--data MANIFEST]
     writes the network and the reference batch
@@ -56,7 +56,7 @@ class StandinClassifier(nn.Module):
 
 @torch.no_grad()
 def extract(network, images_uint8, batch=256):
-    """Features of uint8 images (N, C, H, W), the same for every batch size."""
+    """Features of uint8 images (N, C, H, W), equal for every batch size."""
     parts, device = [[], [], []], network.to_class.weight.device
     for x in images_uint8.split(batch):
         pooled, spatial, logits = network(to_float(x.to(device)))
@@ -66,7 +66,7 @@ def extract(network, images_uint8, batch=256):
 
 
 def extract_all(network, data, batch=256):
-    """Features of all images of a data set, in its order."""
+    """Features of all images of a data set, in the order of the set."""
     parts = [vars(extract(network, images)) for images, _ in data.pieces(batch)]
     return Features(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
@@ -80,7 +80,9 @@ def load_network(folder):
 
 
 def load_reference(folder):
-    """Features of the training images."""
+    """Features of the training images, of a folder that `train` wrote.
+
+    Mistake: the file is missing or incomplete."""
     path = f"{folder}/reference.npz"
     try:
         with np.load(path) as file:
@@ -94,7 +96,7 @@ def load_reference(folder):
 def train(settings, spec, output, manifest=None):
     """Train for spec['steps']; write weights, reference.npz, run.json with validation accuracy.
 
-    manifest: of the images, where data.hold is stream."""
+    manifest: path of the images' manifest.json, needed if data.hold is stream."""
     setup(settings)
     data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
     shape = {
@@ -109,8 +111,8 @@ def train(settings, spec, output, manifest=None):
     for step in range(spec["steps"]):
         batch = data.batch(step)
         pooled, _, logits = network(batch.images)
-        drawn = network.to_image(pooled).view_as(batch.images)
-        loss = F.cross_entropy(logits, batch.labels) + (drawn - batch.images).square().mean()
+        recon = network.to_image(pooled).view_as(batch.images)
+        loss = F.cross_entropy(logits, batch.labels) + (recon - batch.images).square().mean()
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / spec["steps"])
         optimizer.zero_grad()
         loss.backward()
@@ -119,8 +121,8 @@ def train(settings, spec, output, manifest=None):
             progress.report(step + 1, {"loss": loss.item()})
     network.eval()
     validation = validation_set(settings, manifest)
-    found = extract_all(network, validation).probs_NC.argmax(-1)
-    accuracy = float((found == validation.labels.numpy()).mean())
+    predictions = extract_all(network, validation).probs_NC.argmax(-1)
+    accuracy = float((predictions == validation.labels.numpy()).mean())
     reference = extract_all(network, data)
     checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
     with aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:

@@ -1,4 +1,4 @@
-"""Files of public weights that metrics read: local ones, checked, never downloaded."""
+"""Local files of public weights for metrics: checked, and never downloaded."""
 
 from pathlib import Path
 
@@ -11,41 +11,41 @@ from gear.foreign.convert import Taken, unwrapped
 
 
 def verified(path, what, sha256=None, published=None):
-    """The sha256 of a file. Mistake where it is missing or has another.
+    """The sha256 of a file. Mistake: the file is missing, or has another sha256.
 
-    what: what the file is, in messages; sha256: that it must have; published: the beginning of the
-    publisher's, which counts where the user names none."""
+    what: description of the file in messages; sha256: the expected value; published: the beginning
+    of the publisher's value, which is checked if the user gives no sha256."""
     path = Path(path)
     if not path.is_file():
         raise Mistake(f"{path} is missing; put {what} there, or name another file.")
-    found = hashes.sha256(path)
-    if sha256 and found != sha256:
+    digest = hashes.sha256(path)
+    if sha256 and digest != sha256:
         raise Mistake(
-            f"{path} has sha256 {found}, but {sha256} is asked for; download it again, or correct "
+            f"{path} has sha256 {digest}, but {sha256} is asked for; download it again, or correct "
             "the sha256."
         )
-    if published and not sha256 and not found.startswith(published):
+    if published and not sha256 and not digest.startswith(published):
         raise Mistake(
-            f"{path} has sha256 {found[:8]}..., that of {what} begins with {published}; download "
+            f"{path} has sha256 {digest[:8]}..., that of {what} begins with {published}; download "
             "it again, or name the file's own sha256 in the study or with --sha256."
         )
-    return found
+    return digest
 
 
 def load_strictly(path, network, what, unused=()):
-    """Load a file of weights into a network whose keys it has. Mistake names the first that is
-    missing, surplus or of another shape.
+    """The network with the weights of a file, loaded strictly.
 
-    unused: beginnings of keys that the network does without. BatchNorm's counter of batches may be
-    missing, because old files have none and nothing reads it."""
+    unused: beginnings of keys that the network does not need. BatchNorm's counters of batches may
+    be missing, because old files have none and no code here reads them.
+    Mistake: a key is missing or surplus, or a tensor has another shape."""
     content = source.read(path)
     name, state, _ = unwrapped(content) if isinstance(content, dict) else ("", None, {})
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Mistake(f"{path} holds no named tensors alone; wanted: {what}.")
-    state = {k: v for k, v in state.items() if not k.startswith(unused or "\0")}
-    wanted = network.state_dict()
-    counters = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")}
-    shapes = {k: v.shape for k, v in wanted.items() if k not in counters}
+    state = {k: v for k, v in state.items() if not k.startswith(tuple(unused))}
+    expected = network.state_dict()
+    counters = {k: v for k, v in expected.items() if k.endswith("num_batches_tracked")}
+    shapes = {k: v.shape for k, v in expected.items() if k not in counters}
     taken = Taken("features", name, {k: v for k, v in state.items() if k not in counters}, ())
     mapping = {key: (key,) for key in shapes}
     convert.check(taken, mapping, shapes, path)

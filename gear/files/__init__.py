@@ -1,1 +1,1 @@
-"""What every part of the project stands on; nothing in here imports torch."""
+"""Reading, writing and hashing of files. This folder imports no torch."""

@@ -1,4 +1,4 @@
-"""Files that are never half-written: they are written aside, then renamed."""
+"""Files that are never half-written: a temporary file is written, then renamed."""
 
 import errno
 import json
@@ -8,20 +8,22 @@ from pathlib import Path
 
 from gear.files.mistakes import Mistake
 
-UMASK = os.umask(0)  # reading it is setting it
+UMASK = os.umask(0)  # the only way to read the umask is to set it
 os.umask(UMASK)
 
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota reached, file too large
 
 
 class NoRoom(Mistake):
-    """A file could not be written whole, for want of room; what stood under its name is whole."""
+    """The disk is full, so a file was not written.
+
+    An older file with the same name is intact."""
 
 
 def _says_full(error):
-    """Whether an error, or what caused it, is the file system's refusal of more bytes; torch and
-    safetensors raise their own."""
+    """Whether an error, or an error that caused it, says that the disk is full.
+
+    torch and safetensors raise errors of their own types; only their text has the number."""
     while error is not None:
         if getattr(error, "errno", None) in FULL:
             return True
@@ -33,8 +35,9 @@ def _says_full(error):
 
 @contextmanager
 def aside(path):
-    """Yields a temporary path beside `path`, which takes its name when the block ends well.
+    """Yields a temporary path in the folder of `path`.
 
+    When the block ends without an error, the temporary file is renamed to `path`.
     NoRoom: the file system is full."""
     path = Path(path)
     if not path.name:
@@ -44,7 +47,7 @@ def aside(path):
     try:
         yield temporary
         if temporary.is_file():
-            temporary.chmod(0o666 & ~UMASK)  # safetensors makes files that others cannot read
+            temporary.chmod(0o666 & ~UMASK)  # safetensors writes files that other users cannot read
         os.replace(temporary, path)
     except Exception as error:
         if not _says_full(error):
@@ -57,22 +60,21 @@ def aside(path):
 
 
 def write(path, content):
-    """Text, as UTF-8, or bytes."""
+    """Write text (as UTF-8) or bytes to `path`, through a temporary file."""
     with aside(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path, data):
+    """Write `data` as JSON with sorted keys, through a temporary file."""
     write(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_json(path):
-    """The JSON file's content. Mistake where it is missing or half-written."""
+    """The content of a JSON file. Mistake: the file is missing or incomplete."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
     except ValueError:  # json.JSONDecodeError, or UnicodeDecodeError of damaged bytes
-        raise Mistake(
-            f"{path} is no complete JSON file; remove it and run again to make it anew."
-        ) from None
+        raise Mistake(f"{path} is no complete JSON file; remove it and run again.") from None

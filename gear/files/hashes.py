@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def code_hash(patterns, root=ROOT):
-    """12 hex digits of the Python code in the files that match any of the patterns.
+    """12 hex digits: a hash of the Python code of matching files.
 
-    Comments, docstrings, formatting and the messages of errors do not count: they change no result.
+    Comments, docstrings, formatting and error messages are left out: they change no result.
     The hash is the same for every supported version of Python."""
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
@@ -28,28 +28,30 @@ def code_hash(patterns, root=ROOT):
 
 @cache
 def _code(text):
-    """A module's syntax tree as text. `ast.dump` would do, but differs between versions of Python:
-    fields that are empty are left out here, because newer versions have more of them."""
+    """A module's syntax tree as text.
+
+    The text of `ast.dump` differs between versions of Python. Empty fields are left out here,
+    because newer versions have more of them."""
 
     def shape(node):
         if isinstance(node, list):
             return f"[{','.join(map(shape, node))}]"
         if not isinstance(node, ast.AST):
             return repr(node)
-        if isinstance(node, ast.Constant):  # before the empty fields: the constant may be None
+        if isinstance(node, ast.Constant):  # its value may be None, which is no empty field
             return f"Constant({node.value!r})"
-        if isinstance(node, ast.Raise):  # what it says is for people
+        if isinstance(node, ast.Raise):  # the message is for people
             return "Raise()"
         fields = {k: _counted(node, v) for k, v in ast.iter_fields(node)}
-        kept = (f"{k}={shape(v)}" for k, v in fields.items() if v not in (None, []))
-        return f"{type(node).__name__}({','.join(kept)})"
+        texts = (f"{k}={shape(v)}" for k, v in fields.items() if v not in (None, []))
+        return f"{type(node).__name__}({','.join(texts)})"
 
     return shape(ast.parse(text))
 
 
 def _counted(node, field):
-    """What counts of a node's field: of a body, what follows its docstring."""
-    if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty texts into some f-strings
+    """The part of a node's field that is hashed: a body without its docstring."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some f-strings
         return [part for part in field if getattr(part, "value", None) != ""]
     if isinstance(node, DOCUMENTED) and field is node.body and ast.get_docstring(node, False):
         return field[1:]

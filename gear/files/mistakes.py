@@ -1,19 +1,19 @@
-"""A user's mistake, which ends in one sentence, and the nearest name that may have been meant.
+"""The error type of a user's mistake, and suggestions for misspelt names.
 
-A bug ends with its traceback. The commands and jobs therefore catch Mistake alone: a ValueError of
-torch, numpy or the standard library is a bug of ours, unless the code that reads a user's file
-turns it into a Mistake that names the file.
+The commands and jobs catch only Mistake and print its one sentence. Every other error is a bug in
+this code and keeps its traceback. Code that reads a user's file turns errors of torch, numpy or the
+standard library into a Mistake that names the file.
 """
 
 import difflib
 
 
 class Mistake(ValueError):
-    """Something that the user can correct. Its text is one sentence that names the cure."""
+    """An error that the user can correct; one sentence with the cure."""
 
 
 def did_you_mean(name, known):
-    """The tail of an error message: the nearest known name, else all of them."""
+    """The end of an error message: the most similar known name, or all names."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
     if near:
         return f"Did you mean '{near[0]}'?"

@@ -1,4 +1,4 @@
-"""Text files of a user, or of an earlier job, that may be damaged: the Mistake names the file."""
+"""Readers of text files that may be damaged. Each Mistake names the file."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from gear.files.mistakes import Mistake
 
 
 def read_text(path):
-    """The text of a file. Mistake where it is not UTF-8."""
+    """The text of a file. Mistake: the file is not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -16,7 +16,9 @@ def read_text(path):
 
 
 def read_json(path, cure="make or download it again"):
-    """The content of a JSON file. Mistake where it is not JSON or not UTF-8."""
+    """The content of a JSON file. Mistake: not JSON, or not UTF-8.
+
+    cure: the end of the message."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # json.JSONDecodeError or UnicodeDecodeError
@@ -24,7 +26,7 @@ def read_json(path, cure="make or download it again"):
 
 
 def read_csv(path):
-    """The lines of a CSV file as dicts of text. Mistake where it is not UTF-8 or no CSV."""
+    """[{column: text}] of a CSV file. Mistake: not UTF-8, or no CSV."""
     with open(path, encoding="utf-8", newline="") as handle:
         try:
             return list(csv.DictReader(handle))

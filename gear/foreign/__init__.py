@@ -1,1 +1,1 @@
-"""Files of weights that other people wrote: read without running code, and mapped strictly."""
+"""Weight files of other projects, read without running code and converted strictly."""

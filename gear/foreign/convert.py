@@ -1,4 +1,8 @@
-"""One state of a foreign file, and its way from the file's names and shapes to ours and back."""
+"""Conversion of a state dict between a foreign file's names and shapes and ours.
+
+A mapping is {our key: keys in the file}. Several keys in the file are one tensor of ours, cut along
+the first axis.
+"""
 
 from dataclasses import dataclass
 
@@ -9,56 +13,61 @@ from gear.files.mistakes import Mistake
 
 @dataclass(frozen=True)
 class Taken:
-    """One state of the file and the prefixes under which ours holds it; () is checked and left."""
+    """One state dict of the file, and the prefixes of its keys in our checkpoint.
+
+    An empty tuple of prefixes: the state dict is checked, but not imported."""
 
     kind: str  # tokenizer | discriminator | ar | projector
-    name: str  # the file's entry
+    name: str  # name of the entry in the file
     tensors: dict
     prefixes: tuple[str, ...]
     dotless: bool = False  # the keys have lost their dots
 
     def spell(self, key):
-        """A key of the network as this state has it."""
+        """The key in this state dict of a key of the network."""
         return key.replace(".", "") if self.dotless else key
 
 
 def unwrapped(content):
-    """(entry name, state, other entries) of a file with one state."""
+    """(entry name, state dict, other entries) of a file with one state dict."""
     for name in ("model", "state_dict"):
         if isinstance(content.get(name), dict):
             return name, content[name], {k: v for k, v in content.items() if k != name}
     return "the file", content, {}
 
 
-def _wanted(taken, mapping, shapes):
+def _expected_shapes(taken, mapping, shapes):
     """{key in the file: shape} of a mapping; shapes: {our key: shape}."""
-    wanted = {}
-    for ours, theirs in mapping.items():
-        shape = tuple(shapes[ours])
-        if len(theirs) > 1:
-            shape = (shape[0] // len(theirs), *shape[1:])
-        wanted |= {taken.spell(key): shape for key in theirs}
-    assert len(wanted) == sum(map(len, mapping.values())), "two keys of the network are one"
-    return wanted
+    expected = {}
+    for key, file_keys in mapping.items():
+        shape = tuple(shapes[key])
+        if len(file_keys) > 1:
+            shape = (shape[0] // len(file_keys), *shape[1:])
+        expected |= {taken.spell(file_key): shape for file_key in file_keys}
+    assert len(expected) == sum(map(len, mapping.values())), "two keys of the network are one"
+    return expected
 
 
 def check(taken, mapping, shapes, where):
-    """Mistake that names what is missing, surplus or of another shape, if anything is."""
-    wanted = _wanted(taken, mapping, shapes)
-    missing = [k for k in wanted if k not in taken.tensors]
-    surplus = [str(k) for k in taken.tensors if k not in wanted]
-    wrong = [k for k in wanted if k not in missing and taken.tensors[k].shape != wanted[k]]
-    said = []
+    """Mistake: a key is missing or surplus, or a tensor has another shape.
+
+    taken: Taken; shapes: {our key: shape}; where: the file, for the message."""
+    expected = _expected_shapes(taken, mapping, shapes)
+    missing = [k for k in expected if k not in taken.tensors]
+    surplus = [str(k) for k in taken.tensors if k not in expected]
+    wrong = [k for k in expected if k not in missing and taken.tensors[k].shape != expected[k]]
+    reasons = []
     if missing:
-        said.append(f"'{missing[0]}' is missing (wanted: {_shape(wanted[missing[0]])})")
+        reasons.append(f"'{missing[0]}' is missing (wanted: {_shape(expected[missing[0]])})")
     if surplus:
-        said.append(f"{', '.join(repr(k) for k in surplus[:3])} should not be there")
+        reasons.append(f"{', '.join(repr(k) for k in surplus[:3])} should not be there")
     if wrong:
-        found = _shape(taken.tensors[wrong[0]].shape)
-        said.append(f"'{wrong[0]}' has shape {found} (wanted: {_shape(wanted[wrong[0]])})")
-    if said:
+        shape, right = _shape(taken.tensors[wrong[0]].shape), _shape(expected[wrong[0]])
+        reasons.append(f"'{wrong[0]}' has shape {shape} (wanted: {right})")
+    if reasons:
         raise Mistake(
-            f"{where}, {taken.name}: {'; '.join(said)}; the file is damaged or of another network."
+            f"{where}, {taken.name}: {'; '.join(reasons)}; the file is damaged or of another "
+            "network."
         )
 
 
@@ -67,19 +76,20 @@ def _shape(shape):
 
 
 def to_ours(taken, mapping):
-    """{our key: tensor}; floating-point numbers of any kind become float32."""
-    ours = {}
-    for key, theirs in mapping.items():
-        parts = [taken.tensors[taken.spell(t)] for t in theirs]
+    """{our key: tensor}. All floating-point types become float32."""
+    state = {}
+    for key, file_keys in mapping.items():
+        parts = [taken.tensors[taken.spell(file_key)] for file_key in file_keys]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
-        ours[key] = tensor.float() if tensor.is_floating_point() else tensor
-    return ours
+        state[key] = tensor.float() if tensor.is_floating_point() else tensor
+    return state
 
 
 def to_theirs(state, mapping):
-    """{key in a public file: tensor}, the inverse."""
-    found = {}
-    for key, theirs in mapping.items():
-        for name, part in zip(theirs, state[key].chunk(len(theirs)), strict=True):
-            found[name] = part.clone()  # no tensor of the file is a view of another
-    return found
+    """{key in the file: tensor} of our state dict, the inverse of `to_ours`."""
+    tensors = {}
+    for key, file_keys in mapping.items():
+        parts = state[key].chunk(len(file_keys))
+        for file_key, part in zip(file_keys, parts, strict=True):
+            tensors[file_key] = part.clone()  # no tensor of the file is a view of another
+    return tensors

@@ -1,7 +1,7 @@
-"""Foreign files of weights, read without running anything that is in them.
+"""Readers of foreign weight files. They never run code from a file.
 
-- .pt, .pth, .ckpt: torch.load with weights_only, memory-mapped, so that what is not taken (the
-  optimizers, which are two thirds of a published checkpoint) is never read
+- .pt, .pth, .ckpt: torch.load with weights_only. The file is memory-mapped, so unused parts (the
+  optimizer states, two thirds of a published checkpoint) are not read
 - .safetensors: a flat dictionary
 """
 
@@ -14,13 +14,15 @@ from pathlib import Path
 from gear.files.mistakes import Mistake
 
 TORCH = (".pt", ".pth", ".ckpt")
-# What a file may hold besides tensors, numbers, text and the containers that torch allows: GEAR's
-# `args`, which is no more than names and values.
+# The only class that a file may hold besides tensors, numbers, text and the containers that torch
+# allows. GEAR's files hold `args`, a Namespace of plain values.
 PLAIN = [argparse.Namespace]
 
 
 def read(path):
-    """What the file holds. Mistake where it is missing, torn, of another kind or has code."""
+    """The content of a weight file.
+
+    Mistake: the file is missing, damaged or of another kind, or needs code of its own."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder; name the file in it" if path.is_dir() else "is missing"
@@ -74,7 +76,7 @@ def _torch(path):
             raise _torn(path, error) from None
         raise Mistake(
             f"{path} asks for '{names[0]}', which is neither a tensor nor a plain container; it is "
-            "not loaded, because that could run code: save its tensors alone and import those."
+            "not loaded, because that could run code: save only its tensors and import that file."
         ) from None
     except Exception as error:
         raise _torn(path, error) from None
@@ -82,7 +84,7 @@ def _torch(path):
 
 def _torn(path, error):
     lines = str(error).split("WeightsUnpickler error: ")[-1].strip().splitlines()
-    said = lines[0].rstrip(". ") if lines else type(error).__name__
+    reason = lines[0].rstrip(". ") if lines else type(error).__name__
     return Mistake(
-        f"{path} cannot be read ({said}); it is torn or no file of weights, so download it again."
+        f"{path} cannot be read ({reason}); it is torn or no file of weights, so download it again."
     )

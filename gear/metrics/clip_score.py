@@ -1,7 +1,7 @@
-"""CLIP score: 100 times the mean cosine of an image and its caption (Hessel et al. 2021, arXiv
-2104.08718, without the factor 2.5 and the clamp, and without a prompt before the caption).
+"""CLIP score: 100 times the mean cosine of images and their captions.
 
-gear/features/clip.py has the network.
+Hessel et al. 2021, arXiv 2104.08718, but without the factor 2.5, without the clamp and without a
+prompt before the caption. The network is in gear/features/clip.py.
 """
 
 import json
@@ -11,20 +11,23 @@ from gear.files.mistakes import Mistake
 
 
 def clip_score(clip, batches, captions) -> float:
-    """100 x the mean cosine, over batches of uint8 images (B, 3, H, W) and captions in order."""
-    total, done = 0.0, 0
+    """100 times the mean cosine of images and captions.
+
+    clip: features.clip.Clip; batches: of uint8 images (B, 3, H, W); captions: in the same order."""
+    total, count = 0.0, 0
     for images in batches:
-        said = captions[done : done + len(images)]
-        total += (clip.images(images) * clip.captions(said)).sum().item()
-        done += len(images)
-    assert done == len(captions)
-    return 100.0 * total / done
+        texts = captions[count : count + len(images)]
+        total += (clip.images(images) * clip.captions(texts)).sum().item()
+        count += len(images)
+    assert count == len(captions)
+    return 100.0 * total / count
 
 
 def read_captions(path, count, names=None):
-    """Captions of `count` images in their order: lines of text, or JSON {file name: caption}.
+    """[caption] of `count` images, from lines of text or JSON {file name: caption}.
 
-    names: of the images, which JSON is looked up by. Mistake where they do not fit."""
+    names: the images' names, needed for JSON; None for an archive.
+    Mistake: unreadable file, a missing caption, or another number of captions."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")

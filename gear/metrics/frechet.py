@@ -1,6 +1,6 @@
-"""Fréchet distance between two feature sets, each summarised by its mean and covariance.
+"""Fréchet distance of two feature sets, from their means and covariances.
 
-Heusel et al. 2017, arXiv 1706.08500 (FID on Inception features; the formula knows no network).
+Heusel et al. 2017, arXiv 1706.08500 (FID uses Inception features; the formula needs no network).
 All arithmetic in float64. Legend: N images, R rows of a chunk, D feature dimensions.
 """
 
@@ -18,11 +18,11 @@ ROWS = 8192  # features centred at once: 128 MiB of float64 at D = 2048
 
 @dataclass
 class Statistics:
-    """Count, mean (D,) and sample covariance (D, D; divisor count - 1) of features, in float64.
+    """Count, mean (D,) and covariance (D, D) of features, in float64.
 
-    Grows batch by batch; how the batches are cut changes only the order of float additions, and
-    not even that in a Stream.
-    With one image `cov` is zero by convention, and `frechet_distance` refuses it.
+    The covariance has the divisor count - 1. Batches are added one by one. The batch size changes
+    only the order of float additions; in a Stream it changes nothing. With one image `cov` is zero,
+    and `frechet_distance` raises Mistake.
     """
 
     count: int = 0
@@ -37,7 +37,7 @@ class Statistics:
         return statistics
 
     def update(self, batch_ND) -> None:
-        """Adds a batch (N, D). Mistake: not 2-D, empty, not finite, another D."""
+        """Add a batch (N, D). Mistake: not 2-D, empty, not finite, another D."""
         require_features(batch_ND)
         for start in range(0, len(batch_ND), ROWS):
             x_RD = np.asarray(batch_ND[start : start + ROWS], dtype=np.float64)
@@ -47,7 +47,7 @@ class Statistics:
             self.merge(Statistics(len(x_RD), mean_D, cov_DD))
 
     def merge(self, other: Statistics) -> None:
-        """Adds the images behind `other` (another batch or process): Chan, Golub, LeVeque 1983."""
+        """Add the images of `other`, another batch or process (Chan, Golub, LeVeque 1983)."""
         if other.count == 0:
             return
         if self.count == 0:
@@ -64,16 +64,16 @@ class Statistics:
 
 
 class Stream:
-    """Statistics of features that come in batches of any size, the same for every size.
+    """Statistics of features in batches, equal for every batch size.
 
-    They are taken of ROWS rows at a time; only those that wait for more are kept.
+    Statistics are computed for chunks of ROWS rows. Only the rows of an incomplete chunk are kept.
     """
 
     def __init__(self):
         self._statistics, self._waiting = Statistics(), []
 
     def add(self, batch_ND) -> None:
-        """Adds a batch (N, D). Mistake as in Statistics.update, of this batch."""
+        """Add a batch (N, D). Mistake as in Statistics.update."""
         require_features(batch_ND)
         self._waiting.append(np.asarray(batch_ND))
         if sum(map(len, self._waiting)) >= ROWS:
@@ -83,7 +83,7 @@ class Stream:
             self._waiting = [x_ND[whole:]] if whole < len(x_ND) else []
 
     def finish(self) -> Statistics:
-        """Of all that was added, after which nothing more may be."""
+        """The Statistics of all batches. After this call no batch may be added."""
         if self._waiting:
             self._statistics.update(np.concatenate(self._waiting))
             self._waiting = []
@@ -91,7 +91,7 @@ class Stream:
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """The distance alone of `frechet_with_bound`."""
+    """The distance of `frechet_with_bound`, without the bound. Mistake as there."""
     return frechet_with_bound(a, b)[0]
 
 
@@ -99,9 +99,9 @@ def frechet_with_bound(a: Statistics, b: Statistics) -> tuple[float, float]:
     """(|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2), its error bound).
 
     Both in squared feature units. The matrix under the root is symmetric and positive
-    semi-definite, so its eigenvalues are real and the trace of its root is the sum of their roots,
-    also where covariances are rank-deficient. The bound is of the arithmetic, given the statistics:
-    how far the distance of two other sets of images may be is another question.
+    semi-definite. Its eigenvalues are therefore real, and the trace of its root is the sum of their
+    roots, also for rank-deficient covariances. The bound is for rounding errors, given the
+    statistics; it says nothing about the sampling error of another set of images.
     Mistake: fewer than 2 images on a side, or different dimensions.
     """
     for side in (a, b):
@@ -126,11 +126,11 @@ _EPS = np.finfo(np.float64).eps
 
 
 def _root_error(values_D, other_trace) -> float:
-    """2 |tr (S_a^1/2 S_b S_a^1/2)^1/2 - the same of the computed S_a^1/2|, at most.
+    """Upper bound of the error of 2 tr (S_a^1/2 S_b S_a^1/2)^1/2 from the computed S_a^1/2.
 
-    The computed root is that of S_a + E, where E holds what was clipped below zero and D eps of
-    the norm in each of D directions; by Powers and Stoermer 1970 the roots of the two differ by at
-    most |E|_1^1/2 in Frobenius norm, and the trace by that times tr(S_b)^1/2.
+    The computed root is the root of S_a + E. E holds the clipped negative eigenvalues, and D eps of
+    the norm in each of D directions. By Powers and Stoermer 1970 the two roots differ by at most
+    |E|_1^1/2 in Frobenius norm, and the traces by that times tr(S_b)^1/2.
     """
     clipped = np.clip(-values_D, 0.0, None).sum()
     away = clipped + len(values_D) ** 2 * _EPS * np.abs(values_D).max()
@@ -138,10 +138,11 @@ def _root_error(values_D, other_trace) -> float:
 
 
 def _sum_error(values_D) -> float:
-    """2 |sum of roots of the eigenvalues - the same of the computed ones|, at most.
+    """Upper bound of the error of 2 sum of roots, from the computed eigenvalues.
 
-    By Weyl each is off by no more than the norm of the error, for which stand D eps of the largest
-    and what came out below zero; a root is then off by error^1/2, or error / root if that is less.
+    By Weyl the error of each eigenvalue is at most the norm of the matrix's error. Its estimate is
+    D eps of the largest eigenvalue, or the largest negative eigenvalue if that is more. The error
+    of a root is then at most error^1/2, or error / root if that is less.
     """
     error = max(len(values_D) * _EPS * np.abs(values_D).max(), -values_D.min())
     if error == 0.0:
@@ -151,7 +152,7 @@ def _sum_error(values_D) -> float:
 
 
 def require_features(features_ND) -> None:
-    """Mistake unless the features are (N, D), not empty, without NaN and infinity."""
+    """Mistake: features are not (N, D), are empty, or hold NaN or infinity."""
     shape = np.shape(features_ND)
     if len(shape) != 2 or 0 in shape:
         raise Mistake(
@@ -168,7 +169,7 @@ def require_features(features_ND) -> None:
 
 
 def require_same_dimension(a: int, b: int) -> None:
-    """Mistake where two feature sets have different numbers of dimensions."""
+    """Mistake: two feature sets have different numbers of dimensions."""
     if a != b:
         raise Mistake(
             f"features have {a} and {b} dimensions; extract both with the same feature network and "

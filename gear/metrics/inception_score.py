@@ -1,4 +1,4 @@
-"""Inception score: how confident and how varied a classifier finds the images.
+"""Inception score: how confident and how varied a classifier's predictions are.
 
 Salimans et al. 2016, arXiv 1606.03498. Legend: N images, C classes.
 """
@@ -12,10 +12,11 @@ from gear.files.mistakes import Mistake
 
 
 def inception_score(probs_NC, splits: int = 1, split_size: int | None = None) -> float:
-    """exp(mean over images of KL(p(y|x) || p(y))), in float64; between 1 and C, higher is better.
+    """exp(mean over images of KL(p(y|x) || p(y))), between 1 and C; higher is better.
 
-    The score is the mean over consecutive parts: `splits` equal ones, or parts of `split_size`
-    images (the ADM evaluator: 5000; the last part may be smaller). p(y) is the mean of its part.
+    Computed in float64. The score is the mean over consecutive parts of the images: `splits` equal
+    parts, or parts of `split_size` images (ADM evaluator: 5000; the last part may be smaller). p(y)
+    is the mean of p(y|x) over a part.
     probs_NC: class probabilities (N, C), each row sums to 1.
     Mistake: no probabilities, splits that do not fit, both ways of splitting at once.
     """
@@ -25,7 +26,7 @@ def inception_score(probs_NC, splits: int = 1, split_size: int | None = None) ->
             f"probabilities have shape {p_NC.shape}, expected (images, classes) with at least one "
             "of each; give one row per image."
         )
-    # NaN fails both comparisons, so it ends here too.
+    # NaN fails both comparisons, so it also ends here.
     if not ((p_NC >= 0).all() and (np.abs(p_NC.sum(axis=1) - 1.0) < 1e-3).all()):
         raise Mistake(
             "the inception score needs rows of probabilities that sum to 1 without NaN; apply "
@@ -46,5 +47,5 @@ def inception_score(probs_NC, splits: int = 1, split_size: int | None = None) ->
 
 
 def _mean_divergence(p_NC: np.ndarray) -> float:
-    """Mean KL divergence of the rows from their mean, nats; 0 log 0 = 0."""
+    """Mean KL divergence of the rows from their mean, in nats; 0 log 0 = 0."""
     return rel_entr(p_NC, p_NC.mean(axis=0)).sum(axis=1).mean()

@@ -1,6 +1,6 @@
-"""Maximum mean discrepancy with the cubic polynomial kernel, between two feature sets.
+"""Maximum mean discrepancy (MMD) of two feature sets, with the cubic polynomial kernel.
 
-Binkowski et al. 2018, arXiv 1801.01401 (as KID, there on Inception features; GPIC takes DINOv2's).
+Binkowski et al. 2018, arXiv 1801.01401 (KID, on Inception features; GPIC uses DINOv2 features).
 Legend: N real images, M generated images, S images of a subset, D feature dimensions.
 """
 
@@ -16,12 +16,12 @@ SUBSETS, SUBSET_SIZE = 100, 1000
 
 
 def polynomial_kernel(x_ND: np.ndarray, y_MD: np.ndarray) -> np.ndarray:
-    """(x . y / D + 1)^3, (N, M) in float64."""
+    """The kernel (x . y / D + 1)^3 of all pairs, (N, M) float64."""
     return (x_ND @ y_MD.T / x_ND.shape[1] + 1.0) ** 3
 
 
 def mmd_squared(x_ND: np.ndarray, y_MD: np.ndarray) -> float:
-    """The unbiased estimate of the squared discrepancy of all points; may be below zero."""
+    """The unbiased estimate of the squared MMD of all points; may be negative."""
     x_ND, y_MD = np.asarray(x_ND, np.float64), np.asarray(y_MD, np.float64)
 
     def off_diagonal(points):
@@ -34,10 +34,11 @@ def mmd_squared(x_ND: np.ndarray, y_MD: np.ndarray) -> float:
 
 
 def mmd(real_ND, fake_MD, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> float:
-    """Mean of `mmd_squared` over random subsets of `size` images of each side (all, if fewer).
+    """Mean of `mmd_squared` over random subsets of `size` images per side.
 
-    Which images a subset takes is a function of its number and of the side.
-    Mistake: shapes, dimensions that differ, NaN, fewer than 2 images on a side.
+    If a side has fewer images, `size` is that number. The images of a subset are a function of its
+    number and of the side.
+    Mistake: wrong shapes, different dimensions, NaN, fewer than 2 images on a side.
     """
     sides = {"real": np.asarray(real_ND), "fake": np.asarray(fake_MD)}
     for features in sides.values():
@@ -49,11 +50,11 @@ def mmd(real_ND, fake_MD, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> fl
             f"{subsets} subsets of {size} images make no MMD; give at least 2 images on each side "
             "and 1 subset."
         )
-    found = []
+    values = []
     for subset in range(subsets):
         x, y = (
             features[rng.permutation(("mmd", side, subset), len(features))[:size]]
             for side, features in sides.items()
         )
-        found.append(mmd_squared(x, y))
-    return float(np.mean(found))
+        values.append(mmd_squared(x, y))
+    return float(np.mean(values))

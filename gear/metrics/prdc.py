@@ -1,13 +1,13 @@
 """Precision, recall, density and coverage of a generated set against a real one.
 
 Precision and recall: Kynkäänniemi et al. 2019, arXiv 1904.06991 (a point on the edge of a ball is
-inside). Density and coverage: Naeem et al. 2020, arXiv 2002.09797 (a point on the edge is outside,
-which makes the density of a set against itself 1). A ball reaches from a point to the k-th nearest
-*other* point of its own set.
+inside). Density and coverage: Naeem et al. 2020, arXiv 2002.09797 (a point on the edge is outside;
+then the density of a set against itself is 1). The radius of a point's ball is the distance to its
+k-th nearest *other* point of the same set.
 
-Distances are float64 and computed a block at a time, so that 50,000 images need no more memory than
-their features. Legend: N real images, M generated images, D feature dimensions, R and C rows and
-columns of a block.
+Distances are float64 and computed in blocks, so 50,000 images need little more memory than their
+features. Legend: N real images, M generated images, D feature dimensions, R and C rows and columns
+of a block.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
     precision: share of fake points inside any real ball; recall: share of real points inside any
     fake ball; density: mean over fake points of (real balls around it) / k, may exceed 1; coverage:
     share of real balls that hold a fake point. Euclidean distances, float64.
-    Mistake: shapes, dimensions that differ, NaN, k < 1, a set of k points or fewer.
+    Mistake: wrong shapes, different dimensions, NaN, k < 1, a set with k points or fewer.
     """
     real_ND, fake_MD = np.asarray(real_ND), np.asarray(fake_MD)
     for features in (real_ND, fake_MD):
@@ -65,7 +65,7 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
 
 
 def _sides(x_ND: np.ndarray) -> Iterator[slice]:
-    """The rows of x, SIDE at a time."""
+    """Yields slices of the rows of x, SIDE rows each."""
     for start in range(0, len(x_ND), SIDE):
         yield slice(start, min(start + SIDE, len(x_ND)))
 
@@ -77,7 +77,7 @@ def _squared_radii(x_ND: np.ndarray, k: int) -> np.ndarray:
         x_RD = x_ND[rows].astype(np.float64)
         for columns in _sides(x_ND):
             if columns.start < rows.start:
-                continue  # was seen from the other side
+                continue  # the block (columns, rows) was already used for both
             if columns == rows:
                 distance_RC = _squared_distances(x_RD, x_RD)
                 np.fill_diagonal(distance_RC, np.inf)
@@ -89,7 +89,7 @@ def _squared_radii(x_ND: np.ndarray, k: int) -> np.ndarray:
 
 
 def _keep_nearest(nearest_Nk: np.ndarray, rows: slice, distance_RC: np.ndarray) -> None:
-    """Updates the k smallest distances of some points, in no order."""
+    """Update the k smallest distances of the points `rows`, unsorted, in place."""
     k = nearest_Nk.shape[1]
     if k < distance_RC.shape[1]:
         distance_RC = np.partition(distance_RC, k - 1, axis=1)[:, :k]
@@ -98,7 +98,7 @@ def _keep_nearest(nearest_Nk: np.ndarray, rows: slice, distance_RC: np.ndarray) 
 
 
 def _squared_distances(x_RD: np.ndarray, y_CD: np.ndarray) -> np.ndarray:
-    """(R, C), never below zero."""
+    """Squared distances (R, C), never negative."""
     distance_RC = x_RD @ y_CD.T
     distance_RC *= -2.0
     distance_RC += np.einsum("rd,rd->r", x_RD, x_RD)[:, None]

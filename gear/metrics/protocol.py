@@ -1,9 +1,9 @@
-"""Protocols: named ways to score images, each a composition features -> statistics -> metric.
+"""Protocols: named ways to score images, features -> statistics -> metrics.
 
-A protocol is a feature network with a way into it (gear/evaluation/networks.py), a reference and
-the measures listed here. The formulas are the same for all. Two protocols therefore differ only in
-what this table says, and values of two are never subtracted. Legend: N images, D pooled and S
-spatial dimensions, C classes.
+A protocol is a feature network with its preprocessing (gear/evaluation/networks.py), a reference,
+and the measures in the table PROTOCOLS. The formulas are equal for all protocols. Values of
+different protocols are never subtracted. Legend: N images, D pooled and S spatial dimensions, C
+classes.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ from gear.runtime import rng
 
 @dataclass(frozen=True)
 class Features:
-    """What a feature network says about N images, one row per image, float32."""
+    """Output of a feature network for N images, one row per image, float32.
+
+    Mistake: not matrices, or different numbers of rows."""
 
     pooled_ND: np.ndarray
     spatial_NS: np.ndarray | None = None
     probs_NC: np.ndarray | None = None
 
     def __post_init__(self):
-        found = [x for x in (self.pooled_ND, self.spatial_NS, self.probs_NC) if x is not None]
-        if any(x.ndim != 2 for x in found) or len({len(x) for x in found}) != 1:
-            shapes = ", ".join(str(x.shape) for x in found)
+        matrices = [x for x in (self.pooled_ND, self.spatial_NS, self.probs_NC) if x is not None]
+        if any(x.ndim != 2 for x in matrices) or len({len(x) for x in matrices}) != 1:
+            shapes = ", ".join(str(x.shape) for x in matrices)
             raise Mistake(
                 f"features have shapes {shapes}; give matrices with one row per image each."
             )
 
     def part(self, name: str) -> np.ndarray:
-        """The matrix `pooled`, `spatial` or `probs`."""
+        """The matrix with the name `pooled`, `spatial` or `probs`."""
         return {"pooled": self.pooled_ND, "spatial": self.spatial_NS, "probs": self.probs_NC}[name]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a protocol keeps of a set of images: moments of some parts, the rows of others."""
+    """Moments and rows of a set of images, as a protocol needs them."""
 
     count: int
     moments: dict[str, Statistics]
@@ -52,7 +54,7 @@ class Summary:
 
     @classmethod
     def of(cls, protocol: Protocol, batches) -> Summary:
-        """Of all Features that `batches` yields; the same for every size of batch.
+        """The Summary of all Features that `batches` yields, equal for every batch size.
 
         Mistake: no features, NaN or infinity."""
         count, streams = 0, {part: Stream() for part in protocol.moments}
@@ -61,12 +63,13 @@ class Summary:
             count += len(features.pooled_ND)
             for part, stream in streams.items():
                 stream.add(features.part(part))
-            for part, found in pieces.items():
-                found.append(features.part(part))
+            for part, matrices in pieces.items():
+                matrices.append(features.part(part))
         if not count:
             raise Mistake("there are no images to score; give some.")
         moments = {part: stream.finish() for part, stream in streams.items()}
-        return cls(count, moments, {part: np.concatenate(found) for part, found in pieces.items()})
+        rows = {part: np.concatenate(matrices) for part, matrices in pieces.items()}
+        return cls(count, moments, rows)
 
 
 # ---- measures: (generated, real, settings) -> {metric: value}, {metric: error bound} ------------
@@ -74,7 +77,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Measure:
-    """One or more metrics, and which moments and rows of both sides they are computed from."""
+    """One or more metrics, and the moments and rows that they need."""
 
     metrics: tuple[str, ...]
     compute: Callable
@@ -83,7 +86,7 @@ class Measure:
 
 
 def distance(metric: str, part: str = "pooled") -> Measure:
-    """The Fréchet distance of a part's features."""
+    """The measure of the Fréchet distance of a part of the features."""
 
     def compute(fake, real, settings):
         value, bound = frechet_with_bound(fake.moments[part], real.moments[part])
@@ -93,7 +96,7 @@ def distance(metric: str, part: str = "pooled") -> Measure:
 
 
 def confidence() -> Measure:
-    """The inception score, in which the reference has no part."""
+    """The measure of the inception score, which does not use the reference."""
 
     def compute(fake, real, settings):
         return {"is": inception_score(fake.rows["probs"], split_size=settings["split_size"])}, {}
@@ -102,25 +105,27 @@ def confidence() -> Measure:
 
 
 def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
-    """Precision, recall, density, coverage of at most prdc_images of each side: the first, or as
-    many drawn by an address."""
+    """The measure of precision, recall, density and coverage, or of some of them.
 
-    def chosen(summary, side, count):
+    At most `prdc_images` images per side are used: the first ones, or a random subset (`drawn`)
+    that is a function of the side."""
+
+    def subset(summary, side, count):
         rows_ND = summary.rows["pooled"]
         if drawn and count is not None and count < len(rows_ND):
             return rows_ND[rng.permutation(("prdc", side), len(rows_ND))[:count]]
         return rows_ND[:count]
 
     def compute(fake, real, settings):
-        sides = [chosen(s, n, settings["prdc_images"]) for s, n in ((real, "real"), (fake, "fake"))]
-        found = prdc(*sides, k=settings["neighbours"])
-        return {name: found[name] for name in metrics}, {}
+        sides = [subset(s, n, settings["prdc_images"]) for s, n in ((real, "real"), (fake, "fake"))]
+        values = prdc(*sides, k=settings["neighbours"])
+        return {name: values[name] for name in metrics}, {}
 
     return Measure(metrics, compute, rows=("pooled",))
 
 
 def discrepancy() -> Measure:
-    """The mean MMD of random subsets."""
+    """The measure of the mean MMD of random subsets."""
 
     def compute(fake, real, settings):
         return {"mmd": mmd(real.rows["pooled"], fake.rows["pooled"])}, {}
@@ -131,10 +136,10 @@ def discrepancy() -> Measure:
 # ---- protocols -----------------------------------------------------------------------------------
 
 DEFAULTS = {
-    "images": None,  # exact number of generated images, None: any
+    "images": None,  # exact number of generated images; None: any number
     "neighbours": 3,  # k of precision and recall
-    "prdc_images": None,  # so many of each side for precision and recall, None: all
-    "split_size": None,  # images per part of the inception score, None: one part
+    "prdc_images": None,  # images per side for precision and recall; None: all images
+    "split_size": None,  # images per part of the inception score; None: one part
 }
 
 
@@ -142,29 +147,30 @@ DEFAULTS = {
 class Protocol:
     name: str
     measures: tuple[Measure, ...]
-    published: dict = field(default_factory=dict)  # settings as published, over DEFAULTS
-    square: int | None = None  # pixels a side that files of any shape are brought to
+    published: dict = field(default_factory=dict)  # published settings, which replace DEFAULTS
+    square: int | None = None  # side in pixels to which files of any shape are resized
 
     def _parts(self, kind):
         return tuple(dict.fromkeys(p for m in self.measures for p in getattr(m, kind)))
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Parts whose mean and covariance it needs."""
+        """Parts of the features whose mean and covariance the protocol needs."""
         return self._parts("moments")
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Parts that it needs image by image."""
+        """Parts of the features whose rows the protocol needs."""
         return self._parts("rows")
 
     @property
     def reference_rows(self) -> tuple[str, ...]:
-        """Parts that it needs of each real image: the classes found there are never looked at."""
+        """Parts whose rows it needs of real images; class probabilities are not used there."""
         return tuple(part for part in self.rows if part != "probs")
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics of the protocol."""
         return self._parts("metrics")
 
 
@@ -193,48 +199,48 @@ PROTOCOLS = {
 
 
 def named(name: str) -> Protocol:
-    """The protocol of that name. Mistake names the nearest."""
+    """The protocol with this name. Mistake: unknown name."""
     if name not in PROTOCOLS:
         raise Mistake(f"there is no protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def chosen_settings(protocol: Protocol, settings: Mapping) -> dict:
-    """All settings of a protocol. Mistake: an unknown or impossible one."""
+    """{name: value} of all settings: defaults, published, given. Mistake: a wrong setting."""
     unknown = sorted(set(settings) - set(DEFAULTS))
     if unknown:
         raise Mistake(
             f"unknown metric setting {', '.join(map(repr, unknown))}; known are "
             f"{', '.join(DEFAULTS)}."
         )
-    chosen = {**DEFAULTS, **protocol.published, **settings}
-    if chosen["prdc_images"] is not None and chosen["prdc_images"] < 1:
+    merged = {**DEFAULTS, **protocol.published, **settings}
+    if merged["prdc_images"] is not None and merged["prdc_images"] < 1:
         raise Mistake(
-            f"prdc_images is {chosen['prdc_images']}; set at least 1, or null to use all images."
+            f"prdc_images is {merged['prdc_images']}; set at least 1, or null to use all images."
         )
-    return chosen
+    return merged
 
 
-def require_count(count: int, wanted: int | None, where: str = "") -> None:
-    """Mistake unless there are exactly as many generated images as the protocol wants."""
-    if wanted is not None and count != wanted:
+def require_count(count: int, expected: int | None, where: str = "") -> None:
+    """Mistake: another number of generated images than the protocol needs (None: any)."""
+    if expected is not None and count != expected:
         raise Mistake(
-            f"{where}found {count} generated images, the protocol needs exactly {wanted}; draw "
-            f"{wanted} images, or set images: {count} in the protocol."
+            f"{where}found {count} generated images, the protocol needs exactly {expected}; draw "
+            f"{expected} images, or set images: {count} in the protocol."
         )
 
 
 def measured(protocol: Protocol, fake: Summary, real: Summary, settings: Mapping) -> tuple:
-    """({metric: value}, {metric: bound of its arithmetic error}) of generated images, plain floats.
+    """({metric: value}, {metric: bound of its rounding error}) of generated images, floats.
 
-    settings: see DEFAULTS. Mistake: an unknown setting, another number of generated images than
-    settings['images'], and what the metrics themselves refuse.
+    settings: see DEFAULTS. Mistake: a wrong setting, another number of generated images than
+    settings['images'], or a Mistake of a metric.
     """
-    chosen = chosen_settings(protocol, settings)
-    require_count(fake.count, chosen["images"])
+    all_settings = chosen_settings(protocol, settings)
+    require_count(fake.count, all_settings["images"])
     values, bounds = {}, {}
     for measure in protocol.measures:
-        found, errors = measure.compute(fake, real, chosen)
-        values |= found
-        bounds |= errors
+        new_values, new_bounds = measure.compute(fake, real, all_settings)
+        values |= new_values
+        bounds |= new_bounds
     return values, bounds

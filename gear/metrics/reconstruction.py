@@ -1,7 +1,8 @@
-"""How close reconstructed images are to their originals: PSNR, SSIM and L1, one value per image.
+"""PSNR, SSIM and L1 between reconstructed images and originals, one value per image.
 
-Images are float tensors (B, C, H, W) in [0, 1]; values come back as float64 (B,), so that a mean
-over a data set does not depend on how it was cut into batches.
+Images are float tensors (B, C, H, W) in [0, 1]. Values are float64 (B,), so a mean over a data set
+does not depend on the batch size. Mistake: shapes that differ, integer images, values outside
+[0, 1], NaN.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ TOLERANCE = 1e-4  # beyond [0, 1], for float rounding
 
 
 def psnr(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> torch.Tensor:
-    """Peak signal-to-noise ratio (B,) in dB for peak value 1; infinite for equal images."""
+    """Peak signal-to-noise ratio (B,) in dB, peak value 1; infinite for equal images."""
     a_BCHW, b_BCHW = _checked(a_BCHW, b_BCHW)
     return -10.0 * torch.log10((a_BCHW - b_BCHW).square().mean(dim=(1, 2, 3)))
 
@@ -65,7 +66,7 @@ def _checked(a_BCHW: torch.Tensor, b_BCHW: torch.Tensor) -> tuple[torch.Tensor, 
         if not x_BCHW.is_floating_point():
             raise Mistake(f"images are {x_BCHW.dtype}; convert them to float and divide by 255.")
         low, high = (float(value) for value in x_BCHW.aminmax())
-        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # written so that NaN is refused
+        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # this form is also true for NaN
             raise Mistake(
                 f"images must lie in [0, 1], found [{low:.3g}, {high:.3g}]; map [-1, 1] by "
                 "(x + 1) / 2 and clamp."

@@ -1,8 +1,8 @@
-"""Files that are never half-written, and the lock that keeps a second trainer out.
+"""Files of weights and training states, and the lock of a run's folder.
 
 A milestone's outputs (weights.safetensors, run.json, curves.csv) are declared to Snakemake and
-written at the end. The training state is not: it lies beside the step folders, as
-`<run>/state/<step>.pt` and `<run>/latest.pt`, so that a failed job does not lose it.
+written at the end. The training state is not declared, because Snakemake deletes the declared
+outputs of a failed job. The state is in `<run>/state/<step>.pt` and `<run>/latest.pt`.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from gear.runtime.progress import say
 
 
 def save_weights(path, modules):
-    """{'ar': module or state dict} -> one safetensors file with keys `ar.<key>`."""
+    """Write {'ar': module or state dict} as one safetensors file with keys `ar.<key>`."""
     tensors = {}
     for prefix, module in modules.items():
         state = module.state_dict() if isinstance(module, torch.nn.Module) else module
@@ -35,7 +35,7 @@ def save_weights(path, modules):
 
 @contextmanager
 def _opened(path):
-    """A safetensors file. Mistake where it is missing or torn."""
+    """Yields an open safetensors file. Mistake: the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -48,19 +48,21 @@ def _opened(path):
 
 
 def holds(path, prefix):
-    """Whether a safetensors file has weights `prefix`.*"""
+    """Whether a safetensors file has weights `prefix.*`. Mistake: missing or damaged file."""
     with _opened(path) as file:
         return any(k.startswith(prefix + ".") for k in file.keys())
 
 
 def load_weights(path, prefix, module):
-    """Load `prefix`.* of a safetensors file into `module`, strictly, or raise Mistake."""
+    """The module with the weights `prefix.*` of a safetensors file, loaded strictly.
+
+    Mistake: missing or damaged file, or a key or shape that does not fit."""
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
-    want = module.state_dict()
-    wrong = sorted(set(state) ^ set(want))
-    wrong += [k for k in state if k in want and state[k].shape != want[k].shape]
+    expected = module.state_dict()
+    wrong = sorted(set(state) ^ set(expected))
+    wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]
     if wrong:
         raise Mistake(
             f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
@@ -71,13 +73,17 @@ def load_weights(path, prefix, module):
 
 
 def save_state(path, state):
-    """A training state, written aside. The zip that torch writes has a checksum for each part."""
+    """Write a training state through a temporary file.
+
+    torch writes a zip file, which has a checksum for each part."""
     with aside(path) as part:
         write_state(part, state)
 
 
 def write_state(path, state):
-    """To a path that is not the final one: the bytes are on the disk before it gets its name."""
+    """Write a training state to a temporary path.
+
+    The bytes are on the disk before this returns, so the caller may rename the file."""
     with open(path, "wb") as handle:
         torch.save(state, handle)
         handle.flush()
@@ -85,7 +91,7 @@ def write_state(path, state):
 
 
 def load_state(path):
-    """A training state. Mistake where the file is missing, torn, damaged or not ours."""
+    """A training state. Mistake: the file is missing, damaged or of another kind."""
     if not Path(path).exists():
         raise Mistake(
             f"the training state {path} is missing, so the run cannot go on from there; pull it, "
@@ -98,17 +104,18 @@ def load_state(path):
             raise BadZipFile(f"wrong checksum of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
     except (MemoryError, OSError):
-        raise  # says nothing about the file
+        raise  # such an error does not mean that the file is damaged
     except Exception as error:
         raise Mistake(f"{path} cannot be read ({error}); delete it and run again.") from None
 
 
 @contextmanager
 def run_lock(folder, until=0.0):
-    """Only one trainer writes a run's folder. The lock dies with its holder.
+    """Hold the lock of a run's folder: one trainer writes it at a time.
 
-    A job of a cluster waits for it, `until` so many seconds since 1970: the other one may be its
-    own first copy, whose Snakemake was killed. Mistake: the other one is still at work."""
+    The operating system frees the lock when its process ends. until: wait for the lock until this
+    time, in seconds since 1970. A job on a cluster waits, because the holder may be an earlier copy
+    of the same job, whose Snakemake was killed. Mistake: another trainer still has the lock."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:

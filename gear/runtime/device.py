@@ -1,4 +1,4 @@
-"""The device that a process works on, and how its arithmetic is set up: here and nowhere else."""
+"""The device of a process and its arithmetic (TF32, determinism), set only here."""
 
 import os
 
@@ -9,33 +9,35 @@ from gear.runtime import distributed, rng
 
 
 def set_tf32(convolutions):
-    """TF32 on a GPU: of float32 convolutions where they ask for it, of matrix products never. A
-    product of scores in TF32 could move a token to its neighbour."""
+    """Switch TF32 on or off for float32 convolutions, and off for matrix products.
+
+    The scores of the codes are a matrix product. In TF32 a token could get a neighbouring code."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def setup(settings):
-    """Threads, determinism, TF32 and group of this process, before any tensor is made.
+    """Set threads, determinism, TF32, process group and random seed, before any tensor is made.
 
-    On the CPU torch's operations here are deterministic as they are; the switch would only load
-    the compiler, 6 s a process."""
+    On the CPU the operations in use are deterministic without torch's switch. The switch would load
+    the compiler, which takes 6 s per process."""
     distributed.start()
     if settings.runtime.threads:
         torch.set_num_threads(settings.runtime.threads)
     if torch.cuda.is_available():
         set_tf32(settings.runtime.tf32)
-        # without it cuBLAS may sum in another order each time
+        # without this variable cuBLAS may sum in another order each time
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     rng.seed_torch(settings.seed, "weights")
 
 
 def use(name=None):
-    """torch.device of `name`, or cuda where there is one. Mistake: no such device here.
+    """The torch.device of `name`; without a name cuda if there is one, else cpu.
 
-    What is drawn, scored or exported there is in plain float32, whatever a training is in: TF32
-    would move a token to its neighbour now and then, so that a GPU and a CPU would differ."""
+    TF32 is switched off: samples, scores and exports are computed in plain float32. With TF32 some
+    tokens would get a neighbouring code, and GPU and CPU would differ.
+    Mistake: this machine has no such device."""
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)

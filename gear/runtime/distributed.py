@@ -1,9 +1,10 @@
-"""Data-parallel training under torchrun: which process this is, and means over all of them.
+"""Data-parallel training under torchrun: the process's number, and means over all processes.
 
-Each process takes an equal share of every batch and its losses are means over that share, so the
-mean of the processes' gradients is the gradient of the whole batch. Gradients are averaged here and
-not by DistributedDataParallel, because a GEAR step sends three losses through parts of two networks
-and DDP wants one forward pass of one module. Alone, without torchrun, everything here does nothing.
+Each process takes an equal share of every batch, and its losses are means over that share. The mean
+of the processes' gradients is therefore the gradient of the whole batch. Gradients are averaged
+here and not by DistributedDataParallel (DDP): a GEAR step sends three losses through parts of two
+networks, and DDP needs one forward pass of one module. In a single process these functions do
+nothing.
 """
 
 import os
@@ -15,30 +16,30 @@ import torch.distributed as dist
 from gear.files.mistakes import Mistake
 
 BUCKET = 2**24  # elements averaged at once: 64 MiB
-_CONTROL = []  # the group for words between processes that no GPU has to wait for
-# Rank 0 alone writes checkpoints, 14 GB and more on a network file system, while the others wait.
+_CONTROL = []  # the gloo group for control messages, which no GPU has to wait for
+# Only rank 0 writes checkpoints, up to 14 GB or more to a network file system; other ranks wait.
 PATIENCE = timedelta(minutes=60)
 
 
 def device():
-    """This process's GPU, or the CPU."""
+    """The torch.device of this process: its GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")
 
 
 def start():
-    """Join the processes that torchrun started, if it did."""
-    mine = device()
-    if mine.type == "cuda":
-        torch.cuda.set_device(mine)
+    """Join the process group, if torchrun started several processes."""
+    own_device = device()
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=PATIENCE)
+        dist.init_process_group("nccl" if own_device.type == "cuda" else "gloo", timeout=PATIENCE)
         _CONTROL.append(dist.new_group(backend="gloo", timeout=PATIENCE))
 
 
 def stop():
-    """Leave the group, where all processes are known to get here: NCCL waits for them."""
+    """Leave the process group. All processes must call this, because NCCL waits for all."""
     _CONTROL.clear()
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -55,7 +56,7 @@ def size():
 
 
 def share(batch):
-    """Slice of a batch of `batch` images that is this process's. Mistake: unequal shares."""
+    """The slice of a batch of `batch` images for this process. Mistake: unequal shares."""
     if batch % size():
         raise Mistake(
             f"optim.batch {batch} does not divide among {size()} processes; start a number of "
@@ -67,7 +68,7 @@ def share(batch):
 
 @torch.no_grad()
 def average_(tensors):
-    """Replace each tensor by its mean over all processes, a bucket of them at a time."""
+    """Replace each tensor by its mean over all processes."""
     if size() == 1:
         return
     bucket, elements = [], 0
@@ -90,7 +91,9 @@ def _average(bucket):
 
 
 class _Mean(torch.autograd.Function):
-    """Each process's loss depends on every process's tensor, so gradients are averaged too."""
+    """The mean over processes, and its gradient.
+
+    Each process's loss depends on the tensors of all processes, so gradients are averaged too."""
 
     @staticmethod
     def forward(ctx, tensor):
@@ -104,7 +107,7 @@ class _Mean(torch.autograd.Function):
 
 
 def mean(tensor):
-    """The mean over all processes, differentiable: a new tensor."""
+    """The mean of a tensor over all processes, differentiable; a new tensor."""
     return tensor if size() == 1 else _Mean.apply(tensor)
 
 
@@ -124,21 +127,21 @@ def agree(tensors):
 
 
 def highest(*numbers):
-    """For each number the highest that any process has, as floats. No GPU waits for it."""
+    """The largest value of each number over all processes, as floats. No GPU waits."""
     if size() == 1:
         return tuple(map(float, numbers))
-    found = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(found, dist.ReduceOp.MAX, group=_CONTROL[0] if _CONTROL else None)
-    return tuple(found.tolist())
+    maxima = torch.tensor(numbers, dtype=torch.float64)
+    dist.all_reduce(maxima, dist.ReduceOp.MAX, group=_CONTROL[0] if _CONTROL else None)
+    return tuple(maxima.tolist())
 
 
 def gather(item):
-    """What each process gives, in the order of their numbers: a list, in every process."""
+    """[item] of all processes, in the order of ranks."""
     if size() == 1:
         return [item]
-    found = [None] * size()
-    dist.all_gather_object(found, item, group=_CONTROL[0] if _CONTROL else None)
-    return found
+    items = [None] * size()
+    dist.all_gather_object(items, item, group=_CONTROL[0] if _CONTROL else None)
+    return items
 
 
 def barrier():

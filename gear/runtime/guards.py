@@ -1,7 +1,7 @@
-"""What is watched while a run trains: numbers that are not finite, and two slow failures.
+"""Checks while a run trains: non-finite metrics, codebook collapse, too strong discriminator.
 
-A collapse and a discriminator that has won only warn, once each, and name the setting to try: the
-naive end-to-end run must be able to finish.
+A collapse and a too strong discriminator give only one warning each, which names the setting to
+change. They do not stop the run, because the naive end-to-end run collapses and must finish.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 from gear.runtime.progress import say
 
 COLLAPSED = 0.2  # share of the codes in use below which a codebook counts as collapsed
-WON = 0.1  # hinge loss of the discriminator, 1 where it says nothing, 0 where it is never wrong
+WON = 0.1  # hinge loss of the discriminator: 1 if its output is always 0, 0 if it is always right
 
 WARNINGS = {
     "usage": (
@@ -31,13 +31,13 @@ def not_finite(means):
 
 
 class Guards:
-    """The warnings of one run. `seen`: {metric: the step at which it first fell too low}."""
+    """The warnings of one run. `seen`: {metric: first step with a too low value}."""
 
     def __init__(self):
         self.seen = {}
 
     def watch(self, step, means):
-        """Look at the means of the window that ends at `step`."""
+        """Check the means of the window that ends at `step`; warn once per metric."""
         for name, (least, text) in WARNINGS.items():
             value = means.get(name)
             if value is not None and value < least and name not in self.seen:
@@ -46,5 +46,5 @@ class Guards:
 
     @property
     def collapsed_at(self):
-        """The step at which the codebook was first seen collapsed, or None."""
+        """The first step with a collapsed codebook, or None."""
         return self.seen.get("usage")

@@ -1,4 +1,4 @@
-"""What every training module reads from its command line, and how long its job has."""
+"""The command line of every training module, and the end of its job's time."""
 
 import argparse
 import json
@@ -9,14 +9,15 @@ from pathlib import Path
 
 from gear import config
 
-GRACE = 300  # seconds before the end of the job's time at which it saves, at most a tenth of it
+# A job saves GRACE seconds before the end of its time, or a tenth of the time left if that is less.
+GRACE = 300
 
 
 @dataclass(frozen=True)
 class Job:
     settings: config.Settings
     start: int  # optimizer steps of the previous milestone
-    stop: int
+    stop: int  # optimizer steps of this milestone
     name: str
     output: str  # folder of the milestone
     data: str  # manifest of the images
@@ -25,15 +26,17 @@ class Job:
 
     @property
     def inputs(self):
-        """The files that the training starts from; its state belongs to their content."""
+        """The files that the training starts from. A state is valid only for their content."""
         folders = [folder for folder in (self.tokenizer, self.teacher) if folder]
         return [self.data, *(Path(folder) / "weights.safetensors" for folder in folders)]
 
 
 def parse(description):
-    """The Job of a command line that a Snakemake rule wrote."""
+    """The Job of a command line that a Snakemake rule wrote. Mistake: a wrong setting."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--job", required=True, type=json.loads, help="registry.Study.job")
+    parser.add_argument(
+        "--job", required=True, type=json.loads, help="JSON of gear.study.jobs.training"
+    )
     parser.add_argument("--name", required=True, help="shown in the progress line")
     parser.add_argument("--output", required=True)
     parser.add_argument("--data", required=True)
@@ -53,6 +56,6 @@ def parse(description):
 
 
 def deadline():
-    """When this job must stop, in seconds since 1970; infinite where SLURM says nothing."""
+    """The time to stop, in seconds since 1970; infinite outside SLURM."""
     end, now = float(os.environ.get("SLURM_JOB_END_TIME", "inf")), time.time()
     return end - max(0.0, min(GRACE, (end - now) / 10))

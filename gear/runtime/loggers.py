@@ -1,4 +1,4 @@
-"""The metrics for TensorBoard and W&B, where `runtime.loggers` names them; both are optional."""
+"""Optional loggers of metrics: TensorBoard and W&B, chosen by `runtime.loggers`."""
 
 import hashlib
 from importlib import import_module
@@ -9,21 +9,21 @@ PACKAGES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 
 def load(names):
-    """{name: module}. Mistake: a package is not installed."""
-    found = {}
+    """{name: imported module} of the named loggers. Mistake: a package is not installed."""
+    modules = {}
     for name in names:
         try:
-            found[name] = import_module(PACKAGES[name])
+            modules[name] = import_module(PACKAGES[name])
         except ImportError as error:
             raise Mistake(
                 f"runtime.loggers names {name}, which is not there ({error}); pip install {name}, "
                 "or leave it out: metrics.jsonl is always written."
             ) from None
-    return found
+    return modules
 
 
 class TensorBoard:
-    """Event files in `<run>/log/tensorboard`. Steps that are trained again replace the old ones."""
+    """Event files in `<run>/log/tensorboard`. A step that is trained again replaces the old one."""
 
     def __init__(self, module, name, folder, settings, step):
         self.writer = module.SummaryWriter(f"{folder}/log/tensorboard", purge_step=step + 1)
@@ -37,8 +37,9 @@ class TensorBoard:
 
 
 class WandB:
-    """One W&B run for one folder of ours, taken up again by each attempt; W&B's own environment
-    variables choose project, entity and mode."""
+    """One W&B run for each run folder; a resumed training continues the same W&B run.
+
+    The environment variables of W&B choose project, entity and mode."""
 
     def __init__(self, module, name, folder, settings, step):
         identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
@@ -57,5 +58,5 @@ KINDS = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
 def start(modules, name, folder, settings, step):
-    """Loggers of the modules that `load` gave, for a run that goes on from `step`."""
+    """The loggers of the modules that `load` returned, for a run that starts at `step`."""
     return [KINDS[kind](m, name, folder, settings, step) for kind, m in modules.items()]

@@ -1,8 +1,8 @@
-"""The training loop under all trainers: one job trains one run from one milestone to the next.
+"""The training loop of all stages: a job trains one run between two milestones.
 
-Resumed equals uninterrupted: the batch of a step, its dropout and its label drop are functions of
-(seed, step), and the state holds everything else. Under torchrun every process has its share of
-each batch; rank 0 alone writes.
+A resumed training equals an uninterrupted one: the batch of a step, its dropout and its label drop
+are functions of (seed, step), and the saved state holds everything else. Under torchrun every
+process trains on its share of each batch, and only rank 0 writes files.
 """
 
 import csv
@@ -31,24 +31,26 @@ from gear.runtime.tune import match_layout, tune
 
 
 class Trainer:
-    """What the loop needs of a stage. Subclasses fill these collections and define `step`."""
+    """The networks and optimizers of a stage. Subclasses fill the collections and define `step`."""
 
     def __init__(self, settings):
         self.settings = settings
         self.device = distributed.device()
-        self.modules = {}  # name -> module, trained
+        self.modules = {}  # name -> trained module
         self.averages = {}  # name -> EMA of modules[name]
         self.optimizers = {}
-        self.networks = []  # modules with convolutions, frozen ones too
-        self.blocks = []  # their equal parts, for runtime.recompute and runtime.compile
+        self.networks = []  # modules with convolutions, also frozen ones
+        self.blocks = []  # repeated parts of networks, for runtime.recompute and runtime.compile
 
     def autocast(self):
-        """What forward passes run in: bfloat16 where the run's precision says so."""
+        """The autocast context of forward passes: bfloat16 if runtime.precision is bf16."""
         low = self.settings.runtime.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
     def parts(self, batch):
-        """The micro-batches of this process's share of a Batch, on its device."""
+        """[Batch]: the micro-batches of this process's share, on its device.
+
+        Mistake: runtime.micro_batch does not divide the share."""
         size, share = self.settings.runtime.micro_batch, len(batch.images)
         if size and share % size:
             raise Mistake(
@@ -58,11 +60,13 @@ class Trainer:
         return batch.parts(size, self.device)
 
     def step(self, batch, number):
-        """One optimizer step on a Batch, `number` from 0. Returns {metric: 0-d tensor}."""
+        """{metric: 0-d tensor} of one optimizer step on a Batch; `number` from 0."""
         raise AssertionError("a stage defines its step")
 
     def exports(self):
-        """{prefix: module} of the milestone's weights: averages under the plain name."""
+        """{prefix: module} of the milestone's weights.
+
+        A plain name holds the averaged weights, `live.<name>` the weights that are trained."""
         live = {f"live.{k}": self.modules[k] for k in self.averages}
         plain = {k: v for k, v in self.modules.items() if k not in self.averages}
         return plain | live | {k: v.module for k, v in self.averages.items()}
@@ -75,12 +79,12 @@ class Trainer:
         }
 
     def agree(self):
-        """Every process starts from the weights of rank 0, and so do the averages."""
+        """Give all processes the weights and averages of rank 0."""
         for module in (*self.modules.values(), *(a.module for a in self.averages.values())):
             distributed.agree(module.state_dict().values())
 
     def tune(self):
-        """Memory format, recomputation and compilation, once the averages are copied."""
+        """Set memory format, recomputation and compilation. The averages must exist before."""
         tune(self.settings.runtime, self.networks, self.blocks)
 
     def restore(self, state):
@@ -94,7 +98,7 @@ class Trainer:
 
 
 class Segment:
-    """A run's training from its milestone at `start` to the one at `stop`, in optimizer steps."""
+    """A run's training between two milestones: optimizer steps `start` to `stop`."""
 
     def __init__(self, trainer, data, output, start, stop, inputs=()):
         self.trainer, self.data, self.settings = trainer, data, trainer.settings
@@ -107,9 +111,9 @@ class Segment:
         self.writes = distributed.rank() == 0
         self.step, self.history, self.status = start, [], "running"
         self.window = []  # metrics of the steps since the last report
-        self.agreed = 0  # how many of them are means over all processes already
+        self.agreed = 0  # number of the window's steps that are already means over all processes
         self.guards = Guards()
-        self.spent = {"wall_s": 0.0, "cpu_s": 0.0, "attempts": 0}  # by earlier attempts
+        self.spent = {"wall_s": 0.0, "cpu_s": 0.0, "attempts": 0}  # cost of earlier attempts
         self.wall, self.cpu = time.monotonic(), time.process_time()
         self.interrupted = False
         self.loggers = loggers.load(self.settings.runtime.loggers) if self.writes else {}
@@ -117,7 +121,9 @@ class Segment:
     # ---- state -----------------------------------------------------------------------------
 
     def resume(self):
-        """Take up the run's newest state, or the previous milestone's, or start anew."""
+        """Load the run's newest state; without a state, start from scratch.
+
+        Mistake: the processes found states of different steps."""
         state, path = self.states.newest(self.identity, self.start, self.stop)
         if state is None:
             self.trainer.agree()
@@ -129,7 +135,7 @@ class Segment:
                 f"processes found states of steps {-earliest:.0f} and {latest:.0f} in "
                 f"{self.folder}; see that all of them can read it, and run again."
             )
-        if self.writes:  # without what a killed trainer left behind
+        if self.writes:  # remove the remains of a killed trainer
             self.states.sweep()
             write(self.folder / "metrics.jsonl", lines(self.history))
 
@@ -157,7 +163,7 @@ class Segment:
         }
 
     def cost(self):
-        """What this segment has taken so far, in all attempts: of this process alone."""
+        """Seconds and attempts that this process has spent on the segment so far."""
         return {
             "wall_s": round(self.spent["wall_s"] + time.monotonic() - self.wall, 1),
             "cpu_s": round(self.spent["cpu_s"] + time.process_time() - self.cpu, 1),
@@ -172,7 +178,7 @@ class Segment:
         previous = [signal.signal(number, self._interrupt) for number in signals]
         try:
             with self._lock() if self.writes else nullcontext():
-                distributed.highest(0)  # no process reads a state before the lock is held
+                distributed.highest(0)  # all processes wait here until rank 0 holds the lock
                 self.trainer.tune()
                 self.resume()
                 if self.status != "diverged":
@@ -183,7 +189,7 @@ class Segment:
                 signal.signal(number, handler)
 
     def _lock(self):
-        """Of the run's folder; a SLURM job waits for it as long as its time allows."""
+        """The lock of the run's folder. A SLURM job waits until its time ends."""
         in_slurm = "SLURM_JOB_ID" in os.environ
         return checkpoint.run_lock(self.folder, until=deadline() if in_slurm else 0.0)
 
@@ -218,21 +224,23 @@ class Segment:
             log.close()
 
     def _dropout_address(self):
-        """(seed, step, rank), the rank only where it is not 0."""
+        """(seed, 'dropout', step), and the rank if it is not 0."""
         rank = distributed.rank()
         return self.settings.seed, "dropout", self.step, *([rank] if rank else [])
 
     def _save_if_due(self):
-        """Save the state when its time has come; stop where a signal or the end of the job's time
-        asks for it, at one step for all processes."""
+        """Save the state if it is due; stop if the job must end.
+
+        A signal or the end of the job's time ends the job. All processes save and stop at the same
+        step. SystemExit(143): the training stops."""
         since = time.monotonic() - self.saved
         due = since > 60 * self.settings.runtime.checkpoint_minutes
-        asked = self.interrupted or time.time() >= self.deadline
-        due, stops = distributed.highest(due, asked)
+        must_stop = self.interrupted or time.time() >= self.deadline
+        due, stops = distributed.highest(due, must_stop)
         if not (due or stops):
             return
         bad = self._not_finite(self._means()) if self.window else []
-        if not bad:  # else the run records it at the end of the window
+        if not bad:  # a window that is not finite is recorded at its end, not saved
             self._save_latest(must=stops)
         self.saved = time.monotonic()
         if stops:
@@ -244,8 +252,9 @@ class Segment:
             raise SystemExit(143)
 
     def _save_latest(self, must):
-        """A disk that is full now may have room at the next save: NoRoom only where it `must` be
-        this one."""
+        """Save the latest state. A full disk is only a warning, unless `must` is true.
+
+        The next save may find room. NoRoom: the disk is full and `must` is true."""
         if not self.writes:
             return
         try:
@@ -256,8 +265,9 @@ class Segment:
             say(f"warning: at step {self.step} {error}")
 
     def _agree(self):
-        """Replace what the window's new steps measured here by the means over all processes: step
-        by step, so that a save in the middle of a window changes no bit of its means."""
+        """Replace the metrics of the window's new steps by their means over all processes.
+
+        Each step is averaged by itself, so a save within a window changes no bit of the means."""
         new = self.window[self.agreed :]
         if new and distributed.size() > 1:
             means = torch.stack([value for metrics in new for value in metrics.values()])
@@ -267,16 +277,16 @@ class Segment:
         self.agreed = len(self.window)
 
     def _means(self):
-        """Means over the window's steps that measured: one transfer from the device."""
+        """{metric: mean over the steps that have it}, with one transfer from the device."""
         self._agree()
         names = list(dict.fromkeys(k for metrics in self.window for k in metrics))
-        device = self.trainer.device  # what was resumed is on the CPU
+        device = self.trainer.device  # metrics of a resumed window are on the CPU
         values = [torch.stack([m[k].to(device) for m in self.window if k in m]) for k in names]
         means = torch.stack([v.mean() for v in values])
         return dict(zip(names, means.tolist(), strict=True))
 
     def _report(self, progress, logs):
-        """The window's means to every place that shows them, then the guards."""
+        """Give the window's means to history, progress line, loggers and guards."""
         means = self._means()
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)
@@ -293,9 +303,10 @@ class Segment:
         return f"steps {self.step - len(self.window) + 1} to {self.step}"
 
     def _not_finite(self, means):
-        """Names of the means that are not finite, in a run that records them; else Mistake.
+        """Names of the means that are not finite.
 
-        No state of such a window is ever saved."""
+        No state of such a window is saved. Mistake: there is such a mean, and runtime.on_nonfinite
+        is stop."""
         bad = not_finite(means)
         if bad and self.settings.runtime.on_nonfinite == "stop":
             raise Mistake(
@@ -308,7 +319,7 @@ class Segment:
     # ---- results ---------------------------------------------------------------------------
 
     def finish(self):
-        """The milestone's declared files, last of all; then `latest` is of no more use."""
+        """Write the milestone's files, then delete the latest states."""
         if self.status != "diverged":
             self.status = "finished"
         record = self.record()
@@ -323,7 +334,7 @@ class Segment:
         distributed.stop()
 
     def record(self):
-        """What run.json says; all processes take part."""
+        """The content of run.json. All processes must call this."""
         cost, processes = self.cost(), distributed.size()
         cpu = distributed.gather(cost["cpu_s"])
         gpus = processes if self.trainer.device.type == "cuda" else 0
@@ -348,7 +359,7 @@ class Segment:
 
 
 def curves(history):
-    """The whole history as CSV: `step`, then every metric."""
+    """The history as CSV text: a column `step`, then a column for each metric."""
     text = io.StringIO()
     names = list(dict.fromkeys(k for row in history for k in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")

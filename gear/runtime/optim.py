@@ -9,22 +9,24 @@ from gear.runtime import distributed
 
 
 def adamw(parameters, lr, optim):
-    """AdamW as in Table 16; `optim` is config.Optim."""
+    """AdamW with the settings of config.Optim (paper Table 16)."""
     return torch.optim.AdamW(
         list(parameters), lr=lr, betas=optim.betas, weight_decay=optim.weight_decay, fused=True
     )
 
 
 def warmup_factor(step, warmup):
-    """Factor of the learning rate at optimizer step `step` (from 0): linear from 0, then 1."""
+    """Factor of the learning rate at optimizer step `step`, from 0.
+
+    The factor grows linearly from 0 over `warmup` steps, then it is 1."""
     return min(1.0, step / warmup) if warmup else 1.0
 
 
 def update(losses, count, optimizer, lr, clip):
-    """One optimizer step on the mean of `count` losses over all processes.
+    """The gradient norm before clipping, a 0-d tensor, of one optimizer step.
 
-    losses: an iterable that computes each loss when its turn comes, so that only one micro-batch
-    is held at a time. Returns the gradient norm before clipping, a 0-d tensor."""
+    The step is on the mean of `count` losses over all processes. losses: an iterable that computes
+    each loss only when asked, so only one micro-batch is in memory at a time."""
     parameters = optimizer.param_groups[0]["params"]
     optimizer.param_groups[0]["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
@@ -38,7 +40,7 @@ def update(losses, count, optimizer, lr, clip):
 
 
 def mean_of(rows):
-    """One dictionary of 0-d tensors from several, one for each micro-batch."""
+    """{metric: mean over the rows}, 0-d tensors; a row for each micro-batch."""
     if len(rows) == 1:
         return dict(rows[0])
     return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
@@ -46,7 +48,7 @@ def mean_of(rows):
 
 @contextmanager
 def frozen(*modules):
-    """Inside, the modules' parameters are constants; gradients still pass through them."""
+    """Within the block the parameters are constants; gradients pass through the modules."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -66,10 +68,10 @@ class EMA:
 
     @torch.no_grad()
     def update(self, module, step):
-        """Move towards `module` after optimizer step `step` (from 0)."""
+        """Average the values of `module` after optimizer step `step`, from 0."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
-        mine, theirs = self._floats(self.module), self._floats(module)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        averages, values = self._floats(self.module), self._floats(module)
+        torch._foreach_lerp_(averages, values, 1 - decay)
 
     @staticmethod
     def _floats(module):

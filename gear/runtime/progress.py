@@ -1,4 +1,4 @@
-"""One line of progress every few seconds, a bar on a terminal, metrics.jsonl for machines."""
+"""The progress line or bar of a training, and metrics.jsonl for programs."""
 
 import json
 import resource
@@ -13,30 +13,30 @@ SHOWN = ("total", "l1", "ntp", "align_ar", "align_tokenizer", "usage", "loss")
 
 
 def say(text):
-    """A line for people. Where their end of it is gone, as with a killed `tee`, work goes on."""
+    """Print a line on stderr. A closed pipe, such as a killed `tee`, is ignored."""
     with suppress(BrokenPipeError):
         tqdm.write(text, file=sys.stderr)
         sys.stderr.flush()
 
 
 def lines(history):
-    """The text of metrics.jsonl for [{'step': ..., metric: value}]."""
+    """The text of metrics.jsonl for rows {'step': ..., metric: value}."""
     return "".join(json.dumps(row) + "\n" for row in history)
 
 
 def memory():
-    """The most GiB that this process has held: of its GPU, without one of main memory."""
+    """Largest memory use of this process in GiB: GPU memory, else RAM."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class Progress:
-    """Prints `run step/stop % | losses | s/step | images/s | memory | left`, at most every
-    `seconds`; on a terminal a bar with the same numbers.
+    """Prints `run step/stop % | losses | s/step | images/s | memory | time left`.
 
-    Without a path it is that of a process which neither prints nor writes. The time left is of the
-    steps alone."""
+    A line is printed at most every `seconds`. On a terminal there is a bar with the same numbers.
+    The time left counts only the steps. path: of metrics.jsonl; None: silent (all
+    ranks but 0)."""
 
     def __init__(self, name, start, stop, batch, path, seconds=5.0):
         self.name, self.start, self.stop, self.batch = name, start, stop, batch
@@ -44,11 +44,12 @@ class Progress:
         self.seconds, self.path = seconds, path
         self.file = open(path, "a", encoding="utf-8") if path else None
         self.bar = None
-        if path and getattr(sys.stderr, "isatty", bool)():
+        terminal = hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
+        if path and terminal:
             self.bar = tqdm(desc=name, total=stop, initial=start, unit="step", dynamic_ncols=True)
 
     def report(self, step, metrics):
-        """`metrics`: plain floats of the window that ends at `step`."""
+        """Write and print the metrics (plain floats) of the window that ends at `step`."""
         if self.path is None:
             return
         self._write(lines([{"step": step, **metrics}]))
@@ -69,7 +70,7 @@ class Progress:
         )
 
     def _write(self, text):
-        """To metrics.jsonl; a disk that is full costs lines of it, not the training."""
+        """Append to metrics.jsonl. After an error, such as a full disk, the training continues."""
         if self.file is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""What stands in run.json beside the weights: where a result comes from."""
+"""The part of run.json that says where a result comes from."""
 
 import platform
 import subprocess
@@ -10,12 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _git(*arguments):
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
+    process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
 def environment():
-    """Commit (dirty: of code that differs from it), library versions, device and host."""
+    """Commit, library versions, device, host and time of this process.
+
+    dirty: the code differs from the commit."""
     import torch
 
     versions = {}

@@ -1,5 +1,7 @@
-"""Random numbers with an address: a function of (seed, purpose, image, position), never of what a
-generator happens to hold. Results do not depend on batch size, process count or a resume."""
+"""Random numbers with an address: a function of (seed, purpose, image, position).
+
+There is no generator with a state. Results therefore do not depend on batch size, number of
+processes or a resume."""
 
 import hashlib
 
@@ -11,7 +13,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def seed_of(*address):
-    """A 63-bit seed for an address of ints and strings, the same on every machine."""
+    """A 63-bit seed of an address of ints and strings, equal on every machine."""
     digest = hashlib.blake2b(repr(address).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -24,7 +26,7 @@ def _mix(x):
 
 
 def uniform(address, *indices):
-    """float64 in [0, 1) for each element of the broadcast index arrays, under one address."""
+    """float64 in [0, 1) for an address and each element of the broadcast indices."""
     with np.errstate(over="ignore"):
         value = np.uint64(seed_of(*address))
         for index in indices:
@@ -33,10 +35,10 @@ def uniform(address, *indices):
 
 
 def permutation(address, count):
-    """int64 (count,): a permutation that is a function of its address."""
+    """int64 (count,): a permutation that is a function of the address."""
     return np.argsort(uniform(address, np.arange(count)), kind="stable")
 
 
 def seed_torch(*address):
-    """Set torch's generators: dropout of a step draws from (seed, step, rank)."""
+    """Seed torch's generators by an address. Dropout of a step uses (seed, step, rank)."""
     torch.manual_seed(seed_of(*address))

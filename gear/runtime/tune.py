@@ -1,23 +1,24 @@
-"""How networks run, by the settings `runtime.channels_last`, `recompute` and `compile`.
+"""Speed and memory of networks: the settings `runtime.channels_last`, `recompute`, `compile`.
 
-None of them changes what a network computes beyond the rounding of float additions, nor the names
-of its weights: each works in place.
+They change a network in place. They change its results only by the rounding of float additions,
+and they do not change the names of its weights.
 """
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-VERSIONS = 64
+VERSIONS = 64  # compiled versions of a block: one for each width, resolution and mode
 
 
 def tune(runtime, networks, blocks):
-    """networks: modules whose convolutions get the memory format; blocks: their parts that are
-    recomputed and compiled, each on its own, so that equal ones share what is compiled."""
+    """Apply the settings to networks and blocks, in place.
+
+    networks: modules whose convolutions get the memory format; blocks: parts of networks that are
+    recomputed and compiled. Blocks are compiled one by one, so equal blocks share compiled code."""
     if runtime.channels_last:
         for network in networks:
             network.to(memory_format=torch.channels_last)
     if runtime.compile:
-        # one for each width, resolution and mode of a tokenizer's blocks
         torch._dynamo.config.recompile_limit = VERSIONS
     for block in blocks:
         if runtime.recompute:
@@ -36,8 +37,9 @@ def _recomputed(forward):
 
 
 def match_layout(optimizer):
-    """Give an optimizer's state the memory format of its parameters, which a loaded one need not
-    have: the fused update walks through both in the order of memory."""
+    """Give an optimizer's state the memory format of its parameters.
+
+    The fused update reads both in the order of memory. A loaded state may have another format."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():

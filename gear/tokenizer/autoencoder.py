@@ -1,7 +1,7 @@
 """The tokenizer: an encoder, a quantizer and a decoder.
 
-- the network is VQGAN's or Open-MAGVIT2's, by `tokenizer.network`
-- `quant_conv` and `post_quant_conv` join the encoder's width and the code's (VQ, IBQ)
+- `tokenizer.network` chooses the network of VQGAN or of Open-MAGVIT2
+- `quant_conv` and `post_quant_conv` map between the encoder's width and the code's (VQ, IBQ)
 
 Shapes: B images, C channels, H x W pixels, D code width, h x w positions, N = h w in raster order.
 """
@@ -20,7 +20,7 @@ QUANTIZERS = {"vq": VQ, "lfq": LFQ, "ibq": IBQ}
 
 
 def _require_groups(config):
-    """Mistake where the channels of a level cannot be divided into tokenizer.groups."""
+    """Mistake: tokenizer.groups does not divide the channels of a level."""
     for width in (config.channels * m for m in config.multipliers):
         if config.groups < 1 or width % config.groups:
             raise Mistake(
@@ -32,7 +32,7 @@ def _require_groups(config):
 class Tokenizer(nn.Module):
     """Images in [-1, 1] of shape (B, C, H, W) <-> tokens (B, N).
 
-    config: gear.config.Tokenizer; channels: C."""
+    config: gear.config.Tokenizer; channels: C. Mistake: groups that do not divide a level."""
 
     def __init__(self, config, channels):
         super().__init__()
@@ -49,24 +49,25 @@ class Tokenizer(nn.Module):
 
     @property
     def downsampling(self):
+        """Side of the image patch of one token, in pixels."""
         return self.config.downsampling
 
     def blocks(self):
-        """The residual and attention blocks of encoder and decoder."""
+        """[module]: the residual and attention blocks of encoder and decoder."""
         kinds = (vqgan.Residual, vqgan.Attention)
         return [module for module in self.modules() if isinstance(module, kinds)]
 
     def encode(self, x_BCHW):
-        """z (B, N, D) before quantization, raster order."""
+        """z (B, N, D) of images, before quantization, in raster order."""
         return self.quant_conv(self.encoder(x_BCHW)).flatten(2).transpose(1, 2)
 
     def tokens(self, x_BCHW):
-        """Indices (B, N) of frozen use, without gradients."""
+        """Code indices (B, N) of images, int64, without gradients."""
         with torch.no_grad():
             return self.quantizer.assignment(self.encode(x_BCHW)).hard()
 
     def decode_codes(self, code_BND):
-        """Images (B, C, H, W), unclamped, from code vectors of a square grid."""
+        """Images (B, C, H, W) of code vectors, not clamped. Mistake: N is no square number."""
         B, N, D = code_BND.shape
         side = int(N**0.5)
         if side * side != N:
@@ -75,6 +76,7 @@ class Tokenizer(nn.Module):
         return self.decoder(self.post_quant_conv(code))
 
     def decode(self, indices_BN):
+        """Images (B, C, H, W) of code indices, not clamped. Mistake: N is no square number."""
         return self.decode_codes(self.quantizer.lookup(indices_BN))
 
     def forward(self, x_BCHW):

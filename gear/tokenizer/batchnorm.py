@@ -7,10 +7,11 @@ from gear.runtime import distributed
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """(B, C, H, W), with statistics over all processes' B where there are several.
+    """BatchNorm2d on (B, C, H, W) with statistics over the B of all processes.
 
-    torch's SyncBatchNorm is for GPUs alone; this one is the same on a CPU, has the parameters and
-    buffers of BatchNorm2d, and alone is BatchNorm2d. Every process must have the same B."""
+    torch's SyncBatchNorm needs GPUs; this class also works on a CPU. It has the parameters and
+    buffers of BatchNorm2d, and with one process it computes the same. All processes must have the
+    same B."""
 
     def forward(self, x_BCHW):
         if not self.training or distributed.size() == 1:

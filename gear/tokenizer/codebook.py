@@ -1,7 +1,7 @@
-"""How sharply tokens choose their codes, and how many codes are in use.
+"""Statistics of a codebook: entropy of the assignments, and use of the codes.
 
-Called inside training loops: every value is a 0-d float32 tensor on the input's device, nothing
-waits for the device, no gradient is kept. Legend: N tokens, K codes.
+Training loops call these functions. Every value is a 0-d float32 tensor on the input's device. No
+function waits for the device, and no gradient is kept. Legend: N tokens, K codes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from gear.tokenizer.assignment import Assignment
 
 
 class SoftAssignment:
-    """Means over all processes' tokens for p = softmax(A / temperature), of a batch at a time.
+    """Means over all processes' tokens for p = softmax(A / temperature).
 
-    entropy: of p, in nats, 0 to ln K. effective_size: exp(mean entropy), 1 to K codes.
-    top1, top10: sum of the 1 or 10 (or all, if K < 10) largest probabilities.
-    Mistake: temperature is not above 0.
+    Batches are added one by one. entropy: of p, in nats, 0 to ln K. effective_size: exp(mean
+    entropy), 1 to K codes. top1, top10: sum of the 1 or 10 (or all, if K < 10) largest
+    probabilities. Mistake: temperature is not above 0.
     """
 
     def __init__(self, temperature: float):
@@ -28,11 +28,13 @@ class SoftAssignment:
 
     @torch.no_grad()
     def add(self, assignment: Assignment) -> None:
+        """Add the tokens of a batch."""
         for sums_3 in assignment.top(10, self.temperature):
             self.total_3 = self.total_3 + sums_3
         self.count += assignment.features_BND[..., 0].numel()
 
     def means(self) -> dict[str, torch.Tensor]:
+        """{'entropy', 'effective_size', 'top1', 'top10'} of all tokens that were added."""
         mean_3 = self.total_3 / self.count
         distributed.average_([mean_3])
         entropy, top1, top10 = mean_3.unbind()
@@ -41,12 +43,13 @@ class SoftAssignment:
 
 @torch.no_grad()
 def usage_stats(indices: torch.Tensor, codebook_size: int) -> dict[str, torch.Tensor]:
-    """Codes hit by integer `indices` of any shape, each in [0, codebook_size), of all processes.
+    """{'usage', 'usage_entropy', 'perplexity'} of the indices of all processes.
 
-    usage: share of the codes hit at least once, 0 to 1. usage_entropy: of the share of tokens per
-    code, in nats, 0 to ln K. perplexity: exp(usage_entropy), 1 to K codes.
-    Mistake: no indices, or not integers. An index out of range is the device's own error, since
-    looking for one would wait for the device.
+    indices: integers of any shape, each in [0, codebook_size). usage: share of codes that occur at
+    least once, 0 to 1. usage_entropy: entropy of the tokens' distribution over codes, in nats, 0 to
+    ln K. perplexity: exp(usage_entropy), 1 to K codes.
+    Mistake: no indices, or not integers. An index out of range is an error of the device, because a
+    check would wait for the device.
     """
     if indices.numel() == 0 or indices.is_floating_point() or indices.is_complex():
         raise Mistake(

@@ -7,10 +7,10 @@ from gear.tokenizer.batchnorm import BatchNorm2d
 
 
 class PatchGAN(nn.Sequential):
-    """(B, C, H, W) in [-1, 1] -> (B, 1, h, w) logits. BatchNorm (over all processes) on all but
-    the first and last layer.
+    """(B, C, H, W) in [-1, 1] -> (B, 1, h, w) logits.
 
-    Always in float32, as published: autocast has no say in it."""
+    All layers but the first and the last have BatchNorm over all processes. As published, the
+    network always runs in float32, also under autocast."""
 
     def __init__(self, channels, width=64, layers=3):
         stack = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]

@@ -6,9 +6,9 @@ from gear.runtime import distributed
 
 
 def mean_over_processes(mean_K):
-    """The mean of all processes' means, with the gradient of this one's.
+    """(K,) mean over all processes, with the gradient of this process's mean.
 
-    That gradient is right once the gradients are averaged over the processes."""
+    The gradient is correct after the gradients are averaged over the processes."""
     if distributed.size() == 1:
         return mean_K
     everywhere = mean_K.detach().clone()
@@ -17,11 +17,11 @@ def mean_over_processes(mean_K):
 
 
 def entropy_loss(assignment, temperature):
-    """Mean entropy of each token's assignment minus the entropy of the mean assignment, in nats.
+    """Mean entropy of the tokens' assignments minus entropy of the mean assignment, nats.
 
-    assignment: an Assignment of as many tokens in every process. The mean assignment is over the
-    batch of all processes, the first term over this one's."""
+    A 0-d tensor. assignment: an Assignment with the same number of tokens in every process. The
+    mean assignment is over all processes, the mean entropy over this process."""
     entropy_N, mean_K = assignment.entropies(temperature)
     mean_K = mean_over_processes(mean_K)
-    # 1e-5: a code that nobody chose has no log
+    # 1e-5: the log of 0, the share of an unused code, is not finite
     return entropy_N.mean() + (mean_K * torch.log(mean_K + 1e-5)).sum()

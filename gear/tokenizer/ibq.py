@@ -1,8 +1,9 @@
 """Index back-propagation quantization (IBQ, arXiv 2412.02692).
 
-- A = <z, e> without normalisation; the one-hot index is straight-through in softmax(A)
-- gradients reach every code; the loss pulls code and feature together through both paths. Its
-  weights are the published ones: 1 on what pulls the feature, 0.25 on what pulls the code alone
+- A = <z, e> without normalisation; the code is read by the one-hot index with the gradient of
+  softmax(A), so gradients reach every code
+- the loss moves code and feature towards each other. Weights as published: 1 on the terms that move
+  the feature, 0.25 on the term that moves only the code
 
 Shapes: B images, N positions, K codes, D code width.
 """
@@ -25,19 +26,19 @@ class IBQ(nn.Module):
         return Assignment(z_BND.float(), self.codebook.float())
 
     def lookup(self, indices_BN):
-        """Code vectors (B, N, D)."""
+        """Code vectors (B, N, D) of indices."""
         return F.embedding(indices_BN, self.codebook.float())
 
     def forward(self, z_BND):
         z_BND, assignment = z_BND.float(), self.assignment(z_BND)
         indices_BN = assignment.hard()
-        # the codebook reads itself at temperature 1: the value of its chosen row, a gradient to
+        # the codebook is read at temperature 1: the value is the chosen row, the gradient reaches
         # every row. In float32, as A is
         with torch.autocast(z_BND.device.type, enabled=False):
             soft_BND = assignment.read(self.codebook.float(), 1, straight_through=True)
         hard_BND = self.lookup(indices_BN)
-        # the quantizer's terms of L_VQ (eq. 2): the soft path pulls feature and codes at once, the
-        # hard ones pull the feature to its code and, as the commitment, the code to its feature
+        # the quantizer's terms of L_VQ (eq. 2): the soft term moves feature and codes, the first
+        # hard term moves the feature to its code, and the commitment moves the code to its feature
         losses = {
             "codebook": (soft_BND - z_BND).square().mean()
             + (hard_BND.detach() - z_BND).square().mean(),

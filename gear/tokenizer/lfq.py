@@ -26,31 +26,33 @@ class LFQ(nn.Module):
         bits = torch.arange(config.code_dim)
         # (K, 1) >> (D,): row k holds the bits of k, channel i bit i
         codes = (torch.arange(config.codebook_size)[:, None] >> bits) & 1
-        # not persistent: they follow from D, so that no checkpoint holds them
+        # not persistent: the buffers follow from D, so checkpoints do not hold them
         self.register_buffer("hypercube", codes.float() * 2 - 1, persistent=False)
         self.register_buffer("bit_values", 2**bits, persistent=False)
 
     def assignment(self, z_BND):
-        """A (paper eq. 6) of features (B, N, D): -|z - c|^2 = 2 <z, c> - |z|^2 - D, without what is
-        the same for all codes and changes no softmax."""
+        """A (paper eq. 6) of features (B, N, D): 2 <z, c>.
+
+        -|z - c|^2 = 2 <z, c> - |z|^2 - D. The last two terms are equal for all codes, so they
+        change no softmax and are left out."""
         return Assignment(z_BND.float(), self.hypercube, scale=2)
 
     def lookup(self, indices_BN):
-        """Code vectors (B, N, D) of -1 and +1."""
+        """Code vectors (B, N, D) of indices, with values -1 and +1."""
         return F.embedding(indices_BN, self.hypercube)
 
     def forward(self, z_BND):
-        # cast once for the code and once for A: under bfloat16 their gradients reach the encoder
-        # separately
+        # two casts, for A and for the code: under bfloat16 their gradients are rounded separately
+        # on the way to the encoder
         assignment, z_BND = self.assignment(z_BND), z_BND.float()
-        # the argmax of A without A: each channel chooses by itself
+        # the argmax of A, computed without A: the sign of each channel
         indices_BN = ((z_BND > 0).long() * self.bit_values).sum(-1)
         code_BND = self.lookup(indices_BN)
-        # the quantizer's terms of L_VQ (eq. 2): a fixed codebook has nothing to learn
+        # the quantizer's terms of L_VQ (eq. 2): the codebook is fixed, so its term is 0
         losses = {
             "codebook": z_BND.new_zeros(()),
             "commitment": (code_BND - z_BND).square().mean(),
         }
-        # the value of the code, the gradient of z: a sign has none
+        # the value of the code with the gradient of z, because the sign has no gradient
         through_BND = z_BND + (code_BND - z_BND).detach()
         return Quantized(through_BND, indices_BN, assignment, losses)

@@ -8,7 +8,7 @@ from gear.tokenizer.autoencoder import Tokenizer
 
 
 def settings_of(folder):
-    """The resolved settings that a checkpoint was trained with."""
+    """The Settings that a checkpoint was trained with. Mistake: run.json has none."""
     record = read_json(f"{folder}/run.json")
     if "settings" not in record:
         raise Mistake(
@@ -19,13 +19,15 @@ def settings_of(folder):
 
 
 def require(folder, part, cure):
-    """Mistake, with the cure, unless the checkpoint folder holds weights of `part`."""
+    """Mistake: the checkpoint folder holds no weights of `part`. cure: end of the message."""
     if not checkpoint.holds(f"{folder}/weights.safetensors", part):
         raise Mistake(f"{folder} holds no weights '{part}'; {cure}.")
 
 
 def load_tokenizer(folder, prefix="tokenizer"):
-    """The averaged weights; `live.tokenizer` for those that training goes on from."""
+    """The Tokenizer of a checkpoint folder, in eval mode. Mistake: no such weights.
+
+    prefix: `tokenizer` for the averaged weights, `live.tokenizer` for the weights in training."""
     settings = settings_of(folder)
     tokenizer = Tokenizer(settings.tokenizer, settings.data.channels)
     checkpoint.load_weights(f"{folder}/weights.safetensors", prefix, tokenizer)
@@ -33,14 +35,15 @@ def load_tokenizer(folder, prefix="tokenizer"):
 
 
 def load_frozen(folder):
+    """The Tokenizer of a checkpoint folder, averaged weights, without gradients."""
     return load_tokenizer(folder).requires_grad_(False)
 
 
 def check_tokenizer(settings, folder):
-    """Mistake unless the checkpoint's tokenizer is the one that these settings name."""
-    found = settings_of(folder)
-    if (found.tokenizer, found.data.channels) != (settings.tokenizer, settings.data.channels):
+    """Mistake: the checkpoint's tokenizer differs from that of the settings."""
+    trained = settings_of(folder)
+    if (trained.tokenizer, trained.data.channels) != (settings.tokenizer, settings.data.channels):
         raise Mistake(
-            f"{folder} holds another tokenizer than this run's settings name; train it anew "
+            f"{folder} holds another tokenizer than this run's settings name; train it again "
             "(delete its folder) or change the run's `tokenizer`."
         )

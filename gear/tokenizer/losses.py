@@ -13,9 +13,10 @@ from gear.tokenizer.entropy import entropy_loss
 
 
 def make_lpips(vgg16):
-    """LPIPS with VGG16 (arXiv 1801.03924), from a local file of torchvision's weights.
+    """LPIPS with VGG16 (arXiv 1801.03924), a frozen module.
 
-    The linear heads come with the `lpips` package. Mistake where the file is another."""
+    vgg16: local file of torchvision's weights. The linear heads come with the `lpips` package.
+    Mistake: the file is missing, or holds other weights."""
     if not Path(vgg16).is_file():
         raise Mistake(
             f"loss.lpips is not 0 but loss.vgg16 ('{vgg16}') is no file; name torchvision's "
@@ -30,11 +31,11 @@ def make_lpips(vgg16):
         state = {k[9:]: v for k, v in state.items() if k.startswith("features.")}
     except Exception:
         raise wrong from None
-    import lpips  # here, because a machine that trains without LPIPS need not have it
+    import lpips  # imported here: trainings without LPIPS do not need the package
 
-    # pnet_rand: a random VGG16, where lpips would download one; the file's weights replace it
+    # pnet_rand: without it lpips would download a VGG16; the file's weights replace the random ones
     metric = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-    features = torch.nn.Sequential()  # the slices' layers carry torchvision's numbers
+    features = torch.nn.Sequential()  # the layers have torchvision's numbers as names
     for number in range(1, 6):
         for name, layer in getattr(metric.net, f"slice{number}").named_children():
             features.add_module(name, layer)
@@ -46,23 +47,25 @@ def make_lpips(vgg16):
 
 
 def hinge_discriminator(real, fake):
-    """0.5 E[relu(1 - D(x))] + 0.5 E[relu(1 + D(x_hat))], D a value for each patch."""
+    """0.5 E[relu(1 - D(x))] + 0.5 E[relu(1 + D(x_hat))], a 0-d tensor.
+
+    real, fake: logits D of images and reconstructions, (B, 1, h, w)."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def tokenizer_loss(x, recon, quantized, weights, discriminator=None, lpips=None):
-    """(total, parts) of L_VQ. `weights` is config.Loss; parts are unweighted 0-d tensors.
+    """(total, {term: value}) of L_VQ (eq. 2), 0-d tensors; the terms are not weighted.
 
-    Always in float32, as published: autocast has no say in it."""
+    weights: config.Loss. As published, the loss is always in float32, also under autocast."""
     with torch.autocast(x.device.type, enabled=False):
         return _tokenizer_loss(x.float(), recon.float(), quantized, weights, discriminator, lpips)
 
 
 def _tokenizer_loss(x, recon, quantized, weights, discriminator, lpips):
-    # the terms of eq. 2, and the codebook term, which the published code has besides
+    # the terms of eq. 2, and the codebook term of the published code
     parts = {"l1": (recon - x).abs().mean(), **quantized.losses}
     parts["entropy_loss"] = entropy_loss(quantized.assignment, weights.entropy_temperature)
-    # always in this order: float sums depend on it
+    # the order is fixed, because float sums depend on it
     total = (
         weights.l1 * parts["l1"]
         + weights.codebook * parts["codebook"]
@@ -72,7 +75,7 @@ def _tokenizer_loss(x, recon, quantized, weights, discriminator, lpips):
     if weights.l2:  # not in eq. 2
         parts["l2"] = (recon - x).square().mean()
         total = total + weights.l2 * parts["l2"]
-    if lpips is not None:  # (B, 1, 1, 1): a value for each image
+    if lpips is not None:  # (B, 1, 1, 1): one value per image
         parts["lpips"] = lpips(recon, x).mean()
         total = total + weights.lpips * parts["lpips"]
     if discriminator is not None:

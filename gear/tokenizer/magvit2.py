@@ -1,6 +1,6 @@
 """Open-MAGVIT2's autoencoder network (arXiv 2409.04410; MAGVIT-v2, 2310.05737), of LFQ-16.
 
-- residual blocks whose convolutions have no bias, in the middle as many as per level; no attention
+- residual blocks with convolutions without bias; the middle has as many as a level; no attention
 - downsampling by a strided convolution, upsampling by a convolution and depth to space
 - the decoder normalises each level's input with a scale and a shift from the quantized code
 
@@ -18,15 +18,17 @@ EPS = 1e-6
 
 
 def _blocks(inner, outer, count, groups):
+    """`count` residual blocks; the first changes the width from `inner` to `outer`."""
     widths = [inner] + [outer] * count
     return nn.Sequential(*(Residual(*widths[i : i + 2], groups, bias=False) for i in range(count)))
 
 
 class Up(nn.Module):
-    """Twice the height and width: four times the channels by convolution, then depth to space.
+    """(B, C, h, w) -> (B, C, 2 h, 2 w).
 
-    Channels are in the order (row, column, channel) of a 2 x 2 cell, ONNX's DCR;
-    torch's pixel_shuffle has (channel, row, column)."""
+    A convolution gives 4 C channels, then follows depth to space. The 4 C channels are in the order
+    (row, column, channel) of a 2 x 2 cell, as in ONNX's DCR mode. torch's pixel_shuffle has the
+    order (channel, row, column)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -38,7 +40,9 @@ class Up(nn.Module):
 
 
 class AdaptiveGroupNorm(nn.Module):
-    """GroupNorm whose scale and shift are linear in the code's deviation and mean over h x w."""
+    """GroupNorm with scale and shift from the code.
+
+    Scale is linear in the code's standard deviation over h x w, shift in its mean."""
 
     def __init__(self, channels, z_channels, groups):
         super().__init__()
@@ -80,7 +84,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, Z, h, w) -> (B, C, H, W). Level 0 is the coarsest, where decoding starts."""
+    """(B, Z, h, w) -> (B, C, H, W). Decoding starts at level 0, the coarsest."""
 
     def __init__(self, config, channels):
         super().__init__()

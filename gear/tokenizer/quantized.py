@@ -1,4 +1,4 @@
-"""What every quantizer returns, so that no one downstream asks which one it was."""
+"""The return type of all quantizers."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from gear.tokenizer.assignment import Assignment
 
 
 class Quantized(NamedTuple):
-    code_BND: torch.Tensor  # what the decoder reads; carries the quantizer's own gradient
-    indices_BN: torch.Tensor  # hard assignment, argmax of A
+    code_BND: torch.Tensor  # input of the decoder, with the quantizer's gradient
+    indices_BN: torch.Tensor  # code indices, argmax of A
     assignment: Assignment  # A, differentiable in encoder and codebook
-    losses: dict  # codebook, commitment: 0-d, unweighted
+    losses: dict  # codebook, commitment: 0-d tensors, not weighted

@@ -21,7 +21,7 @@ from gear.tokenizer.losses import hinge_discriminator, make_lpips, tokenizer_los
 
 
 class Outcome(NamedTuple):
-    """What a tokenizer update saw, one item for each micro-batch."""
+    """Values of a tokenizer update; tuples have one item per micro-batch."""
 
     recon: tuple  # (B, C, H, W), detached
     indices: tuple  # (B, N)
@@ -29,14 +29,14 @@ class Outcome(NamedTuple):
 
 
 class TokenizerTrainer(Trainer):
-    """Encoder, codebook and decoder against L_VQ; the discriminator against their images.
+    """Trains encoder, codebook and decoder on L_VQ, and the discriminator on its hinge loss.
 
-    The joint stage adds its terms to `loss` and its own updates to `step`."""
+    The joint stage adds its terms by `extra` of `update_tokenizer`, and its updates in `step`."""
 
-    discriminator_may_be_new = True  # public tokenizers come without one; for this stage only
+    discriminator_may_be_new = True  # public tokenizers have no discriminator; only for this stage
 
     def __init__(self, settings, initial=None):
-        """initial: folder of a checkpoint whose tokenizer and discriminator it starts from."""
+        """initial: folder of a checkpoint; its tokenizer and discriminator are the start."""
         super().__init__(settings)
         channels, loss = settings.data.channels, settings.loss
         tokenizer = Tokenizer(settings.tokenizer, channels)
@@ -71,14 +71,15 @@ class TokenizerTrainer(Trainer):
         checkpoint.load_weights(file, "discriminator", self.discriminator)
 
     def factor(self, number):
+        """Warm-up factor of the learning rates at optimizer step `number`, from 0."""
         return optim.warmup_factor(number, self.settings.optim.warmup)
 
     def update_tokenizer(self, parts, number, extra=None):
-        """One tokenizer update on micro-batches. `extra(place, quantized)` gives further
-        (loss, metrics) of the part at that place.
+        """The Outcome, with the weights before the update, of one tokenizer update.
 
-        Returns an Outcome of the weights before the update."""
-        o, seen = self.settings.optim, []
+        parts: micro-batches; number: optimizer step, from 0; extra(place, quantized): (loss,
+        metrics) to add for the part with the index `place`."""
+        o, updates = self.settings.optim, []
 
         def losses():
             for place, part in enumerate(parts):
@@ -96,7 +97,7 @@ class TokenizerTrainer(Trainer):
                         more, more_metrics = extra(place, quantized)
                         total, metrics = total + more, metrics | more_metrics
                 metrics = {k: v.detach() for k, v in {"total": total, **metrics}.items()}
-                seen.append((recon.detach(), quantized.indices_BN, metrics))
+                updates.append((recon.detach(), quantized.indices_BN, metrics))
                 yield total
 
         lr = o.lr_tokenizer * self.factor(number)
@@ -104,28 +105,30 @@ class TokenizerTrainer(Trainer):
         critics = [m for m in (self.discriminator,) if m is not None]
         with optim.frozen(*critics):
             norm = optim.update(losses(), len(parts), optimizer, lr, o.clip)
-        recon, indices, metrics = zip(*seen, strict=True)
+        recon, indices, metrics = zip(*updates, strict=True)
         usage = usage_stats(torch.cat(indices), self.settings.tokenizer.codebook_size)
         metrics = {**optim.mean_of(metrics), "grad_tokenizer": norm, **usage}
         return Outcome(recon, indices, metrics)
 
     def update_discriminator(self, parts, recon, number):
-        """One discriminator update on the same reconstructions, a tuple with one for each part."""
+        """{metric: 0-d tensor} of one discriminator update.
+
+        recon: the reconstructions of the tokenizer update, one item per part."""
         if self.discriminator is None:
             return {}
-        o, seen = self.settings.optim, []
+        o, rows = self.settings.optim, []
 
         def losses():
             for part, fake in zip(parts, recon, strict=True):
                 loss = hinge_discriminator(
                     self.discriminator(part.images), self.discriminator(fake.detach())
                 )
-                seen.append({"disc": loss.detach()})
+                rows.append({"disc": loss.detach()})
                 yield loss
 
         lr = o.lr_discriminator * self.factor(number)
         norm = optim.update(losses(), len(parts), self.optimizers["discriminator"], lr, o.clip)
-        return {**optim.mean_of(seen), "grad_disc": norm}
+        return {**optim.mean_of(rows), "grad_disc": norm}
 
     def step(self, batch, number):
         parts = self.parts(batch)
@@ -136,7 +139,7 @@ class TokenizerTrainer(Trainer):
 
 
 def build(settings, tokenizer=None, teacher=None):
-    """The trainer of this stage, which has no teacher; see gear.study.stages.Stage.trainer."""
+    """The trainer of this stage. It uses no teacher; see gear.study.stages.Stage.trainer."""
     return TokenizerTrainer(settings, tokenizer)
 
 

@@ -1,7 +1,7 @@
 """VQGAN's autoencoder network (arXiv 2012.09841; LlamaGen, 2406.06525), of VQ-16 and IBQ-16.
 
 - residual blocks with GroupNorm and swish, attention at the coarsest level only
-- one level per entry of `multipliers`, each but the last halves height and width
+- one level per entry of `multipliers`; each level but the last halves height and width
 """
 
 import torch.nn.functional as F
@@ -9,7 +9,9 @@ from torch import nn
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions; a 1 x 1 one on the skip where the width changes."""
+    """(B, inner, h, w) -> (B, outer, h, w): two 3 x 3 convolutions and a skip connection.
+
+    The skip connection has a 1 x 1 convolution if the width changes."""
 
     def __init__(self, inner, outer, groups, bias=True):
         super().__init__()
@@ -25,7 +27,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """One head over all positions, 1 x 1 projections."""
+    """(B, C, h, w) -> the same: one attention head over all positions, 1 x 1 projections."""
 
     def __init__(self, channels, groups):
         super().__init__()
@@ -43,6 +45,8 @@ class Attention(nn.Module):
 
 
 class Down(nn.Module):
+    """(B, C, h, w) -> (B, C, h / 2, w / 2) by a strided convolution."""
+
     def __init__(self, channels):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
@@ -52,6 +56,8 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
+    """(B, C, h, w) -> (B, C, 2 h, 2 w): nearest neighbour, then a convolution."""
+
     def __init__(self, channels):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)

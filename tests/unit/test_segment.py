@@ -123,7 +123,7 @@ def test_the_state_of_other_settings_is_refused(scripted):
     other = scripted(2, 4, changes={"optim.lr_ar": 0.5}, total=[1] * 4)
     assert refusal(other) == (
         f"{other.folder}/state/2.pt was trained with optim.lr_ar 0.002, this run has 0.5; set it "
-        f"back, or delete the step folders of {other.folder} to train the run anew."
+        f"back, or delete the step folders of {other.folder} to train the run again."
     )
 
 
@@ -139,7 +139,7 @@ def test_a_latest_state_of_other_settings_is_refused(scripted):
     other = scripted(0, 4, changes={"seed": 99}, total=[1] * 4)
     assert refusal(other) == (
         f"{folder}/latest.pt was trained with seed 11, this run has 99; set it back, or delete "
-        f"{folder}/latest.pt and {folder}/previous.pt to train it anew."
+        f"{folder}/latest.pt and {folder}/previous.pt to train it again."
     )
 
 

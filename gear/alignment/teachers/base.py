@@ -1,8 +1,8 @@
-"""What the pretrained teachers share: images in [-1, 1], out come features on the token grid.
+"""The base class of pretrained teachers: images in [-1, 1] -> features on the token grid.
 
-- images are mapped to [0, 1], normalised as the encoder was trained, and resized (bicubic, no
-  antialias) so that its patch grid is the tokenizer's token grid, one token per 16 x 16 pixels
-- features are of the patches alone, in raster order: no CLS, no registers
+- images are mapped to [0, 1], normalised as in the encoder's training, and resized (bicubic, no
+  antialias); then the encoder's patch grid is the token grid, one token per 16 x 16 pixels
+- features are those of the patches, in raster order, without CLS and registers
 - SigLIP2, V-JEPA and CLIP features get the spatial z-score of iREPA, (z - 0.6 mean) / std
 
 Shapes: B images, H x W pixels, N positions, F feature width.
@@ -17,7 +17,7 @@ from gear.runtime import checkpoint
 
 PIXELS_PER_TOKEN = 16
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-MEAN_SHARE = 0.6  # of the mean over positions that the z-score takes off
+MEAN_SHARE = 0.6  # the z-score subtracts this share of the mean over positions
 
 
 def spatial_zscore(z_BNF):
@@ -27,24 +27,27 @@ def spatial_zscore(z_BNF):
 
 
 class PretrainedTeacher(nn.Module):
-    """A frozen encoder. A subclass sets the constants and defines `build`, and `patches` where its
-    encoder is not timm's."""
+    """A frozen encoder. A subclass sets the constants and defines `build`.
+
+    A subclass whose encoder is not from timm also defines `patches`."""
 
     SAYS = ""  # the network's name in messages
-    SHAPE = {}  # what `build` needs for the public network; tests build smaller ones
+    SHAPE = {}  # arguments of `build` for the public network; tests build smaller networks
     SIZES = ()  # input sizes of the public weights, in pixels
-    PATCH = 16  # the encoder's, in pixels of its input
+    PATCH = 16  # side of the encoder's patch, in pixels of its input
     NORMALISE = IMAGENET  # (mean, std) of the three colours
     ZSCORE = False
-    LAYOUTS = ()  # layout.Layout: how public files name the weights
+    LAYOUTS = ()  # layout.Layout objects: the key names of public files
 
     def __init__(self, shape, resolution):
-        """shape: of `build`; resolution: of the images that it will see, in pixels."""
+        """shape: arguments of `build`; resolution: side of the input images, in pixels.
+
+        Mistake: the encoder does not serve the resolution."""
         super().__init__()
         self.check_resolution(shape, resolution)
         self.resolution = resolution
         self.input_size = resolution // PIXELS_PER_TOKEN * self.PATCH
-        # the weights that a run draws after this must not depend on its teacher
+        # random weights that a run draws later must not depend on its teacher
         with torch.random.fork_rng(devices=[]):
             self.encoder = self.build(**shape)
         self.width = shape["embed_dim"]
@@ -53,12 +56,12 @@ class PretrainedTeacher(nn.Module):
 
     @staticmethod
     def build(img_size, embed_dim, depth, num_heads):
-        """The encoder as its weights were published, for images of img_size x img_size pixels."""
+        """The encoder in its published form, for images of img_size x img_size pixels."""
         raise AssertionError("a teacher defines its encoder")
 
     @classmethod
     def check_resolution(cls, shape, resolution):
-        """Mistake unless it can give one feature per token at this resolution."""
+        """Mistake: the encoder cannot give one feature per token at this resolution."""
         if resolution % PIXELS_PER_TOKEN:
             raise Mistake(
                 f"data.resolution {resolution} is no multiple of {PIXELS_PER_TOKEN}; the teacher "
@@ -66,10 +69,12 @@ class PretrainedTeacher(nn.Module):
             )
 
     def fit(self):
-        """Set the encoder, its weights loaded, to this resolution."""
+        """Adapt the encoder to the resolution, after its weights are loaded."""
 
     def preprocess(self, x_BCHW):
-        """What the encoder reads: (B, 3, input_size, input_size) of images in [-1, 1]."""
+        """Encoder input (B, 3, input_size, input_size) of images in [-1, 1].
+
+        Mistake: images of another shape."""
         if x_BCHW.shape[1:] != (3, self.resolution, self.resolution):
             raise Mistake(
                 f"the teacher {self.SAYS} was set up for RGB images of {self.resolution} pixels, "
@@ -86,13 +91,15 @@ class PretrainedTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, x_BCHW):
-        """Features (B, N, F) of images in [-1, 1]; float32 under autocast too, where norms are."""
+        """Features (B, N, F) of images in [-1, 1].
+
+        Under autocast features are float32 if the last operation is a norm."""
         z = self.patches(self.preprocess(x_BCHW))
         return spatial_zscore(z) if self.ZSCORE else z
 
     @classmethod
     def load(cls, folder, shape, data):
-        """The teacher of an imported folder, for the images of config.Data `data`."""
+        """The teacher of an imported folder, for images of config.Data. Mistake: not RGB."""
         if data.channels != 3:
             raise Mistake(
                 f"the teacher {cls.SAYS} reads RGB images, data.channels is {data.channels}; "

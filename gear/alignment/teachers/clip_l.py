@@ -1,7 +1,7 @@
 """OpenAI's CLIP ViT-L/14 (arXiv 2103.00020), open_clip's network with quick GELU.
 
-- 256 pixels are read as 224; no other resolution, as published
-- features are the last block's output before `ln_post`, CLS dropped, 1024 wide
+- images of 256 pixels are resized to 224; other resolutions are not served, as published
+- features are the last block's output before `ln_post`, without CLS, 1024 wide
 """
 
 from gear.alignment.teachers import resolutions
@@ -43,7 +43,7 @@ class CLIPL(PretrainedTeacher):
         return encoder
 
     def patches(self, x):
-        found = self.encoder.forward_intermediates(
+        outputs = self.encoder.forward_intermediates(
             x, indices=1, intermediates_only=True, output_fmt="NLC"
         )
-        return found["image_intermediates"][0]
+        return outputs["image_intermediates"][0]

@@ -1,6 +1,6 @@
 """DINOv2 ViT-B/14 (arXiv 2304.07193), timm's network: the paper's teacher.
 
-- 256 pixels are read as 224, 384 as 336, 512 as 448, so that 14-pixel patches fall on the tokens
+- images of 256 pixels are resized to 224, 384 to 336, 512 to 448: then a 14-pixel patch is a token
 - the 37 x 37 position embedding of the weights is resampled to that grid by timm (bicubic,
   antialiased), as REPA does it
 - features after the last norm (`x_norm_patchtokens`)

@@ -1,10 +1,10 @@
 """DINOv3 ViT-B/16 (arXiv 2508.10104), timm's EVA network: rotary positions, four registers.
 
-- images are read as they are, at any multiple of 16 pixels
+- images are not resized; their side is any multiple of 16 pixels
 - features after the last norm (`x_norm_patchtokens`)
-- the rotary periods are rounded to bfloat16: facebook's file holds them so, and its network uses
-  them. timm computes them in float32, which moves features by about 1 %; its files get the rounded
-- query and value biases are zero in facebook's file and absent from timm's; a key has none
+- the rotary periods are rounded to bfloat16, as in facebook's file and network. timm computes them
+  in float32, which changes features by about 1 %; weights of timm's file get the rounded periods
+- query and value biases are zero in facebook's file and absent from timm's; keys have no bias
 """
 
 import torch
@@ -29,28 +29,30 @@ def _facebook_names(key):
 
 
 def _split_biases(tensors, shape):
-    """Facebook's `qkv.bias` as its query and value parts; `bias_mask` takes the key part away."""
-    made = {}
+    """{key: tensor} with `qkv.bias` split into query and value parts.
+
+    Facebook's network masks the key part by `bias_mask`."""
+    split = {}
     for key, value in tensors.items():
         if key.endswith("attn.qkv.bias"):
-            made[f"{key}[q]"], _, made[f"{key}[v]"] = value.chunk(3)
+            split[f"{key}[q]"], _, split[f"{key}[v]"] = value.chunk(3)
         elif not key.endswith("attn.qkv.bias_mask"):
-            made[key] = value
-    return made
+            split[key] = value
+    return split
 
 
 def _add_what_timm_leaves_out(tensors, shape):
-    """Rotary periods as facebook has them; zero biases where the file is of the variant without."""
+    """{key: tensor} with facebook's rotary periods, and zero biases if the file has none."""
     from timm.layers import RotaryEmbeddingDinoV3
 
     dim = shape["embed_dim"]
     periods = RotaryEmbeddingDinoV3(dim // shape["num_heads"]).periods.bfloat16()
-    made = {"rope.periods": periods, **tensors}
+    completed = {"rope.periods": periods, **tensors}
     if not any(key.endswith("attn.q_bias") for key in tensors):
         for i in range(shape["depth"]):
-            made[f"blocks.{i}.attn.q_bias"] = torch.zeros(dim)
-            made[f"blocks.{i}.attn.v_bias"] = torch.zeros(dim)
-    return made
+            completed[f"blocks.{i}.attn.q_bias"] = torch.zeros(dim)
+            completed[f"blocks.{i}.attn.v_bias"] = torch.zeros(dim)
+    return completed
 
 
 class DINOv3(PretrainedTeacher):

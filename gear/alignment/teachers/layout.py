@@ -1,8 +1,8 @@
-"""How the public files of a teacher name its weights, and their strict reading.
+"""Key names in the public weight files of a teacher, and a strict reader.
 
-A layout gives the file's keys for each of the encoder's; several are one tensor, cut along the
-first axis. What a file has beyond them must be of what the layout calls unused. Where the weights
-are one entry of the file, that entry is read and the others, a training's, are left.
+A layout gives the file's keys for each key of the encoder. Several keys are one tensor, cut along
+the first axis. All other keys of the file must be listed as unused. If the weights are one entry of
+the file, only that entry is read; other entries belong to a training.
 """
 
 from collections.abc import Callable
@@ -17,26 +17,26 @@ from gear.foreign.convert import Taken
 
 @dataclass(frozen=True)
 class Layout:
-    name: str  # where such files come from
+    name: str  # source of such files
     sign: str  # a key of the file that the teacher's other layouts do not have
     names: Callable  # the encoder's key -> the file's keys
-    unused: tuple[str, ...] = ()  # beginnings of keys that a teacher does without
-    prepare: Callable | None = None  # (tensors, shape) -> tensors, where names are not all
-    entry: str | None = None  # of the file, which holds the weights; None: they are the file
+    unused: tuple[str, ...] = ()  # beginnings of keys that the teacher does not need
+    prepare: Callable | None = None  # (tensors, shape) -> tensors, if names are not enough
+    entry: str | None = None  # the file's entry that holds the weights; None: the whole file
 
 
 def same(key):
-    """The file has the encoder's own keys."""
+    """The keys of a file that names its weights as the encoder does."""
     return (key,)
 
 
 def prefixed(prefix):
-    """The file has the encoder's own keys under a prefix."""
+    """A function key -> keys of a file that adds a prefix to the encoder's keys."""
     return lambda key: (prefix + key,)
 
 
 def find(content, teacher, where):
-    """The layout of a file's content. Mistake says what the file looks like."""
+    """The layout of a file's content. Mistake: no layout of the teacher fits."""
     known = " or ".join(layout.name for layout in teacher.LAYOUTS)
     if not isinstance(content, dict) or not content:
         raise Mistake(
@@ -61,7 +61,7 @@ def _encoder_tensors(content, layout, shape, where):
                 f"{where}: '{layout.entry}' is no dictionary of tensors but a "
                 f"{type(content).__name__}; wanted: {layout.name}."
             )
-    kept = {}
+    tensors = {}
     for key, value in content.items():
         if str(key).startswith(layout.unused):
             continue
@@ -70,12 +70,12 @@ def _encoder_tensors(content, layout, shape, where):
                 f"{where}: '{key}' is no tensor but a {type(value).__name__}; wanted: the weights "
                 f"alone, as in {layout.name}."
             )
-        kept[key] = value
-    return layout.prepare(kept, shape) if layout.prepare else kept
+        tensors[key] = value
+    return layout.prepare(tensors, shape) if layout.prepare else tensors
 
 
 def _check_finite(tensors, where):
-    """Mistake names the first tensor with a number that is not finite."""
+    """Mistake: a tensor has a number that is not finite."""
     for key, value in tensors.items():
         if not value.isfinite().all():
             raise Mistake(
@@ -85,17 +85,17 @@ def _check_finite(tensors, where):
 
 
 def _img_size(tensors, layout, teacher):
-    """Of several public input sizes the one whose positions the file has, else the first."""
+    """The public input size whose number of positions the file has, else the first."""
     positions = tensors.get(layout.names("pos_embed")[0], torch.empty(0))
     fits = [s for s in teacher.SIZES if (s // teacher.PATCH) ** 2 in positions.shape]
     return (fits or teacher.SIZES)[0]
 
 
 def read(content, teacher, shape, where):
-    """(layout, shape with its img_size, {the encoder's key: float32 tensor}) of a file's content.
+    """(layout, shape with img_size, {encoder's key: float32 tensor}) of a file's content.
 
-    shape: what `teacher.build` needs besides img_size. Mistake names the first key that is
-    missing, surplus, of another shape or not finite."""
+    shape: arguments of `teacher.build` without img_size. Mistake: a key is missing or surplus, or
+    a tensor has another shape or is not finite."""
     layout = find(content, teacher, where)
     tensors = _encoder_tensors(content, layout, shape, where)
     shape = {"img_size": _img_size(tensors, layout, teacher), **shape}

@@ -1,4 +1,4 @@
-"""The frozen teacher of a folder, whatever kind it is."""
+"""The frozen teacher of a folder: pretrained or stand-in."""
 
 from importlib import import_module
 
@@ -17,7 +17,9 @@ NETWORKS = {
 
 
 def network(name):
-    """The class of a pretrained teacher; its library is imported when it builds its encoder."""
+    """The class of a pretrained teacher. Mistake: unknown name.
+
+    The class imports its library (timm, open_clip) when it builds the encoder."""
     if name not in NETWORKS:
         raise Mistake(
             f"there is no pretrained teacher network '{name}'. {did_you_mean(name, NETWORKS)}"
@@ -26,7 +28,9 @@ def network(name):
 
 
 def load_teacher(folder, data):
-    """The frozen teacher that `standin` or `pretrained` wrote, for the images of config.Data."""
+    """The frozen teacher that `standin` or `pretrained` wrote, for images of config.Data.
+
+    Mistake: the folder is incomplete, or the teacher does not serve these images."""
     record = read_json(f"{folder}/run.json")
     if record.get("kind") == "pretrained":
         teacher = network(record["network"]).load(folder, record["shape"], data)

@@ -1,10 +1,9 @@
-"""Small vision encoders that stand in for pretrained ones, one class for each training objective.
+"""Small stand-ins for pretrained vision encoders, one class for each training objective.
 
-- a convolutional stem down to the token grid, then a few transformer layers
+- a convolutional stem reduces the image to the token grid; then follow a few transformer layers
 - features are the last block's normed output, standardised per channel over the training images
-- each class is an honest relative of one real teacher, not a small copy of it: what is alike is
-  what the loss asks for. All must know more of an image than its class, or a class-conditional AR
-  would already know what they say
+- each class is related to one real teacher by its loss, but it is no small copy of that teacher
+- features must hold more than the image's class, because a class-conditional AR knows the class
 
 Legend: B images, N = side^2 patches, D width; masked_BN: True where the input is hidden.
 """
@@ -15,9 +14,11 @@ from torch import nn
 
 
 class StandinTeacher(nn.Module):
-    """channels, resolution of the images; patch in pixels; dim F; layers of the transformer."""
+    """Images (B, C, H, W) in [-1, 1] -> features (B, N, F).
 
-    DECAY = None  # of the moving average that gives the targets and is what is kept, if any
+    channels, resolution: of the images; patch: side in pixels; dim: F; layers: of blocks."""
+
+    DECAY = None  # of the moving average that gives the targets and is saved; None: no average
 
     def __init__(self, channels, resolution, classes, patch, dim, layers):
         super().__init__()
@@ -39,8 +40,10 @@ class StandinTeacher(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def fit(self, resolution):
-        """Read images of another resolution: positions are interpolated to its grid, as DINOv2's
-        are (bicubic, antialiased), and one feature falls on each of its tokens."""
+        """The teacher itself, adapted to images of another resolution.
+
+        Positions are interpolated to the new grid as in DINOv2 (bicubic, antialiased), so there is
+        one feature per token."""
         side = resolution // self.patch
         if side != self.side:
             grid = self.position.detach().unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
@@ -50,6 +53,7 @@ class StandinTeacher(nn.Module):
         return self
 
     def encode(self, x, masked_BN=None):
+        """Normed features (B, N, F) of images; masked patches are hidden."""
         if masked_BN is not None:
             B = x.shape[0]
             grid = masked_BN.view(B, 1, self.side, self.side)
@@ -65,12 +69,14 @@ class StandinTeacher(nn.Module):
         return (self.encode(x) - self.mean) / self.std
 
     def loss(self, x, labels, masked_BN, target=None):
-        """A 0-d tensor. target: the moving average of this network, where DECAY asks for one."""
+        """The training loss, a 0-d tensor.
+
+        target: the moving average of this network, if DECAY is not None."""
         raise AssertionError("an objective defines its loss")
 
 
 class MaskedPatch(StandinTeacher):
-    """The pixels of all patches from the visible ones and, weakly, the class."""
+    """Predicts the pixels of all patches from the visible patches and, weakly, the class."""
 
     PIXELS, CLASS = 5.0, 0.3
 
@@ -87,10 +93,11 @@ class MaskedPatch(StandinTeacher):
 
 
 class SelfDistillation(StandinTeacher):
-    """Of DINOv3's family: the moving average sees the whole image and assigns each patch, and the
-    image, to prototypes; the network must agree from the visible patches alone. No label is used.
+    """Related to DINOv3: self-distillation with prototypes. No label is used.
 
-    Assignments are balanced over the batch by Sinkhorn-Knopp, as in DINOv2, against collapse."""
+    The moving average sees the whole image and assigns each patch, and the image, to prototypes.
+    The network sees only the visible patches and must give the same assignments. Assignments are
+    balanced over the batch by Sinkhorn-Knopp, as in DINOv2, against collapse."""
 
     DECAY, PROTOTYPES, SHARPNESS, STUDENT = 0.99, 128, 0.06, 0.1
 
@@ -100,22 +107,23 @@ class SelfDistillation(StandinTeacher):
         self.of_image = nn.Linear(dim, self.PROTOTYPES, bias=False)
 
     def _scores(self, h_BND):
-        """Cosines of patches (B N, K) and of images (B, K) with the prototypes."""
+        """[(B N, K), (B, K)]: cosines of patches and of images with the K prototypes."""
         patches, images = h_BND.flatten(0, 1), h_BND.mean(1)
         pairs = ((patches, self.of_patch), (images, self.of_image))
         return [F.linear(F.normalize(h, dim=-1), F.normalize(p.weight, dim=-1)) for h, p in pairs]
 
     def loss(self, x, labels, masked_BN, target=None):
         with torch.no_grad():
-            wanted = [sinkhorn(s / self.SHARPNESS) for s in target._scores(target.encode(x))]
-        found = self._scores(self.encode(x, masked_BN))
-        found = [(s / self.STUDENT).log_softmax(-1) for s in found]
-        patches, images = (-(w * f).sum(-1) for w, f in zip(wanted, found, strict=True))
+            scores = target._scores(target.encode(x))
+            targets = [sinkhorn(s / self.SHARPNESS) for s in scores]
+        scores = self._scores(self.encode(x, masked_BN))
+        log_probs = [(s / self.STUDENT).log_softmax(-1) for s in scores]
+        patches, images = (-(t * p).sum(-1) for t, p in zip(targets, log_probs, strict=True))
         return patches[masked_BN.flatten()].mean() + images.mean()
 
 
 def sinkhorn(logits_MK, rounds=3):
-    """exp(logits) with rows that sum to 1 and columns of equal mass, nearly."""
+    """exp(logits), scaled so that rows sum to 1 and columns have nearly equal sums."""
     p = (logits_MK - logits_MK.max()).exp()
     for _ in range(rounds):
         p = p / p.sum(0, keepdim=True)
@@ -124,10 +132,10 @@ def sinkhorn(logits_MK, rounds=3):
 
 
 class ImageCaption(StandinTeacher):
-    """Of SigLIP's family: which of the batch's captions is this image's, each pair a yes or no.
+    """Related to SigLIP: for each pair of image and caption, whether they belong together.
 
-    A caption is made, since digits have none: its words are the class and, for each quarter of
-    the image, which of four amounts of ink it holds. A text is the sum of its words' vectors."""
+    Digits have no captions, so captions are generated. Their words are the class and, for each
+    quarter of the image, one of four amounts of ink. A text is the sum of its words' vectors."""
 
     INK = 4
 
@@ -142,7 +150,7 @@ class ImageCaption(StandinTeacher):
     def captions(self, x, labels):
         """Word numbers (B, 5): the class, then one of INK words for each quarter."""
         ink = F.adaptive_avg_pool2d(x.mean(1, keepdim=True) / 2 + 0.5, 2).flatten(1)
-        level = (ink * 2 * self.INK).long().clamp(0, self.INK - 1)  # half ink is the most there is
+        level = (ink * 2 * self.INK).long().clamp(0, self.INK - 1)  # ink is at most one half
         place = torch.arange(4) * self.INK + self.classes
         return torch.cat([labels[:, None], place + level], 1)
 
@@ -151,16 +159,16 @@ class ImageCaption(StandinTeacher):
         text = F.normalize(self.text(self.words(words).sum(1)), dim=-1)
         image = F.normalize(self.image(self.encode(x).mean(1)), dim=-1)
         logits = self.scale.exp() * image @ text.T + self.bias
-        same = (words[:, None] == words[None]).all(-1)  # two images may have one caption
+        same = (words[:, None] == words[None]).all(-1)  # several images may have the same caption
         return -F.logsigmoid(torch.where(same, logits, -logits)).sum(1).mean()
 
 
 class FeaturePrediction(StandinTeacher):
-    """Of V-JEPA's family: the moving average's features of the hidden patches, from the visible
-    ones, by way of a predictor. Neither a pixel nor a label is used.
+    """Related to V-JEPA: a predictor gives the features of hidden patches. No label is used.
 
-    Targets are standardised over the batch at each position: what all images share there is no
-    target, and features that are alike for all images, the collapse of such losses, are none."""
+    The targets are the moving average's features. They are standardised over the batch at each
+    position, so a feature that is equal for all images is no target. This prevents collapse to
+    constant features."""
 
     DECAY = 0.99
 
@@ -171,9 +179,9 @@ class FeaturePrediction(StandinTeacher):
     def loss(self, x, labels, masked_BN, target=None):
         with torch.no_grad():
             h = target.encode(x)
-            wanted = (h - h.mean(0)) / (h.std(0) + 1e-3)
-        found = self.predictor(self.encode(x, masked_BN))
-        return F.smooth_l1_loss(found[masked_BN], wanted[masked_BN])
+            target_BND = (h - h.mean(0)) / (h.std(0) + 1e-3)
+        prediction_BND = self.predictor(self.encode(x, masked_BN))
+        return F.smooth_l1_loss(prediction_BND[masked_BN], target_BND[masked_BN])
 
 
 OBJECTIVES = {

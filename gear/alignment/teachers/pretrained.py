@@ -1,7 +1,7 @@
 """Import the public weights of a pretrained teacher: weights.safetensors and run.json.
 
-The file is a local one, or, where that is missing and the study names one, of the Hugging Face hub
-at a pinned revision. Nothing else is ever downloaded.
+The file is local. If it is missing and the study names a file of the Hugging Face hub, that file is
+downloaded at a fixed revision. Nothing else is downloaded.
 
 python -m gear.alignment.teachers.pretrained --job JSON --output DIR
 """
@@ -21,7 +21,7 @@ from gear.runtime import checkpoint, provenance
 
 
 def fetch(hub, path, label):
-    """The local copy of a hub file {repo, file, revision}. Mistake where it cannot be had."""
+    """The local path of a hub file {repo, file, revision}. Mistake: the download fails."""
     name = f"{hub['repo']}/{hub['file']}"
     if not hub.get("revision"):
         raise Mistake(
@@ -33,15 +33,17 @@ def fetch(hub, path, label):
     try:
         return Path(hf_hub_download(hub["repo"], hub["file"], revision=hub["revision"]))
     except Exception as error:
-        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise Mistake(
             f"{path} is missing and {name} at {hub['revision']} cannot be downloaded "
-            f"({type(error).__name__}: {said}); put the file at {path} by hand."
+            f"({type(error).__name__}: {reason}); put the file at {path} by hand."
         ) from None
 
 
 def find(spec):
-    """The weights file that a study's teacher names, size and hash checked, as (path, sha256)."""
+    """(path, sha256) of the weight file of a study's teacher.
+
+    Mistake: the file is missing, a TorchScript program, or of another size or sha256."""
     path = Path(spec["weights"])
     if not path.exists():
         if "hub" not in spec:
@@ -57,30 +59,30 @@ def find(spec):
             ".safetensors, or take the file that open_clip publishes."
         )
     _check_size(path, spec)
-    found = hashes.sha256(path) if path.is_file() else None
-    wanted = spec.get("sha256")
-    if wanted and found and found != wanted:
+    sha256 = hashes.sha256(path) if path.is_file() else None
+    expected = spec.get("sha256")
+    if expected and sha256 and sha256 != expected:
         raise Mistake(
-            f"{path} has sha256 {found}, the study says {wanted}; download it again, or correct "
+            f"{path} has sha256 {sha256}, the study says {expected}; download it again, or correct "
             f"teachers.*.sha256 of {spec['label']}."
         )
-    return path, found
+    return path, sha256
 
 
 def _check_size(path, spec):
-    """Mistake where a file has not the bytes that the study says; it is not read for that."""
-    wanted = spec.get("bytes")
-    if wanted and path.is_file() and path.stat().st_size != wanted:
+    """Mistake: the file has another size than the study states. The file is not read."""
+    size = spec.get("bytes")
+    if size and path.is_file() and path.stat().st_size != size:
         raise Mistake(
-            f"{path} has {path.stat().st_size:,} bytes, the study says {wanted:,}; download it "
+            f"{path} has {path.stat().st_size:,} bytes, the study says {size:,}; download it "
             f"again, or correct teachers.*.bytes of {spec['label']}."
         )
 
 
 def import_weights(spec, output, shape=None):
-    """Read the weights that `spec`, a teacher of a study, names, and write them for `load_teacher`.
+    """Read the weights of `spec`, a study's teacher, and write them for `load_teacher`.
 
-    shape: of a smaller network than the public one, in tests."""
+    shape: arguments of a smaller network, for tests. Mistake: see `find` and `layout.read`."""
     teacher = network(spec["network"])
     shape = shape or teacher.SHAPE
     path, sha256 = find(spec)

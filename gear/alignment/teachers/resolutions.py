@@ -1,18 +1,18 @@
-"""Teachers that serve some resolutions alone, as the published registry of encoders has them.
+"""Resolutions of teachers that serve only some, as in the published registry of encoders.
 
-It imports no torch: a study's runs are checked against it while Snakemake parses.
+This module does not import torch, because Snakemake checks a study's runs with it while parsing.
 """
 
 from gear.files.mistakes import Mistake
 
-SERVED = {"clip_l": (256,), "vjepa2": (256, 512, 1024)}  # pixels; the networks take more
+SERVED = {"clip_l": (256,), "vjepa2": (256, 512, 1024)}  # pixels; the networks accept more
 
 
 def check(network, resolution, says, where=""):
-    """Mistake where a pretrained teacher does not serve images of `resolution` pixels.
+    """Mistake: a pretrained teacher does not serve images of `resolution` pixels.
 
-    network: its name in load.NETWORKS, None for a stand-in; says: its name in the message; where:
-    the place in config/ that pairs them, if any."""
+    network: the teacher's name in load.NETWORKS, None for a stand-in; says: its name in the
+    message; where: the place in config/ that combines teacher and resolution, if any."""
     served = SERVED.get(network, (resolution,))
     if resolution not in served:
         *most, last = map(str, served)

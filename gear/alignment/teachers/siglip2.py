@@ -1,6 +1,6 @@
 """SigLIP2 ViT-B/16 (arXiv 2502.14786), timm's network with the tanh GELU of the published weights.
 
-- images are read as they are: 256 pixels with the weights of 256, 512 with those of 512
+- images are not resized: 256 pixels need the weights of 256 pixels, 512 those of 512
 - features after the last norm (Hugging Face's `last_hidden_state`), without the pooling head
 """
 
@@ -31,7 +31,7 @@ def _transformers_names(key):
 
 
 def _with_batch_axis(tensors, shape):
-    """Positions (N, F) as (1, N, F)."""
+    """{key: tensor} with the positions (N, F) as (1, N, F)."""
     key = "vision_model.embeddings.position_embedding.weight"
     return {k: v[None] if k == key else v for k, v in tensors.items()}
 

@@ -1,7 +1,7 @@
 """Train a small stand-in for a pretrained vision encoder on the study's images.
 
-What it learns is its objective (objectives.py); 40 % of the patches are hidden where the objective
-hides any. Its patch grid is the tokenizer's token grid.
+The objective (objectives.py) defines the loss. Objectives that hide patches hide 40 % of them. The
+patch grid is the tokenizer's token grid.
 
 python -m gear.alignment.teachers.standin --job JSON --output DIR [--data MANIFEST]
 """
@@ -20,12 +20,12 @@ from gear.runtime import checkpoint, optim, rng
 from gear.runtime.device import setup
 from gear.runtime.progress import Progress
 
-MASKED = 0.4
+MASKED = 0.4  # share of hidden patches
 
 
 @torch.no_grad()
 def standardise(teacher, data):
-    """Set mean and std of the features, per channel, over all images and patches."""
+    """Set the teacher's mean and std per channel, over all images and patches."""
     features = torch.cat([teacher.encode(to_float(x)) for x, _ in data.pieces(256)]).flatten(0, 1)
     teacher.mean.copy_(features.mean(0))
     teacher.std.copy_(features.std(0).clamp_min(1e-6))
@@ -34,7 +34,7 @@ def standardise(teacher, data):
 def train(settings, spec, output, manifest=None):
     """Train for spec['steps'] with spec['batch']; write weights.safetensors and run.json.
 
-    manifest: of the images, where data.hold is stream."""
+    manifest: path of the images' manifest.json, needed if data.hold is stream."""
     setup(settings)
     data = image_set(settings, "train", manifest, spec["batch"], spec["seed"])
     shape = {

@@ -1,17 +1,19 @@
-"""V-JEPA 2.1 ViT-B/16 (arXiv 2603.14482), the image branch of its encoder, with timm's EVA blocks.
+"""V-JEPA 2.1 ViT-B/16 (arXiv 2603.14482): the image branch of the encoder.
 
-- an image is read as it is, at 256, 512 or 1024 pixels; the network takes any size from 32 on
-- the image has a patch embedding and a modality embedding of its own, and no absolute position; no
-  CLS, no registers
-- rotary positions in every block: of a head's channels one group turns by the row, one by the
-  column; rows and columns are rescaled so that the last is at 15, whatever the grid (256 / 16 - 1)
+- blocks are timm's EVA blocks
+- images are not resized: 256, 512 or 1024 pixels; the network accepts any size from 32 on
+- images have their own patch embedding and modality embedding; there are no absolute positions, no
+  CLS and no registers
+- rotary positions in every block: in each head, one group of channels rotates by the row and one by
+  the column; rows and columns are rescaled so that the last is at 15 (256 / 16 - 1) for every grid
 - features are the last block's output after `norms_block.3`. The other three norms belong to
-  intermediate levels, and `patch_embed` and `video_mod_embed` to videos: an image touches none of
-  them, but the file must have them
-- under bfloat16 the published code rounds the rotary frequencies to bfloat16, by up to 1.8 %; they
-  are float32 here
+  intermediate levels; `patch_embed` and `video_mod_embed` belong to videos. Images do not use them,
+  but the file must have them
+- the published code rounds the rotary frequencies under bfloat16, by up to 1.8 %; here they stay
+  float32
 
-The facts are those of facebookresearch/vjepa2 (app/vjepa_2_1, commit 204698b); the code is not.
+The source of these facts is facebookresearch/vjepa2 (app/vjepa_2_1, commit 204698b). The code here
+is written from scratch.
 
 Shapes: B images, H x W pixels, N positions, F feature width, D channels of a head, A of an axis.
 """
@@ -30,12 +32,12 @@ from gear.files.mistakes import Mistake
 PATCH = 16  # pixels
 LAST = 15  # position of the last row and of the last column
 BASE = 10000  # of the rotary frequencies
-LEVELS = 4  # norms in the file, the last one's is the output's
+LEVELS = 4  # norms in the file; the last is the norm of the output
 EPS = 1e-6
 
 
 def axis_channels(channels):
-    """A of a head's D channels: the file's network turns three such groups (frame, row, column)."""
+    """A: channels of one of the three rotated groups (frame, row, column) of a head."""
     return channels // 3 // 2 * 2
 
 
@@ -44,18 +46,19 @@ def _floats(count, device):
 
 
 def frequencies(channels, device=None):
-    """(A / 2) float32 angles of a step of 1 along an axis of A channels: 10000^(-f / (A / 2))."""
+    """(A / 2,) float32 angles of a step of 1 along an axis: 10000^(-f / (A / 2))."""
     pairs = channels // 2
     return BASE ** (-_floats(pairs, device) / pairs)
 
 
 def rotary_table(rows, columns, channels, device=None):
-    """Sines, then cosines, of each position's angles, (N, 2 D) in float32, as EvaBlock reads them.
+    """(N, 2 D) float32: sines, then cosines, of each position's angles, for EvaBlock.
 
     rows, columns: of the patch grid, at least 2 each; channels: D. Positions are in raster order.
-    Channels 0 to A - 1 belong to the frame, which is one, and do not turn; A to 2 A - 1 turn by the
-    row, 2 A to 3 A - 1 by the column, both channels of an adjacent pair by one angle; the rest do
-    not turn. Mistake for a single row or column, which has no scale."""
+    Channels 0 to A - 1 belong to the frame; there is one frame, so they do not rotate. Channels A
+    to 2 A - 1 rotate by the row, 2 A to 3 A - 1 by the column, the two channels of an adjacent pair
+    by the same angle. The other channels do not rotate.
+    Mistake: a single row or column, which has no scale."""
     if min(rows, columns) < 2:
         raise Mistake(
             f"an image of {rows} x {columns} patches has no rotary positions in V-JEPA 2.1; use "
@@ -72,7 +75,7 @@ def rotary_table(rows, columns, channels, device=None):
 
 
 class PatchEmbedding(nn.Module):
-    """A linear map of patches of `frames` frames, kept as the 3-d convolution of the file."""
+    """A linear map of patches, stored as the 3-d convolution of the file."""
 
     def __init__(self, width, frames):
         super().__init__()
@@ -80,7 +83,7 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv3d(3, width, size, size)
 
     def forward(self, x_BCHW):
-        """(B, N, F) of images, in raster order; of a map of one frame alone."""
+        """(B, N, F) of images, in raster order. Only for frames = 1."""
         weight, bias = self.proj.weight.squeeze(2), self.proj.bias
         return F.conv2d(x_BCHW, weight, bias, stride=PATCH).flatten(2).mT
 
@@ -88,8 +91,8 @@ class PatchEmbedding(nn.Module):
 class ImageEncoder(nn.Module):
     """Preprocessed images (B, 3, H, W) -> features (B, N, F), N = (H / 16) (W / 16).
 
-    Tensors have the file's names. What an image does not use is kept, for a strict import and for
-    the published number of parameters."""
+    Tensors have the file's names. Parts that images do not use are kept, for a strict import and
+    for the published number of parameters."""
 
     def __init__(self, embed_dim, depth, num_heads):
         from timm.models.eva import EvaBlock
@@ -108,7 +111,7 @@ class ImageEncoder(nn.Module):
         self.norms_block = nn.ModuleList(norm(embed_dim) for _ in range(LEVELS))  # the last is used
 
     def forward(self, x_BCHW):
-        """Mistake where a side has fewer than 32 pixels."""
+        """Features (B, N, F). Mistake: a side has fewer than 32 pixels."""
         rows, columns = (side // PATCH for side in x_BCHW.shape[-2:])
         table = rotary_table(rows, columns, self.head_channels, x_BCHW.device)
         x_BNF = self.patch_embed_img(x_BCHW) + self.img_mod_embed
