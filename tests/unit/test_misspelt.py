@@ -63,7 +63,7 @@ def walk_model(model, data, path):
         if key in data or field.annotation in (int, float):
             yield from walk(field.annotation, value, (*path, key), field.metadata)
     extra = typing.get_args(model.__annotations__.get("__pydantic_extra__"))
-    for key in set(data) - set(model.keys()) if extra else ():
+    for key in [key for key in data if key not in model.keys()] if extra else ():
         yield from walk(extra[1], data[key], (*path, key))
 
 
