@@ -1,18 +1,19 @@
-"""Results by DVC, and what Snakemake knows of them by git.
+"""Saved results: large files in DVC, small files and provenance records in git.
 
-A *unit* is a run, such as results/demo/joint/gear-l, with all its milestones, samples, scores and
-analyses; or all data; or another folder of results, such as a teacher's or the tables'. Its small
-files are git's, its large ones DVC's. Beside it lie `<unit>.dvc`, if it has large files, and its
-record `<unit>.prov.json`: how each file was made, in how many seconds, with the sha256 of it and of
-all that it was made from. From the records a fresh clone gets back what Snakemake knew, so that it
-plans what is out of date and nothing else.
+A *unit* is one of these: a run, such as results/demo/joint/gear-l, with all its milestones,
+samples, scores and analyses; all data; or another folder of results, such as that of the tables.
+git keeps the small files of a unit, DVC the large ones. `<unit>.dvc` names the large files, if
+there are any. The record `<unit>.prov.json` has for each file how and in how many seconds it was
+made, its sha256, and the sha256 of all its inputs. From the records a fresh clone restores
+Snakemake's own records, so that Snakemake plans only what is out of date.
 
-Neither git nor DVC keeps benchmark files, whose seconds the records have, and the tables' pages
-(.html), which only `snakemake --report` needs and makes anew from small files.
+Two kinds of files are in neither git nor DVC: benchmark files, because the records have their
+seconds, and the tables' pages (.html), because only `snakemake --report` needs them.
 
     records.py   Snakemake's own records, whose format is private
-    units.py     units, their records, the content of files
+    units.py     units, their records, and the content of files
     store.py     calls of dvc and git
-    save.py  restore.py  check.py   what the commands do
-    accepted.py  results that count as made although code has changed
+    save.py  restore.py  transfer.py  check.py   the commands
+    accepted.py  results that count as up to date although code has changed
+    times.py     the seconds of a job
 """

@@ -1,10 +1,10 @@
-"""Results that count as made although code has changed since (`gear artifacts restore
---accept-code`).
+"""Acceptance of results although code has changed (`gear artifacts restore --accept-code`).
 
-A rule's params hold {kind: hash} of the code that can change what it makes (CODE in
-gear/study/jobs.py). An accepted job gets today's hash in its params, so that Snakemake plans
-nothing, and its provenance record says so under `accepted`: a list of {"code": kind, "made_with":
-hash, "accepted": hash}."""
+A rule's params hold {kind: hash} of the code that can change its outputs (CODE in
+gear/study/jobs.py). An accepted job gets the current hash in its params, so that Snakemake plans
+nothing. Its provenance record lists the acceptance under `accepted`: {"code": kind, "made_with":
+hash, "accepted": hash}.
+"""
 
 import re
 
@@ -15,22 +15,23 @@ PARAM = re.compile(r"'code': \{'(\w+)': '([0-9a-f]{12})'\}")
 
 
 def changes(job):
-    """{kind: (hash of the code that made it, today's)} of a job, where they differ."""
-    known = dict(pair for param in job["params"] for pair in PARAM.findall(param))
-    today = {kind: code(kind)[kind] for kind in known if kind in CODE}
-    return {kind: (known[kind], mine) for kind, mine in today.items() if known[kind] != mine}
+    """{kind: (recorded hash, current hash)} of a job's code, where the two differ."""
+    recorded = dict(pair for param in job["params"] for pair in PARAM.findall(param))
+    current = {kind: code(kind)[kind] for kind in recorded if kind in CODE}
+    return {kind: (recorded[kind], now) for kind, now in current.items() if recorded[kind] != now}
 
 
 def accept(saved, prefixes):
-    """Accept the changed code of all saved jobs with an output under the prefixes, and write that
-    into their records. Returns lines for people, one for each rule and kind of code."""
+    """Accept the changed code of all saved jobs with an output under the prefixes.
+
+    Writes the acceptance into their records. Returns a line for each rule and kind of code."""
     counts, names = {}, []
     for name, jobs in saved.records.items():
         for job in jobs:
-            found = changes(job)
-            if not found or not any(under(path, prefixes) for path in job["outputs"]):
+            hashes = changes(job)
+            if not hashes or not any(under(path, prefixes) for path in job["outputs"]):
                 continue
-            for kind, (old, new) in found.items():
+            for kind, (old, new) in hashes.items():
                 job["params"] = [param.replace(f"'{old}'", f"'{new}'") for param in job["params"]]
                 entry = {"code": kind, "made_with": old, "accepted": new}
                 job["accepted"] = [*job.get("accepted", []), entry]
@@ -43,7 +44,7 @@ def accept(saved, prefixes):
 
 
 def noted(saved, paths):
-    """Lines for people: what of these outputs was accepted, by rule and pair of hashes."""
+    """Lines for people: accepted files among these outputs, by rule and pair of hashes."""
     counts = {}
     for path in paths:
         job = saved.job_of[path]

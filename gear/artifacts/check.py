@@ -1,4 +1,4 @@
-"""`gear artifacts check` and `status`: are the results what was saved, and are they up to date?"""
+"""`gear artifacts check` and `status`: compare the results with their records."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,18 @@ from gear.study.stages import STAGES
 
 
 def check(prefixes):
-    """Compare every file with its record, every record with those of its inputs, and the cache with
-    the names of its objects; changes nothing. Returns 1 where something is wrong."""
+    """Print what is wrong with saved results. Returns 1 if anything is, else 0.
+
+    Compared are each file with its record, each record with the records of its inputs, and each
+    object of the cache with its name. No file is changed."""
     saved = Saved(prefixes)
     chosen = saved.chosen(prefixes)
     contents = Contents(saved, thorough=True)
     contents.read([*chosen, *(p for path in chosen for p in saved.job_of[path]["inputs"])])
     modified = [p for p in chosen if contents.here(p) not in (None, saved.sha(p))]
     entries = {}
-    for found in kept(saved, chosen, states=True).values():
-        entries |= found
+    for part in kept(saved, chosen, states=True).values():
+        entries |= part
     data = [path for path in entries if under(path, [DATA]) and os.path.exists(path)]
     modified += store.changed_data(data) if data else []
     stale = []
@@ -43,31 +45,33 @@ def check(prefixes):
 
 
 def _older(outputs):
-    """What a line says of each commit that trained some outputs and whose code is not today's."""
-    made = {}
+    """One line per older commit whose code trained some of these outputs."""
+    trained = {}
     for record in (Path(path) for path in outputs if os.path.basename(path) == "run.json"):
         stage = record.parts[-4]  # <stage>/<run>/<step>/run.json
         if stage in STAGES and record.exists():
             commit = read_json(record).get("commit") or "unknown"
-            made.setdefault((commit, stage), []).append(record)
+            trained.setdefault((commit, stage), []).append(record)
     lines = []
-    for (commit, stage), found in sorted(made.items()):
+    for (commit, stage), runs in sorted(trained.items()):
         code = STAGES[stage].code
         status, printed, _ = store.run(["git", "diff", "--name-only", commit, "--", *code])
         changed = printed.split()
         if status or changed:
             why = f"then changed: {', '.join(changed[:2])} ..." if changed else "unknown here"
-            lines.append(f"{len(found)} of stage {stage} by commit {commit[:12]} ({why})")
+            lines.append(f"{len(runs)} of stage {stage} by commit {commit[:12]} ({why})")
     return lines
 
 
 def status(prefixes):
-    """One line per prefix, and the runs and folders that are not simply saved."""
+    """Print one line per prefix, and the runs and folders that are not saved or changed."""
     saved = Saved(prefixes)
     contents = Contents(saved)
-    made = [path for path in records.outputs() if os.path.exists(path)]
+    existing = [path for path in records.outputs() if os.path.exists(path)]
     for prefix in prefixes:
-        paths = {p for p in (*saved.job_of, *made) if under(p, [prefix]) and not p.endswith(PAGE)}
+        paths = {
+            p for p in (*saved.job_of, *existing) if under(p, [prefix]) and not p.endswith(PAGE)
+        }
         contents.read(paths)
         units = {}
         for path in sorted(paths):
@@ -75,7 +79,7 @@ def status(prefixes):
         states = {"saved": [], "modified": [], "not saved": [], "not pulled": []}
         for unit, members in units.items():
             states[_state(members, saved, contents)].append(unit)
-        print(f"{prefix}:", ", ".join(f"{len(found)} {state}" for state, found in states.items()))
+        print(f"{prefix}:", ", ".join(f"{len(names)} {state}" for state, names in states.items()))
         for state in ("modified", "not saved", "not pulled"):
             show(state, states[state])
 

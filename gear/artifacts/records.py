@@ -1,9 +1,9 @@
-"""Snakemake's records of what it made: a private format, seen with Snakemake 9.27.1.
+"""Snakemake's records of its outputs: a private format, known from Snakemake 9.27.1.
 
-.snakemake/metadata holds a JSON file per output, named by the output's path in base64;
-.snakemake/incomplete a file of the same name while a job writes it. A record counts for its output
-whether or not the file is there. Of its fields Snakemake compares rule, code, params, input,
-software_stack_hash and, where an input is newer than the output, the input's checksum.
+.snakemake/metadata holds a JSON file for each output, named by the output's path in base64.
+.snakemake/incomplete holds a file of the same name while a job writes the output. A record counts
+also where the output itself is absent. Snakemake compares the fields rule, code, params, input and
+software_stack_hash, and the checksum of an input that is newer than the output.
 """
 
 import json
@@ -18,11 +18,11 @@ from gear.files.mistakes import Mistake
 SEEN = "9.27.1"
 FORMAT = 6
 HOME = Path(".snakemake")
-RESTORED = "restored"  # first word of `shellcmd`, which nothing compares, in records that we write
+RESTORED = "restored"  # first word of `shellcmd` in our records; Snakemake does not compare it
 
 
 def check_version():
-    """Mistake where Snakemake is another version than the one whose records we know."""
+    """Mistake where the installed Snakemake has another version than SEEN."""
     installed = metadata.version("snakemake")
     if installed != SEEN:
         raise Mistake(
@@ -39,7 +39,7 @@ def _file(output):
 
 
 def outputs(kind="metadata"):
-    """The paths that Snakemake has a record of, or, with kind 'incomplete', that are unfinished."""
+    """The paths of recorded outputs, or with kind 'incomplete' of unfinished outputs."""
     for file in (HOME / kind).rglob("*"):
         if file.is_file() and file.name != "migration_underway":
             parts = [part.removeprefix("@") for part in file.relative_to(HOME / kind).parts]
@@ -47,15 +47,15 @@ def outputs(kind="metadata"):
 
 
 def running():
-    """Whether a Snakemake has locked this folder, or was killed before it unlocked it."""
+    """Whether the folder is locked: a Snakemake runs, or was killed before it could unlock."""
     return any((HOME / "locks").glob("*.lock"))
 
 
 def read(output):
-    """The record of an output, or None. Mistake where it has another format."""
+    """The record of an output, or None. Mistake: the record has another format."""
     try:
         record = json.loads(_file(output).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):  # Snakemake, too, passes over a torn one
+    except (FileNotFoundError, json.JSONDecodeError):  # Snakemake ignores a broken record too
         return None
     if record["record_format_version"] != FORMAT:
         raise Mistake(
@@ -66,7 +66,7 @@ def read(output):
 
 
 def job(record):
-    """What of a record says how its output was made, besides from which inputs."""
+    """The fields of a record that describe its job, without the inputs."""
     return {
         "rule": record["rule"],
         "code": record["code"],
@@ -76,38 +76,38 @@ def job(record):
 
 
 def restored(record):
-    """(sha256, ctime) of the output when we wrote this record; None for one of Snakemake's own."""
+    """(sha256, ctime) of the output when `write` made the record; None for Snakemake's records."""
     words = (record["shellcmd"] or "").split()
     return (words[1], int(words[2])) if words[:1] == [RESTORED] else None
 
 
-def write(output, made, sha256, stale=()):
-    """Write the record of an output as Snakemake would have, with the times of the file.
+def write(output, job, sha256, stale=()):
+    """Write the record of an output in Snakemake's format, with the times of the file.
 
-    made: a job of a provenance record. stale: inputs whose content is not what it was made from;
-    they enter the params, so that Snakemake plans the output anew, with them as the reason."""
+    job: a job of a provenance record. stale: inputs whose content has changed since. They are
+    written into the params, so that Snakemake plans the output and prints them as the reason."""
     try:
         stat = os.stat(output)
         end, ctime = stat.st_mtime, stat.st_ctime_ns
     except FileNotFoundError:
         end, ctime = 0.0, 0
     record = {
-        "rule": made["rule"],
-        "input": sorted(made["inputs"]),
+        "rule": job["rule"],
+        "input": sorted(job["inputs"]),
         "log": [],
         "shellcmd": f"{RESTORED} {sha256} {ctime}",
-        "params": [f"made from another {path}" for path in stale] or made["params"],
-        "code": made["code"],
+        "params": [f"made from another {path}" for path in stale] or job["params"],
+        "code": job["code"],
         "record_format_version": FORMAT,
         "conda_env": None,
         "container_img_url": None,
-        "software_stack_hash": made["software"],
-        "job_hash": zlib.crc32(json.dumps([made["params"], made["inputs"]]).encode()),
-        "starttime": end - made["seconds"],
+        "software_stack_hash": job["software"],
+        "job_hash": zlib.crc32(json.dumps([job["params"], job["inputs"]]).encode()),
+        "starttime": end - job["seconds"],
         "endtime": end,
         "incomplete": False,
         "external_jobid": None,
-        "input_checksums": {path: f"sha256:{sha}" for path, sha in made["inputs"].items()},
+        "input_checksums": {path: f"sha256:{sha}" for path, sha in job["inputs"].items()},
     }
     file = _file(output)
     file.parent.mkdir(parents=True, exist_ok=True)

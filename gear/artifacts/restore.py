@@ -1,10 +1,11 @@
-"""`gear artifacts restore`: what Snakemake knew when the results were saved, and file times.
+"""`gear artifacts restore`: Snakemake's records and the file times of saved results.
 
-A checkout leaves files with times in no order, and Snakemake without records. The records come back
-from the provenance; the files get a time that is never later than that of what was made from them,
-and long past, so that they are older than anything made here. What was changed or made anew here
-keeps its time and its record. An output that was made from something else than what is there is
-stale: its record says so, and Snakemake plans it."""
+After a checkout the times of files have no order, and Snakemake has no records. `restore` writes
+the records from the provenance. It gives each file a time in the year 2000 that is not later than
+the times of the files made from it. So restored files are older than all files made afterwards.
+Files that were changed or made again here keep their times and records. An output whose inputs have
+changed since is stale: its record says so, and Snakemake plans it.
+"""
 
 import os
 from graphlib import TopologicalSorter
@@ -17,7 +18,7 @@ SHOWN = 10
 
 
 def show(title, lines):
-    """A headline with the number of lines, and the first of them."""
+    """Print a title with the number of lines, and the first lines."""
     if lines:
         print(f"{title}: {len(lines)}")
         print(*(f"  {line}" for line in lines[:SHOWN]), sep="\n")
@@ -26,15 +27,16 @@ def show(title, lines):
 
 
 def restore(prefixes, accept_code=False):
-    """Give Snakemake its records of the results folders (results/, say) that the prefixes lie in.
+    """Write Snakemake's records for all results in the top folders of the prefixes.
 
-    accept_code: what is under the prefixes counts as made although code has changed since; the
-    provenance records then say so. Returns (stale outputs with the reason, outputs that are not as
-    they were saved)."""
+    A top folder is for example results/. accept_code: results under the prefixes count as up to
+    date although code has changed; the provenance records then say so. Returns (stale outputs with
+    the reason, outputs that differ from what was saved). Mistake: as of `check_version`, or nothing
+    was saved under a prefix."""
     records.check_version()
     saved = Saved(prefixes)
     saved.chosen(prefixes)
-    taken = accepted.accept(saved, prefixes) if accept_code else []
+    accepted_lines = accepted.accept(saved, prefixes) if accept_code else []
     contents = Contents(saved)
     contents.read([*saved.job_of, *(path for job in saved.jobs for path in job["inputs"])])
     as_saved = {path for path in saved.job_of if _is_as_saved(path, saved, contents)}
@@ -59,14 +61,14 @@ def restore(prefixes, accept_code=False):
             "for snakemake --report, make the tables' pages first: snakemake all_tables --forcerun "
             "make_table make_claims ..."
         )
-    show("accepted although the code of their rules has changed", taken)
+    show("accepted although the code of their rules has changed", accepted_lines)
     show("stale, so Snakemake will make them again", stale)
     show("changed or made anew here, left as they are", other)
     return stale, other
 
 
 def _is_as_saved(path, saved, contents):
-    """Whether a file is absent or has the saved content, and was not made in another way here."""
+    """Whether a file is absent or has the saved content, and no other job made it here."""
     if contents.here(path) not in (None, saved.sha(path)):
         return False
     record, job = records.read(path), saved.job_of[path]
@@ -86,7 +88,7 @@ def _order(as_saved, saved, contents):
             continue
         times[path] = os.stat(path).st_mtime_ns
         if path in as_saved:
-            wanted = max([LONG_AGO, *(times[p] for p in graph[path] if p in times)])
-            if times[path] != wanted:
-                os.utime(path, ns=(wanted, wanted))
-            times[path] = wanted
+            newest = max([LONG_AGO, *(times[p] for p in graph[path] if p in times)])
+            if times[path] != newest:
+                os.utime(path, ns=(newest, newest))
+            times[path] = newest

@@ -21,19 +21,19 @@ from gear.artifacts.units import (
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_json
 
-UNRECORDED = (".tsv", ".dvc", ".prov.json", "report.html")  # ends of names
+UNRECORDED = (".tsv", ".dvc", ".prov.json", "report.html")  # endings of files without record
 
 
 def save(prefixes, states=False):
-    """Save what Snakemake made under the prefixes. states: with the training states.
+    """Save what Snakemake made under the prefixes. states: save the training states too.
 
-    Mistake, and nothing is saved, where code is not committed, a job runs or was stopped, or an
-    output has no record, is gone, or was made from something else than what is there."""
+    Mistake: code is not committed, a job runs or was stopped, or an output has no record, is
+    missing, or was made from inputs that have changed since. Then nothing is saved."""
     records.check_version()
     _refuse_ignored(prefixes)
     _refuse_dirty(prefixes)
     _refuse_unfinished(prefixes)
-    units = _made(prefixes)
+    units = _outputs(prefixes)
     _refuse_unrecorded(prefixes, {path for paths in units.values() for path in paths})
     if not units:
         raise Mistake(f"Snakemake made nothing under {' '.join(prefixes)}; run it first.")
@@ -51,13 +51,14 @@ def save(prefixes, states=False):
         write_record(unit, jobs[unit])
     _to_git(prefixes, [*kept, *(str(record_file(unit)) for unit in jobs)], replaced)
     restore(prefixes)
-    told = f"saved {len(jobs)} runs and folders, {len(changed)} of them new or changed"
-    print(f"{told}; now: git commit")
+    count = f"saved {len(jobs)} runs and folders, {len(changed)} of them new or changed"
+    print(f"{count}; now: git commit")
 
 
-def _made(prefixes):
-    """{unit: those of its outputs under the prefixes that Snakemake has a record of}, without the
-    folders of which nothing is here: they were deleted, or not pulled."""
+def _outputs(prefixes):
+    """{unit: its recorded outputs under the prefixes}.
+
+    Folders without any existing file are left out: they were deleted, or were not pulled."""
     folders = {}
     for path in sorted(records.outputs()):
         if under(path, prefixes):
@@ -70,8 +71,9 @@ def _made(prefixes):
 
 
 def _described(units, prefixes, contents):
-    """{unit: {output: (its job, its sha256)}}: what was made, and what was saved before where that
-    is outside the prefixes or in a folder of which nothing is here."""
+    """{unit: {output: (its job, its sha256)}}.
+
+    Outputs outside the prefixes, or in folders without any existing file, are as saved before."""
     described = {
         unit: {path: _as_made(path, contents) for path in paths} for unit, paths in units.items()
     }
@@ -84,7 +86,9 @@ def _described(units, prefixes, contents):
 
 
 def _as_made(path, contents):
-    """(job, sha256) of an output by Snakemake's record of it."""
+    """(job, sha256) of an output from its record in Snakemake.
+
+    Mistake: the output is missing, or differs from its record."""
     record, sha = records.read(path), contents.here(path)
     if record is None or records.restored(record):
         before = contents.saved.sha(path)
@@ -104,37 +108,38 @@ def _as_made(path, contents):
 
 
 def _as_saved(path, saved):
-    """(job, sha256) of an output as it was saved."""
+    """(job, sha256) of an output from its saved record."""
     job = {key: value for key, value in saved.job_of[path].items() if key != "outputs"}
-    job["seconds"] += 0.0  # older records have -0.0
+    job["seconds"] += 0.0  # turns -0.0 of older records into 0.0
     return job, saved.sha(path)
 
 
 def _jobs(outputs):
-    """The jobs of a record, from {output: (its job, its sha256)}."""
+    """The jobs of a record, made from {output: (its job, its sha256)}."""
     jobs = {}
     for path, (job, sha) in sorted(outputs.items()):
-        same = json.dumps({key: job[key] for key in job if key != "seconds"}, sort_keys=True)
-        jobs.setdefault(same, job | {"outputs": {}})["outputs"][path] = sha
+        key = json.dumps({k: v for k, v in job.items() if k != "seconds"}, sort_keys=True)
+        jobs.setdefault(key, job | {"outputs": {}})["outputs"][path] = sha
     return list(jobs.values())
 
 
 def _is_replaced(name, saved, units):
-    """Whether a record is of the older form and all that it names is in units saved now."""
+    """Whether a record has the older form and units that are saved now have all its outputs."""
     named = {unit_of(path) for job in saved.records[name] for path in job["outputs"]}
     return name not in units and named <= set(units)
 
 
 def _inputs(output, record, contents):
-    """{path: sha256} of what an output was made from. Mistake where that is not there any more.
+    """{path: sha256} of the inputs of an output. Mistake: an input has changed or is missing.
 
-    Snakemake notes the checksum of small inputs; for the others the newer file tells."""
+    Snakemake records the checksum of small inputs. A large input has changed if its file is newer
+    than the output."""
     inputs = {}
     for path in record["input"]:
-        noted = record["input_checksums"].get(path, "").removeprefix("sha256:")
-        sha = contents.now(path) or noted
+        recorded = record["input_checksums"].get(path, "").removeprefix("sha256:")
+        sha = contents.now(path) or recorded
         newer = os.path.exists(path) and os.path.getmtime(path) > record["endtime"]
-        if (noted and noted != sha) or (newer and not noted):
+        if (recorded and recorded != sha) or (newer and not recorded):
             raise Mistake(
                 f"{output} was made from another {path} than the one that is there; run Snakemake "
                 "again, then save."
@@ -149,28 +154,30 @@ def _inputs(output, record, contents):
 
 
 def _large(units, described, replaced):
-    """{.dvc file: (large files that are here, {path: entry} of the others)} of some units."""
+    """{.dvc file: (existing large files, {path: entry} of the other ones)} of some units."""
     before = {unit: store.outs(f"{unit}.dvc") for unit in units}
     for name in replaced:
         entries = store.outs(f"{name}.dvc")
         if entries:
             before[unit_of(next(iter(entries)))].update(entries)
     kept = {}
-    for unit, made in units.items():
-        here = [path for path in large(made) if os.path.exists(path)]
+    for unit, paths in units.items():
+        here = [path for path in large(paths) if os.path.exists(path)]
         others = {p: before[unit][p] for p in large(described[unit]) if p not in here}
         if here or before[unit]:
             kept[f"{unit}.dvc"] = here, others
     return kept
 
 
-def _states(units, wanted):
-    """The same of training states of the milestones among some outputs: of all where they are
-    wanted, else of those whose state was saved before."""
+def _states(units, every):
+    """{.dvc file: (existing states, {path: entry} of the other ones)} of training states.
+
+    every: the states of all milestones among the outputs; otherwise only of those whose state was
+    saved before. Mistake: a state does not exist."""
     kept = {}
     for unit, paths in units.items():
         before = store.outs(state_file(unit))
-        states = {state for state in _states_of(unit, paths) if wanted or state in before}
+        states = {state for state in _states_of(unit, paths) if every or state in before}
         here = [state for state in states | set(before) if os.path.exists(state)]
         lacking = states - set(before) - set(here)
         if lacking:
@@ -181,7 +188,7 @@ def _states(units, wanted):
 
 
 def _states_of(run, outputs):
-    """The training states at the ends of the milestones among some outputs of a run."""
+    """The paths of the training states at the milestones among some outputs of a run."""
     for path in outputs:
         folder, name = os.path.split(path)
         if name == "run.json" and os.path.dirname(folder) == run and os.path.exists(path):
@@ -191,8 +198,9 @@ def _states_of(run, outputs):
 
 
 def _to_git(prefixes, files, replaced):
-    """Stage what was saved: with the prefixes the small files, and the end of the files of replaced
-    records and of what git has although it is ignored by now."""
+    """Stage the saved files and the small files under the prefixes.
+
+    The files of replaced records are removed, and so are files in git that are ignored now."""
     gone = [f"{name}{end}" for name in replaced for end in (".prov.json", ".dvc")]
     for file in gone:
         Path(file).unlink(missing_ok=True)
@@ -243,9 +251,9 @@ def _refuse_unfinished(prefixes):
 
 def _refuse_unrecorded(prefixes, known):
     listed = store.git("ls-files", "-z", "--cached", "--others", "--exclude-standard", *prefixes)
-    found = {path for path in listed.split("\0") if path and os.path.exists(path)}
-    found.update(str(p) for top in prefixes for end in LARGE for p in Path(top).rglob("*" + end))
-    for path in sorted(found - known):
+    paths = {path for path in listed.split("\0") if path and os.path.exists(path)}
+    paths.update(str(p) for top in prefixes for end in LARGE for p in Path(top).rglob("*" + end))
+    for path in sorted(paths - known):
         if not path.endswith(UNRECORDED) and not under(path, [DATA]):
             raise Mistake(
                 f"Snakemake has no record of {path}, so nobody could tell how it was made; delete "

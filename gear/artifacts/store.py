@@ -1,4 +1,4 @@
-"""Calls of dvc and git: one for all files of a command, since each start of dvc costs a second."""
+"""Calls of dvc and git. One call has all files, because each start of dvc takes a second."""
 
 import hashlib
 import importlib.util
@@ -15,9 +15,9 @@ from gear.files.mistakes import Mistake
 from gear.files.reading import read_text
 
 REMOTE = "storage"
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has it
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
-CURES = {  # what dvc says: what to do
+CURES = {  # words of dvc's error: the cure
     "no space left": "free some space and run the same command again",
     "neither locally": "pull them from where they are, or make them, then save",
     "unsupported url": "name a folder, s3://bucket/path, gs://bucket/path or ssh://me@host/path",
@@ -30,12 +30,12 @@ CURES = {  # what dvc says: what to do
 def run(command, lines=()):
     """(exit status, stdout, stderr) of a command, with `lines` as its input."""
     text = "\n".join(lines) + "\n" if lines else ""
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+    result = subprocess.run(command, input=text, capture_output=True, text=True)
+    return result.returncode, result.stdout, result.stderr
 
 
 def git(*arguments, lines=()):
-    """What git prints. Mistake with git's own sentence where it fails."""
+    """The output of git. Mistake: git failed; the sentence is git's."""
     status, printed, error = run(["git", *arguments], lines)
     if status:
         raise Mistake(f"git {arguments[0]} failed: {error.strip().splitlines()[-1]}")
@@ -43,11 +43,11 @@ def git(*arguments, lines=()):
 
 
 def dvc(*arguments):
-    """What dvc prints. Mistake with dvc's reason and its cure where it fails."""
+    """The output of dvc. Mistake: dvc failed; the sentence has dvc's reason and a cure."""
     status, printed, error = run([sys.executable, "-m", "dvc", *arguments])
-    if status or "Missing cache files" in error:  # of which `dvc push` only warns
-        said = re.search(r"(?:ERROR|WARNING): (.*?)(?: - <http|$)", error, re.MULTILINE)
-        reason = (said.group(1) if said else error.strip()[-300:]).rstrip(". ")
+    if status or "Missing cache files" in error:  # `dvc push` only warns of these
+        line = re.search(r"(?:ERROR|WARNING): (.*?)(?: - <http|$)", error, re.MULTILINE)
+        reason = (line.group(1) if line else error.strip()[-300:]).rstrip(". ")
         reason = reason.removesuffix("Missing cache files:").rstrip(". ")
         cure = next((c for words, c in CURES.items() if re.search(words, error, re.I)), None)
         cure = cure or "nothing was lost; run the same command again"
@@ -56,7 +56,7 @@ def dvc(*arguments):
 
 
 def outs(file):
-    """{path: entry with md5, size, ...} of what a .dvc file keeps; {} where there is none."""
+    """{path: entry with md5, size, ...} of a .dvc file; {} if the file does not exist."""
     if not Path(file).exists():
         return {}
     folder = os.path.dirname(file)
@@ -65,16 +65,16 @@ def outs(file):
 
 
 def commit(kept):
-    """Have dvc take files into its cache, and write the .dvc files anew.
+    """Put files into dvc's cache and write the .dvc files.
 
-    kept: {.dvc file: (paths that are here, {path: entry} of others that it keeps as they are)},
-    paths relative to the repository. The .dvc files are as they were where dvc fails."""
+    kept: {.dvc file: (existing paths, {path: entry} of other files, which keep their entry)}, with
+    paths relative to the repository. If dvc fails, the .dvc files are as before."""
     before = {file: Path(file).read_bytes() for file in kept if Path(file).exists()}
     fresh = [file for file, (here, _) in kept.items() if here]
     try:
         for file in fresh:
             _write_outs(file, {path: {} for path in kept[file][0]})
-        if fresh:  # without a name, dvc would take all
+        if fresh:  # without a name dvc would commit all .dvc files
             dvc("commit", "--force", *fresh)
         for file, (here, others) in kept.items():
             now = outs(file)
@@ -91,7 +91,9 @@ def commit(kept):
 
 
 def _write_outs(file, entries):
-    """Write a .dvc file, or none without entries {path relative to the repository: md5, ...}."""
+    """Write a .dvc file, or delete it if there are no entries.
+
+    entries: {path relative to the repository: {md5, ...}}."""
     folder = os.path.dirname(file) or "."
     listed = []
     for path in sorted(entries):
@@ -104,9 +106,10 @@ def _write_outs(file, entries):
 
 
 def set_remote(url):
-    """Where push and pull go, in .dvc/config.local, which git ignores; a folder is made.
+    """Set the remote of push and pull in .dvc/config.local, which git ignores.
 
-    Mistake: no URL, one without its plug-in, a folder in here or one that cannot be made."""
+    A folder is created. Mistake: the URL is not valid or needs a plug-in that is not installed; the
+    folder is inside the repository or cannot be created."""
     scheme, slashes, _ = url.partition("://")
     if not slashes:
         _make_folder(url)
@@ -117,12 +120,12 @@ def set_remote(url):
             f"python -m pip install {plugin}"
         )
     dvc("remote", "add", "--local", "--default", "--force", REMOTE, url)
-    # a damaged object is then refused, not handed out
+    # with verify, dvc refuses a damaged object
     dvc("remote", "modify", "--local", REMOTE, "verify", "true")
 
 
 def _make_folder(path):
-    """The folder of a remote. Mistake: no name, in the repository, a URL with one slash."""
+    """Create the folder of a remote. Mistake: the path is not valid or cannot be created."""
     inside = Path(path).resolve().is_relative_to(Path.cwd())
     if not path.strip() or inside or re.match(r"\w+:/", path):
         raise Mistake(
@@ -144,7 +147,7 @@ def remote():
 
 
 def changed_data(paths):
-    """Those data sets that are there and not what data.dvc says. The cache is not needed."""
+    """The data sets that exist and differ from data.dvc. The cache is not needed."""
     from dvc.repo import Repo
 
     with Repo() as repo:
@@ -153,10 +156,10 @@ def changed_data(paths):
 
 
 def faults(entries):
-    """[(path, cache object, 'missing' | 'damaged')] of what .dvc files keep, {path: entry}.
+    """Yield (path, cache object, 'missing' or 'damaged') for the entries of .dvc files.
 
-    Missing counts where the file is there: what was not pulled is no fault, nor is an absent data
-    set, which a rule makes."""
+    entries: {path: entry}. An object is missing only if its file exists here: a file that was not
+    pulled is no fault. Nor is an absent data set, because a rule makes it."""
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
@@ -175,16 +178,16 @@ def faults(entries):
 
 
 def _fault(cache, path, md5):
-    kept = cache.oid_to_path(md5)
-    if not os.path.exists(kept):
-        return (path, kept, "missing") if os.path.isfile(path) else None
-    with open(kept, "rb") as handle:
+    cached = cache.oid_to_path(md5)
+    if not os.path.exists(cached):
+        return (path, cached, "missing") if os.path.isfile(path) else None
+    with open(cached, "rb") as handle:
         sound = hashlib.file_digest(handle, "md5").hexdigest() == md5.removesuffix(".dir")
-    return None if sound else (path, kept, "damaged")
+    return None if sound else (path, cached, "damaged")
 
 
 def missing(entries):
-    """The paths of {path: entry} whose object the cache lacks."""
+    """The paths, of {path: entry}, whose object is not in the cache."""
     from dvc.repo import Repo
 
     with Repo() as repo:

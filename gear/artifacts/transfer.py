@@ -1,4 +1,4 @@
-"""`gear artifacts push` and `pull`: large files to and from the remote, in one call of dvc."""
+"""`gear artifacts push` and `pull`: copy large files to and from the remote."""
 
 import os
 
@@ -9,8 +9,9 @@ from gear.files.mistakes import Mistake
 
 
 def kept(saved, outputs, states=False):
-    """{.dvc file: {path: entry}} of the large ones among some saved outputs; with `states` also of
-    all training states of their runs."""
+    """{.dvc file: {path: entry}} of the large files among some saved outputs.
+
+    states: include all training states of their runs."""
     chosen = set(large(outputs))
     files = {}
     for name in dict.fromkeys(saved.record_of[path] for path in outputs):
@@ -22,13 +23,14 @@ def kept(saved, outputs, states=False):
 
 
 def state_file(run):
-    """The .dvc file that keeps a run's training states."""
+    """The .dvc file of a run's training states."""
     return f"{run}/state.dvc"
 
 
 def _chosen(prefixes, inputs, states):
-    """(what was saved, {path: entry} of large files, what dvc calls them), once there is a remote
-    to talk to."""
+    """(Saved, {path: entry} of large files, dvc's targets for them).
+
+    Mistake: there are no large files under the prefixes, or no remote is set."""
     saved = Saved(prefixes)
     files = kept(saved, saved.chosen(prefixes, inputs), states)
     if not files:
@@ -38,9 +40,9 @@ def _chosen(prefixes, inputs, states):
         )
     if not store.remote():
         raise Mistake("no remote is set; name one first: gear artifacts remote URL")
-    entries = {path: entry for found in files.values() for path, entry in found.items()}
-    # dvc takes the paths in a .dvc file for targets too, but passes over some in a mixture of both
-    whole = all(found == store.outs(file) for file, found in files.items())
+    entries = {path: entry for part in files.values() for path, entry in part.items()}
+    # a target may be a .dvc file or a path in one; dvc skips some paths if a call mixes the two
+    whole = all(part == store.outs(file) for file, part in files.items())
     return saved, entries, [*files] if whole else [*entries]
 
 
@@ -50,7 +52,7 @@ def _size(entries):
 
 
 def push(prefixes, inputs=False, states=False):
-    """Copy large files to the remote. Mistake where the cache lacks some."""
+    """Copy large files to the remote. Mistake: dvc failed, or the cache lacks a file."""
     _, entries, targets = _chosen(prefixes, inputs, states)
     print(f"push {_size(entries)}", flush=True)
     try:
@@ -61,8 +63,9 @@ def push(prefixes, inputs=False, states=False):
 
 
 def pull(prefixes, inputs=False, states=False):
-    """Get large files from the remote, check their sha256, restore. Returns 1 where some are not
-    what was saved or did not come; files that were changed here are not touched."""
+    """Copy large files from the remote, check their sha256, then restore.
+
+    Returns 1 if a file is damaged or did not arrive, else 0. Mistake: a file was changed here."""
     saved, entries, targets = _chosen(prefixes, inputs, states)
     expected = {path: saved.sha(path) for path in entries if saved.sha(path)}
     contents = Contents(saved)
@@ -77,7 +80,7 @@ def pull(prefixes, inputs=False, states=False):
     failure = None
     try:
         store.dvc("pull", *targets)
-    except Mistake as error:  # what could be had is there
+    except Mistake as error:  # the files that arrived are kept
         failure = error
     contents = Contents(saved)
     contents.read(expected)

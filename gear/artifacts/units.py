@@ -1,9 +1,10 @@
 """Units of results, their records, and the content of files.
 
 A record is {"jobs": [{rule, code, params, software, seconds, inputs: {path: sha256}, outputs:
-{path: sha256}, accepted: see accepted.py}]}, with the outputs of its unit; paths are relative to
-the repository, where every command runs. Older records have one folder of a run each; they are
-read like the others, and `save` replaces them."""
+{path: sha256}, accepted: see accepted.py}]} for the outputs of its unit. Paths are relative to the
+repository, where all commands run. An older record covers one folder of a run. It is read in the
+same way, and `save` replaces it.
+"""
 
 import json
 import os
@@ -18,18 +19,19 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_json
 from gear.study.stages import STAGES
 
-DATA = "data"  # one unit, whose large files are whole data sets: data.dvc
+DATA = "data"  # one unit; its large files are whole data sets: data.dvc
 LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore
 INDEX = "README.md"  # of a study's results
-PAGE = ".html"  # a table's page for Snakemake's report: neither git's nor DVC's
+PAGE = ".html"  # a table's page for Snakemake's report; in neither git nor DVC
 OF_A_RUN = re.compile(
     rf"(.+?)/(?:(?:samples|metrics|analysis)/)?((?:{'|'.join(STAGES)})/[^/]+)/[0-9]+k[./]"
 )
 
 
 def unit_of(path):
-    """The unit whose record names this output: all data, a run with its samples, scores and
-    analyses, or the file's folder."""
+    """The unit whose record names this output.
+
+    It is all data, a run with its samples, scores and analyses, or the file's folder."""
     if path.startswith(f"{DATA}/"):
         return DATA
     run, folder = OF_A_RUN.match(path), os.path.dirname(path)
@@ -39,7 +41,7 @@ def unit_of(path):
 
 
 def large(paths):
-    """What DVC keeps of a unit's outputs: the large files; of the data the set's whole folder."""
+    """The paths that DVC keeps among some outputs: large files, and the folders of data sets."""
     return sorted({os.path.dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)})
 
 
@@ -48,20 +50,22 @@ def _is_large(path):
 
 
 def cleaned(paths):
-    """The user's prefixes, relative to the repository. Mistake where there is no repository."""
+    """The user's prefixes, relative to the repository.
+
+    Mistake: this is not the repository's top folder, or a path is no folder of results."""
     if not Path(".dvc").is_dir():
         raise Mistake("gear artifacts works in the repository's top folder; go there first.")
     if "" in paths:
         raise Mistake("an empty path names no folder of results; name one, such as results/demo.")
-    found = [os.path.relpath(path) for path in paths]
-    for path in found:
+    prefixes = [os.path.relpath(path) for path in paths]
+    for path in prefixes:
         if path.split(os.sep)[0] in (".", ".."):
             raise Mistake(f"'{path}' is no folder of results; name one, such as results/demo.")
-    return found
+    return prefixes
 
 
 def under(path, prefixes):
-    """Whether a path is one of the prefixes or below one."""
+    """Whether a path is one of the prefixes or lies below one."""
     return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
 
 
@@ -75,9 +79,9 @@ def write_record(name, jobs):
 
 
 class Saved:
-    """All that was saved in the results folders that the prefixes lie in, and of the data.
+    """All records in the top folders of the prefixes, and the record of the data.
 
-    records: {name: jobs}; `<name>.prov.json` is a record, `<name>.dvc` keeps its large files."""
+    records: {name: jobs}; `<name>.prov.json` is the record, `<name>.dvc` names its large files."""
 
     def __init__(self, prefixes):
         self.records = {}
@@ -85,7 +89,7 @@ class Saved:
         files = [file for top in tops for file in sorted(Path(top).rglob("*.prov.json"))]
         for file in [*files, record_file(DATA)]:
             content = read_json(file, "take it from git") if file.exists() else {}
-            if "jobs" in content:  # older tables have such a file without jobs
+            if "jobs" in content:  # such a file of an older table has no jobs
                 self.records[str(file).removesuffix(".prov.json")] = content["jobs"]
         self.jobs = [job for jobs in self.records.values() for job in jobs]
         self.job_of = {path: job for job in self.jobs for path in job["outputs"]}
@@ -97,25 +101,25 @@ class Saved:
         return self.job_of[path]["outputs"][path] if path in self.job_of else None
 
     def chosen(self, prefixes, inputs=False):
-        """The saved outputs under the prefixes; with `inputs` also all that they were made from.
+        """The saved outputs under the prefixes, sorted; `inputs`: and all that they were made from.
 
-        Mistake where there are none."""
+        Mistake: nothing was saved under a prefix."""
         for prefix in prefixes:
             if not any(under(path, [prefix]) for path in self.job_of):
                 names = sorted({str(f) for path in self.job_of for f in Path(path).parents})
                 cure = did_you_mean(prefix, names) if names else "Save something first."
                 raise Mistake(f"nothing was saved under '{prefix}'. {cure}")
         paths = {path for path in self.job_of if under(path, prefixes)}
-        waiting = [*paths] if inputs else []
-        while waiting:
-            made_from = {p for p in self.job_of[waiting.pop()]["inputs"] if p in self.job_of}
-            waiting += made_from - paths
-            paths |= made_from
+        unvisited = set(paths) if inputs else set()
+        while unvisited:
+            sources = {p for path in unvisited for p in self.job_of[path]["inputs"]}
+            unvisited = (sources & self.job_of.keys()) - paths
+            paths |= unvisited
         return sorted(paths)
 
 
 class Contents:
-    """The sha256 of files, each read once; not at all where the file is as `restore` left it.
+    """Cached sha256 of files. A file that is untouched since `restore` is not read again.
 
     thorough: read every file."""
 
@@ -123,23 +127,23 @@ class Contents:
         self.saved, self.thorough, self.known = saved, thorough, {}
 
     def read(self, paths):
-        """Hash several files at once."""
+        """Hash several files in parallel."""
         missing = [path for path in dict.fromkeys(paths) if path not in self.known]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             self.known.update(zip(missing, pool.map(self._sha, missing), strict=True))
 
     def here(self, path):
-        """The content of a file, or None where it is absent."""
+        """The sha256 of a file, or None if it is absent."""
         if path not in self.known:
             self.read([path])
         return self.known[path]
 
     def now(self, path):
-        """The content of a file or, where it is absent, what was saved of it, if anything was."""
+        """The sha256 of a file; if it is absent, the saved sha256, or None."""
         return self.here(path) or self.saved.sha(path)
 
     def changed(self, job):
-        """The inputs of a job that are not what it was made from."""
+        """The inputs of a job whose content has changed since."""
         return [p for p, sha in job["inputs"].items() if self.now(p) not in (None, sha)]
 
     def _sha(self, path):

@@ -55,6 +55,7 @@ def _plan(commands):
     command.add_argument("--tflops", type=float, help="training hours at so many TFLOP/s a GPU")
     command.add_argument("--wait", type=float, default=0, help="minutes in the queue at each start")
     command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--details", action="store_true", help="also each run with its networks")
     command.add_argument("--resources", action="store_true", help="only what a rule's jobs ask for")
 
     def run(args):
@@ -64,7 +65,7 @@ def _plan(commands):
         if args.resources:
             return print("\n".join(report.resources(Study(args.study, args.results))))
         chosen = (args.target, args.device, args.tflops, args.wait)
-        report.plan(args.study, args.results, *chosen, as_json=args.json)
+        report.plan(args.study, args.results, *chosen, args.json, args.details)
 
     command.set_defaults(run=run)
 

@@ -1,8 +1,8 @@
-"""Start a training module: here, on all GPUs of a node, or on several nodes of a SLURM job.
+"""Start a training module: in this process, on all GPUs of a node, or on several SLURM nodes.
 
-In a SLURM job the trainer saves and stops before the job's time is up; the job then puts itself
-back into the queue and goes on from there, under the same number and without costing Snakemake a
-retry. What an attempt says is kept in `<run>/log/<step>.<n>.txt`; Snakemake wipes its own log.
+In a SLURM job the trainer saves and stops before the job's time limit. The job then requeues itself
+and continues from its state, with the same job number, and Snakemake counts no retry. The output of
+each attempt is kept in `<run>/log/<step>.<n>.txt`, because Snakemake overwrites its own log.
 
 python -m gear.launch [--nodes N] [--processes P] [--cpus C] [--gpus G] -- MODULE [ARGUMENT ...]
 """
@@ -22,19 +22,21 @@ from gear.files.mistakes import Mistake
 from gear.launch import warm as start
 from gear.runtime.job import deadline
 
-SHUTDOWN = 600  # seconds that torchrun leaves the trainers to save
-BEGIN = 600  # seconds in which SLURM ends a job that has asked to be queued again
+SHUTDOWN = 600  # seconds that torchrun gives the trainers to save
+BEGIN = 600  # seconds within which SLURM ends a job that has requeued itself
 
 
 def visible_gpus():
-    """GPUs of this node that the job may use, at least 1 for the process that counts them."""
+    """The number of GPUs of this node that the job may use, at least 1."""
     import torch
 
     return max(1, torch.cuda.device_count())
 
 
 def command(args, job):
-    """The command line of the module; `job`: number of the SLURM job, or None."""
+    """The command line of the module; job: number of the SLURM job, or None.
+
+    Mistake: several nodes without a SLURM job."""
     processes = args.processes or visible_gpus()
     if args.nodes * processes == 1:
         return [sys.executable, "-m", "gear.launch.warm", *args.module]
@@ -47,24 +49,24 @@ def command(args, job):
             f"the study asks for {args.nodes} nodes, which only a SLURM job has; use --profile "
             "slurm, or set `nodes: 1` under `jobs` in the study's file."
         )
-    # Snakemake takes the geometry out of the job's environment, so it is spelled out
+    # Snakemake removes the numbers of tasks and nodes from the job's environment, so we pass them
     spread = ["srun", f"--nodes={args.nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     spread += [f"--cpus-per-task={args.cpus}"] if args.cpus else []
     spread += [f"--gpus-per-node={args.gpus}"] if args.gpus else []
-    meet = f"{socket.gethostname()}:{20000 + int(job) % 20000}"
-    run += [f"--nnodes={args.nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meet}"]
+    endpoint = f"{socket.gethostname()}:{20000 + int(job) % 20000}"
+    run += [f"--nnodes={args.nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}"]
     return [*spread, *run, f"--rdzv-id={job}", "-m", *args.module]
 
 
 def end_of(job):
-    """When a SLURM job's time is up, in seconds since 1970; None where SLURM does not say."""
-    done = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True)
-    found = re.search(r" EndTime=(\d{4}-\S+)", done.stdout)
-    return datetime.datetime.fromisoformat(found[1]).timestamp() if found else None
+    """The end of a SLURM job's time, in seconds since 1970; None if SLURM does not say."""
+    result = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True)
+    end = re.search(r" EndTime=(\d{4}-\S+)", result.stdout)
+    return datetime.datetime.fromisoformat(end[1]).timestamp() if end else None
 
 
 def attempt_log(arguments):
-    """A file for what this attempt says, beside those of the attempts before."""
+    """An open log file for the output of this attempt; earlier attempts keep theirs."""
     output = Path(arguments[arguments.index("--output") + 1])
     folder = output.parent / "log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,27 +75,27 @@ def attempt_log(arguments):
 
 
 def run(command, log, environment):
-    """The exit status of a command; what it prints goes to our output and into `log`."""
+    """The exit status of a command. Its output goes to our standard output and into `log`."""
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     )
-    ends = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda n, _: child.send_signal(n)) for number in ends]
+    forwarded = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda n, _: child.send_signal(n)) for number in forwarded]
     while text := child.stdout.read1():
         for stream in (sys.stdout.buffer, log):
             stream.write(text)
             stream.flush()
-    for number, handler in zip(ends, before, strict=True):
+    for number, handler in zip(forwarded, before, strict=True):
         signal.signal(number, handler)
     return child.wait()
 
 
 def requeue(job):
-    """Put the job back into the queue and wait for SLURM to end this attempt."""
+    """Requeue the job and wait until SLURM ends this attempt."""
     print(f"job {job} goes back into the queue, to go on from its state", flush=True)
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-    if done.returncode:
-        print(f"scontrol requeue {job}: {done.stderr.strip()}", file=sys.stderr)
+    result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+    if result.returncode:
+        print(f"scontrol requeue {job}: {result.stderr.strip()}", file=sys.stderr)
         return
     time.sleep(BEGIN)
 

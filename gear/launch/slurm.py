@@ -1,6 +1,6 @@
-"""What a SLURM cluster has, and which jobs it would queue and never run: said before the first one.
+"""Checks, before the first job, for jobs that a SLURM cluster would queue and never run.
 
-Only the standard library, because Snakemake asks too.
+It imports only the standard library, because Snakemake imports it.
 """
 
 import os
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from gear.files.mistakes import Mistake, did_you_mean
 
 PROFILE = "workflow/profiles/slurm/config.yaml"
-ASK = 60  # seconds that a busy controller has for an answer
-CHECKS = 3  # Snakemake asks sacct, whatever it is told, where MinJobAge is below so many waits
+ASK = 60  # seconds to wait for the answer of a busy controller
+CHECKS = 3  # where MinJobAge is below this many waits, Snakemake asks sacct in any case
 PROGRAMS = ("sinfo", "scontrol", "sbatch", "squeue", "scancel")  # what a login node needs
 LOCAL = "or without a cluster: --workflow-profile workflow/profiles/local."
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """Equal nodes of one partition, and how long a job may run there."""
+    """Equal nodes of one partition, and the time limit of a job there."""
 
     count: int
     cpus: int
@@ -29,7 +29,7 @@ class Nodes:
     runtime: float  # minutes, may be infinite
 
     def lack(self, need):
-        """{name: (asked, had)} of what a job of `need` wants and each of these nodes lacks."""
+        """{resource: (requested, available)} where these nodes have less than `need` requests."""
         names = ("gpus", "cpus", "mem_mb", "runtime")
         pairs = {name: (getattr(need, name), getattr(self, name)) for name in names}
         return {name: (asked, had) for name, (asked, had) in pairs.items() if asked > had}
@@ -37,7 +37,7 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Need:
-    """What the jobs of one rule ask for, in numbers of one node; runtime in minutes."""
+    """The request of one rule's jobs, in numbers for one node; runtime in minutes."""
 
     rule: str
     partition: str | None = None
@@ -50,21 +50,21 @@ class Need:
 
     @classmethod
     def of(cls, rule, resources):
-        """From a job's resources, as the rules and the profile name them."""
-        found = {
+        """The Need of a job's resources, as the rules and the profile name them."""
+        needs = {
             "partition": resources.get("slurm_partition"),
             "account": resources.get("slurm_account"),
             "cpus": resources.get("cpus_per_task"),
             "gpus": resources.get("gpu") or resources.get("gpus_per_node"),
         }
-        found |= {name: resources.get(name) for name in ("nodes", "mem_mb", "runtime")}
+        needs |= {name: resources.get(name) for name in ("nodes", "mem_mb", "runtime")}
         names = ("partition", "account")
-        found = {k: str(v) if k in names else v for k, v in found.items() if v is not None}
-        # a profile's "12h" is a number by the time that Snakemake starts
-        return cls(rule, **{k: v for k, v in found.items() if k in names or isinstance(v, int)})
+        needs = {k: str(v) if k in names else v for k, v in needs.items() if v is not None}
+        # Snakemake has converted a profile's "12h" into a number; other texts are left out
+        return cls(rule, **{k: v for k, v in needs.items() if k in names or isinstance(v, int)})
 
 
-WORDS = {  # a unit, and where the number is written
+WORDS = {  # resource: its unit in a sentence, and its key in the study's file
     "nodes": ("nodes", "nodes"),
     "gpus": ("GPUs of a node", "gpus"),
     "cpus": ("CPUs of a node", "cpus"),
@@ -78,11 +78,13 @@ class Cluster:
     partitions: dict = field(default_factory=dict)  # name -> [Nodes]
     default: str | None = None
     accounting: bool = False
-    min_job_age: int = 300  # seconds for which squeue knows a job that has ended
+    min_job_age: int = 300  # seconds for which squeue still lists a job that has ended
 
     def problems(self, needs, status_command="squeue", wait=40):
-        """Sentences with their cures, one for each thing that keeps a job of `needs` from running
-        or its end from being seen. wait: the profile's slurm-init-seconds-before-status-checks."""
+        """Yield a sentence with its cure for each problem.
+
+        A problem keeps a job of `needs` from running, or Snakemake from seeing its end. wait: the
+        profile's slurm-init-seconds-before-status-checks."""
         if not self.accounting and status_command == "sacct":
             yield (
                 "this cluster keeps no accounting, so that sacct never says that a job has ended; "
@@ -95,15 +97,11 @@ class Cluster:
                 "slurm-init-seconds-before-status-checks to a third of it or less in "
                 f"{PROFILE}, or have MinJobAge raised."
             )
-        said = set()
-        for need in needs:
-            sentence = self._problem(need)
-            if sentence and sentence not in said:
-                said.add(sentence)
-                yield sentence
+        sentences = dict.fromkeys(map(self._problem, needs))
+        yield from filter(None, sentences)
 
     def _problem(self, need):
-        """What keeps the jobs of one rule from running, or None."""
+        """The sentence for what keeps the jobs of one rule from running, or None."""
         if need.account and not self.accounting:
             return (
                 f"{need.rule} asks for account '{need.account}', but this cluster counts no "
@@ -121,11 +119,11 @@ class Cluster:
                     f"{need.rule} asks for partition '{part}', which this cluster does not have. "
                     f"{did_you_mean(part, self.partitions)} It is named in {PROFILE}."
                 )
-        said = [self._lack(need, part) for part in name.split(",")]
-        return None if None in said else said[0]
+        sentences = [self._lack(need, part) for part in name.split(",")]
+        return None if None in sentences else sentences[0]
 
     def _lack(self, need, name):
-        """What the nodes of one partition have too little of, or None."""
+        """The sentence for what the nodes of one partition have too little of, or None."""
         lacks = [(nodes.lack(need), nodes.count) for nodes in self.partitions[name]]
         fitting = sum(count for lack, count in lacks if not lack)
         if fitting >= need.nodes:
@@ -142,7 +140,7 @@ class Cluster:
 
 
 def _minutes(text):
-    """Of SLURM's [days-]hours:minutes:seconds or minutes:seconds."""
+    """The minutes of SLURM's [days-]hours:minutes:seconds or minutes:seconds."""
     if text == "infinite":
         return float("inf")
     days, _, clock = text.rpartition("-")
@@ -152,13 +150,13 @@ def _minutes(text):
 
 
 def _gpus(text):
-    """Of a node's generic resources, such as gpu:a100:4(S:0-1),shard:8."""
+    """The GPUs of a node's generic resources, such as gpu:a100:4(S:0-1),shard:8."""
     return sum(int(n) for n in re.findall(r"(?:^|,)gpu(?::[^:,(]+)?:(\d+)", text))
 
 
 def parse(partitions, settings):
-    """The Cluster of what sinfo and scontrol print (see `ask`)."""
-    found, default = {}, None
+    """The Cluster from the output of sinfo and scontrol (see `ask`)."""
+    nodes, default = {}, None
     for line in partitions.splitlines():
         name, limit, count, cpus, memory, gres = line.split("|")
         if "n/a" in (limit, cpus, memory):  # a partition without nodes
@@ -166,10 +164,10 @@ def parse(partitions, settings):
         if name.endswith("*"):
             name = default = name[:-1]
         shape = [int(text.rstrip("+")) for text in (count, cpus, memory)]
-        found.setdefault(name, []).append(Nodes(*shape, _gpus(gres), _minutes(limit)))
+        nodes.setdefault(name, []).append(Nodes(*shape, _gpus(gres), _minutes(limit)))
     known = dict(re.findall(r"^(\w+)\s*= (\S*)", settings, re.MULTILINE))
     return Cluster(
-        found,
+        nodes,
         default,
         known.get("AccountingStorageType", "").endswith("slurmdbd"),
         int(known.get("MinJobAge", 300)),
@@ -178,19 +176,21 @@ def parse(partitions, settings):
 
 def _answer(*command):
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=ASK)
     except subprocess.TimeoutExpired:
         raise Mistake(f"SLURM did not answer within {ASK} s; try later, {LOCAL}") from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise Mistake(
-            f"SLURM does not answer ({said}); start on a login node of your cluster, {LOCAL}"
+            f"SLURM does not answer ({reason}); start on a login node of your cluster, {LOCAL}"
         )
-    return done.stdout
+    return result.stdout
 
 
 def ask():
-    """The Cluster of this machine. Mistake: there is none, a part of it, or no answer."""
+    """The Cluster of this machine.
+
+    Mistake: SLURM is not installed, not complete, or does not answer."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if len(missing) == len(PROGRAMS):
         raise Mistake(
@@ -208,12 +208,14 @@ def ask():
 
 
 def require(workflow):
-    """End with one sentence where SLURM would never run a job that this Snakemake is to queue."""
+    """End Snakemake with one sentence if SLURM would never run one of its jobs."""
     settings = workflow.executor_settings
     jobs = (job for job in workflow.dag.needrun_jobs() if not job.is_local)
     needs = dict.fromkeys(Need.of(job.rule.name, job.resources) for job in jobs)
     if settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS"):
-        needs = [need for need in needs if need.partition]  # the plugin chooses the others'
+        needs = [
+            need for need in needs if need.partition
+        ]  # the plug-in chooses the partition of the other jobs
     try:
         cluster = ask()
         wait = settings.init_seconds_before_status_checks

@@ -1,11 +1,11 @@
-"""The `snakemake` command of our environment: Snakemake itself, behind one check.
+"""The `snakemake` command of our environment: Snakemake itself, after one check.
 
-A rule's `python` is the environment's, also where the environment is not activated.
+pyproject.toml installs this module as `snakemake`. It puts the environment's folder first on the
+PATH, so that the `python` of a rule is the environment's, even if the environment is not activated.
 
-Snakemake imports all its plug-ins at each start, also for a run without a cluster. Its SLURM
-plug-in cannot be imported where `sinfo` is on the PATH but neither `squeue` nor `sacct` is, and
-Snakemake then ends with a traceback. pyproject.toml installs this module as `snakemake`, so that
-such a machine gets one sentence.
+Snakemake imports all its plug-ins at each start, also for a run without a cluster. The import of
+its SLURM plug-in fails with a traceback where `sinfo` is on the PATH but `squeue` and `sacct` are
+not. This module prints one sentence instead.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Start a job's module, from a warm process where there is one.
+"""Start a job's module, if possible as a fork of a warm process.
 
-Importing torch and making the first optimizer takes a process several seconds, which for the
-hundreds of small jobs of a local study is most of the work. A study with `together: true` therefore
-keeps one process that has imported them (the Snakefile starts and ends it) and forks it per job.
-Without one, or where GEAR_WARM is not set, the module runs right here.
+A process needs several seconds to import torch and make its first optimizer. For the hundreds of
+small jobs of a local study that would be most of the work. A study with `together: true` therefore
+keeps one process that has imported torch, and forks it for each job. The Snakefile starts and ends
+that process. Where GEAR_WARM is not set or the process does not answer, the module runs here.
 
 python -m gear.launch.warm MODULE [ARGUMENT ...]
 """
@@ -24,14 +24,14 @@ from gear.files.mistakes import Mistake
 
 
 class Warm:
-    """The warm process as its parent sees it. It ends with its parent, however that ends."""
+    """The warm process, seen from its parent. It ends when its parent ends."""
 
     process = None
 
     def start(self):
-        """Start it; jobs find it by the variable GEAR_WARM, and do without while it imports.
+        """Start the process. Jobs find it by the variable GEAR_WARM, once it has imported torch.
 
-        Its numerical libraries take one thread, as in a job of its own: the bits depend on it."""
+        Its numerical libraries use one thread, as in a separate job, to give the same bytes."""
         self.folder = tempfile.TemporaryDirectory(prefix="gear-")
         os.environ["GEAR_WARM"] = f"{self.folder.name}/socket"
         command = [sys.executable, "-m", "gear.launch.warm", "--serve", os.environ["GEAR_WARM"]]
@@ -39,7 +39,7 @@ class Warm:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one)
 
     def stop(self):
-        """End it, which may still be importing, if it was started: no job needs it any more."""
+        """End the process, if it was started."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -57,19 +57,19 @@ def connect(path):
 
 
 def delegate(link, arguments):
-    """Have the warm process run a module with our standard streams. Returns the exit status."""
+    """The exit status of a module that the warm process runs with our standard streams."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    passed_on = (signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until it is known whose they are
+    forwarded = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)  # until the job's process id is known
     request = json.dumps({"arguments": arguments, "folder": os.getcwd()}).encode()
     socket.send_fds(link, [len(request).to_bytes(4, "big")], [0, 1, 2])
     link.sendall(request)
     answers = link.makefile()
     pid = int(answers.readline() or 0)
-    for number in passed_on:
+    for number in forwarded:
         signal.signal(number, lambda n, _: os.kill(pid, n))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
     status = answers.readline()
     if not status:
         print("the job's process was killed", file=sys.stderr)
@@ -78,7 +78,7 @@ def delegate(link, arguments):
 
 
 def run(arguments):
-    """Call MODULE's main() in this process; a user's mistake ends as one sentence."""
+    """Call MODULE's main() in this process. A user's mistake ends it with one sentence."""
     sys.argv = arguments
     try:
         importlib.import_module(arguments[0]).main()
@@ -87,7 +87,7 @@ def run(arguments):
 
 
 def status_of(function, *arguments):
-    """The exit status that a process would have had."""
+    """The exit status that a process calling `function` would have."""
     try:
         function(*arguments)
     except SystemExit as exit_:
@@ -117,7 +117,7 @@ def serve_one(link):
     os.chdir(request["folder"])
     link.sendall(f"{os.getpid()}\n".encode())
 
-    def follow():  # the client has gone, perhaps before it read our number: so must its job
+    def follow():  # end the job when its client has ended, even before it read our process id
         with contextlib.suppress(ConnectionResetError):
             link.recv(1)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -130,10 +130,10 @@ def serve_one(link):
 
 
 def serve(path):
-    """The warm process: fork per connection, until standard input closes."""
+    """The warm process: one fork for each connection, until standard input closes."""
     import torch
 
-    import gear.analysis.similarity  # what the jobs import
+    import gear.analysis.similarity  # modules of the jobs
     import gear.evaluation.checkpoint
     import gear.report.figures.figure
     import gear.report.tables.table  # noqa: F401
@@ -145,7 +145,7 @@ def serve(path):
     listener.bind(path)
     listener.listen(64)
 
-    def watch():  # Snakemake has gone, however it went
+    def watch():  # standard input closes when Snakemake has ended
         sys.stdin.buffer.read()
         os.unlink(path)
         os._exit(0)

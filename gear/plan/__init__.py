@@ -1,1 +1,1 @@
-"""What a study will train and what that takes: `gear plan`. No weights, no data, no GPU needed."""
+"""`gear plan`: what a study trains and what it costs. It needs no weights, data or GPU."""

@@ -1,7 +1,8 @@
-"""What is left of a target in hours, disk and queue, at a device's measured throughput.
+"""Hours, disk space and jobs that a target still needs, at the throughput of one device.
 
-Hours are those of training and of drawing, at the FLOP/s of one device for each stage, and as if
-several devices lost nothing. Validation, scores, pictures and analyses are counted as jobs alone.
+Only training and drawing have hours. The rates are FLOP/s of one device, one rate for each stage.
+Several devices are assumed to scale perfectly. Validations, scores, pictures and analyses are
+counted as jobs, without hours.
 """
 
 import math
@@ -15,14 +16,14 @@ from gear.study.needs import Need
 from gear.study.stages import STAGES
 
 FLOAT = 4  # bytes
-SAVING = 5  # minutes at the end of a job's time, in which it saves
-MINUTES = 60  # of a job whose study says nothing: the profile's default
+SAVING = 5  # minutes that a job reserves at the end of its time limit to save its state
+MINUTES = 60  # time limit of a job where the study sets none: the profile's default
 
 
 def throughput(name, study):
-    """{'label', 'measured', 'rates': {stage or 'draw': TFLOP/s}} of one of config/devices.yaml.
+    """{'label', 'measured', 'rates': {stage or 'draw': TFLOP/s}} of one measured device.
 
-    Mistake: it is not there, or was not measured in this study."""
+    Mistake: config/devices.yaml has no such device, or has no rates of it for this study."""
     devices = read_checked("devices")
     cure = (
         f"run python benchmarks/throughput.py --study {study.name} on it and put its lines into "
@@ -37,37 +38,38 @@ def throughput(name, study):
 
 
 class Budget:
-    """What is left to do of one target.
+    """The work and the disk space of one target.
 
-    study: registry.Study; entries: gear.plan.report.entry of each run; wanted: targets.Wanted;
-    rates: {stage or 'draw': TFLOP/s of one device}, of which 'draw' may be absent."""
+    study: registry.Study; entries: gear.plan.report.entry of each run; target: targets.Wanted;
+    rates: {stage or 'draw': TFLOP/s of one device}; 'draw' may be absent. `disk` needs no rates."""
 
-    def __init__(self, study, entries, wanted, rates):
-        self.study, self.wanted, self.rates = study, wanted, rates
+    def __init__(self, study, entries, target, rates):
+        self.study, self.target, self.rates = study, target, rates
         self.entries = {entry["run"]: entry for entry in entries}
 
     def disk(self, left=False):
-        """Bytes of all that the target keeps, by kind, or of what is still to come of it; a run in
-        training has two states more."""
-        found = {"weights": 0, "training states": 0, "samples": 0}
+        """{kind: bytes} of the target's files; left=True: only of those that are not made yet.
+
+        A run in training needs space for two more states, which are not counted."""
+        sizes = {"weights": 0, "training states": 0, "samples": 0}
         for entry in self.entries.values():
             parameters = entry["parameters"]
             averaged = sum(parameters[part] for part in STAGES[entry["stage"]].averages)
             count = len(entry["milestones"]) - left * len(entry["finished"])
-            found["weights"] += FLOAT * count * (parameters["trained"] + averaged)
-            found["training states"] += FLOAT * count * (3 * parameters["trained"] + averaged)
-        for need in self.drawings() if left else self.wanted.of("samples"):
+            sizes["weights"] += FLOAT * count * (parameters["trained"] + averaged)
+            sizes["training states"] += FLOAT * count * (3 * parameters["trained"] + averaged)
+        for need in self.drawings() if left else self.target.of("samples"):
             images = self.study.sampler(need.sampler)["images"]
             tokens = self._tokens(need.checkpoint.run)
-            found["samples"] += images * (FLOAT * tokens + 12)  # a label and a seed
-        return found
+            sizes["samples"] += images * (FLOAT * tokens + 12)  # a label and a seed
+        return sizes
 
     def _tokens(self, run):
         settings = self.study.runs[run].settings
         return (settings.data.resolution // settings.tokenizer.downsampling) ** 2
 
     def segments(self):
-        """{checkpoint: device-hours} of the training that is left, in the registry's order."""
+        """{checkpoint: device-hours} of the remaining training, in the registry's order."""
         left = {}
         for name, entry in self.entries.items():
             before = 0
@@ -80,7 +82,7 @@ class Budget:
         return left
 
     def drawings(self):
-        """{Need of samples: device-hours, or None where the rate is unknown}, what is left."""
+        """{Need of samples: device-hours, or None without a rate} of the remaining drawing."""
         left = {}
         for need in self._left("samples"):
             spec, run = self.study.sampler(need.sampler), self.study.runs[need.checkpoint.run]
@@ -91,15 +93,15 @@ class Budget:
         return left
 
     def _left(self, kind):
-        """The needs of a kind whose files are not there and were not saved."""
-        return [n for n in self.wanted.of(kind) if not lies(f"{self.study.root}/{n}")]
+        """The needs of a kind whose files neither exist nor were saved."""
+        return [n for n in self.target.of(kind) if not lies(f"{self.study.root}/{n}")]
 
     def others(self):
-        """Jobs that are counted and not timed: validations, scores, pictures and analyses left.
+        """The number of remaining jobs without hours: validations, scores, pictures, analyses.
 
-        In a study whose `together` is true, one job draws and scores all of a checkpoint."""
+        Where a study's `together` is true, one job draws and scores all samples of a checkpoint."""
         scores = self._left("scores")
-        evaluated = {n.checkpoint for n in self.wanted.of("validation", "pictures")}
+        evaluated = {n.checkpoint for n in self.target.of("validation", "pictures")}
         validations = {c: f"{self.study.root}/{Need('validation', c)}" for c in evaluated}
         left = {c for c, path in validations.items() if not lies(path)}
         if self.study.spec["together"]:
@@ -107,17 +109,21 @@ class Budget:
             scores = []
         return len(left) + len(scores) + len(self._left("decoded")) + len(self._left("analysis"))
 
+    def devices(self, rule):
+        """How many devices one job of a rule uses."""
+        resources = needs(self.study, rule)
+        return resources["nodes"] * max(1, resources["processes"] or resources["gpus_per_node"])
+
     def starts(self, rule, hours):
-        """(hours that a piece of work takes in the queue, times that it is started)."""
-        need = needs(self.study, rule)
-        devices = need["nodes"] * max(1, need["processes"] or need["gpus_per_node"])
-        wall, minutes = hours / devices, need.get("runtime", MINUTES)
+        """(wall-clock hours of a job, how often its time limit makes it start)."""
+        wall, minutes = hours / self.devices(rule), needs(self.study, rule).get("runtime", MINUTES)
         return wall, math.ceil(60 * wall / max(minutes - SAVING, 1))
 
     def queue(self, wait=0.0):
-        """Jobs, how often they start, and the longest chain of those that wait for each other.
+        """The number of jobs and of starts, and the longest chain of jobs in wall-clock hours.
 
-        wait: minutes that each start spends in the queue. Without what prepares and imports."""
+        Each job of a chain waits for the job before it. wait: minutes that each start spends in the
+        queue. Jobs that prepare data or import weights are not counted."""
         segments, drawn, ends, starts = self.segments(), self.drawings(), {}, 0
         for checkpoint, hours in segments.items():
             run = self.study.runs[checkpoint.run]
@@ -139,8 +145,9 @@ class Budget:
             wall, times = self.starts("evaluate" if together else "draw", hours)
             times = max(1, times)
             starts += 0 if together else times
-            what = f"samples {sampler} of {checkpoint}".replace("  ", " ")
-            ends[checkpoint, sampler] = end + wall + times * wait / 60, (*chain, what)
+            samples = f"samples {sampler}" if sampler else "samples"
+            end += wall + times * wait / 60
+            ends[checkpoint, sampler] = end, (*chain, f"{samples} of {checkpoint}")
         hours, chain = max(ends.values(), default=(0.0, ()))
         jobs = sum(map(bool, segments.values())) + self.others() + (0 if together else len(drawn))
         return {
@@ -149,10 +156,17 @@ class Budget:
             "hours": hours,
             "wait": wait,
             "chain": list(chain),
+            "devices": self._devices_of_jobs(),
         }
 
+    def _devices_of_jobs(self):
+        """{stage or 'draw': devices of one job}."""
+        rules = {entry["stage"]: f"train_{entry['stage']}" for entry in self.entries.values()}
+        rules["draw"] = "evaluate" if self.study.spec["together"] else "draw"
+        return {kind: self.devices(rule) for kind, rule in rules.items()}
+
     def summary(self, wait=0.0):
-        """All of it, as it is printed by --json; hours None where no rate is known."""
+        """What --json prints as `budget`; the hours of drawing are None without a rate."""
         segments, drawn = self.segments(), self.drawings()
         timed = None not in drawn.values()
         return {
@@ -165,28 +179,3 @@ class Budget:
             "bytes": self.disk(),
             "queue": self.queue(wait),
         }
-
-
-def described(found, label):
-    """A summary for people; label: what one device is."""
-    training, drawing, queue = (found[k] for k in ("training", "drawing", "queue"))
-    yield f"not made or saved yet (changed settings are seen by snakemake -n), in hours of {label}:"
-    yield f"  training   {training['hours']:12,.2f} h  {training['jobs']} jobs"
-    hours = drawing["hours"]
-    said = "  not measured" if hours is None else f"{hours:12,.2f} h"
-    yield f"  drawing    {said}  {drawing['samples']} sets of samples"
-    yield f"  validation, scores, pictures, analyses: {found['not_timed']} jobs, not timed"
-    kept = ", ".join(f"{kind} {size / 1e9:,.2f} GB" for kind, size in found["bytes"].items())
-    yield f"disk of all of it: {kept}"
-    days = f" ({queue['hours'] / 24:,.1f} days)" if queue["hours"] > 48 else ""
-    yield (
-        f"queue: {queue['jobs']} jobs, besides those that prepare and import, started "
-        f"{queue['starts']} times with the study's time limits and devices, which lose nothing to "
-        "each other"
-    )
-    yield (
-        f"  the longest chain takes {queue['hours']:,.2f} h{days}, with {queue['wait']:g} minutes "
-        f"of waiting at each start{'' if hours is not None else ' and without drawing'}"
-    )
-    if queue["chain"]:
-        yield f"  {' > '.join(queue['chain'])}"

@@ -1,8 +1,8 @@
-"""FLOPs of one image, and parameters, of each network that a study's settings name.
+"""FLOPs of one image and number of parameters of each network of a study.
 
-Every network is built on torch's meta device, which has shapes but no numbers, and its forward pass
-is counted by torch's FlopCounterMode: matrix products, convolutions and attention, 2 for each
-multiply-add. Equal settings are counted once.
+Each network is built on torch's meta device, which has shapes but no numbers. FlopCounterMode of
+torch counts its forward pass: matrix products, convolutions and attention, 2 FLOPs for each
+multiply-add. Networks with equal settings are counted once.
 
 Shapes: B images (here 1), N tokens, K codes, D width of the AR, F of the teacher.
 """
@@ -22,14 +22,16 @@ from gear.tokenizer.discriminator import PatchGAN
 
 @dataclass(frozen=True)
 class Piece:
+    """One network."""
+
     parameters: int
-    flops: dict  # {what of it: FLOPs of one image}
-    width: int = 0  # F, of a teacher
+    flops: dict  # {name of a pass: FLOPs of one image}
+    width: int = 0  # F, only of a teacher
 
 
 @contextmanager
 def _without_autocast():
-    """torch.autocast refuses the meta device even where it is only switched off."""
+    """torch.autocast without effect, because even enabled=False refuses the meta device."""
     autocast, torch.autocast = torch.autocast, lambda *_, **__: nullcontext()
     try:
         yield
@@ -54,12 +56,14 @@ def image(channels, resolution):
 
 @cache
 def tokenizer(config, channels, resolution):
-    """config: gear.config.Tokenizer. Training forward, and the two halves of frozen use."""
+    """The Piece of a tokenizer: `tokenizer` (training), `encode` and `decode` (frozen).
+
+    config: gear.config.Tokenizer."""
     with torch.device("meta"):
         network, x = Tokenizer(config, channels), image(channels, resolution)
         tokens = torch.zeros(1, (resolution // network.downsampling) ** 2, dtype=torch.long)
         flops = {
-            # with A, which every loss on it shares
+            # with the assignment scores, which all losses share
             "tokenizer": forward_flops(lambda: network(x)[1].assignment.scores()),
             "encode": forward_flops(lambda: network.tokens(x)),
             "decode": forward_flops(lambda: network.decode(tokens)),
@@ -76,18 +80,20 @@ def discriminator(channels, resolution, width, layers):
 
 @cache
 def vgg16(resolution):
-    """The convolutions of VGG16 that LPIPS reads (its last pooling and its classifier unused)."""
+    """The Piece of the VGG16 layers that LPIPS reads: all up to relu5_3."""
     from torchvision.models import vgg16 as make
 
     with torch.device("meta"):
-        network, x = make().features[:30], image(3, resolution)  # up to relu5_3
+        network, x = make().features[:30], image(3, resolution)
         return Piece(parameters(network), {"vgg16": forward_flops(lambda: network(x))})
 
 
 @cache
 def ar(config, codes, classes, side, layer):
-    """config: gear.config.AR; layer: the block that is aligned. The whole pass over N positions,
-    the pass up to that block, and the soft read-out s E of all tokens but the last."""
+    """The Piece of an AR: `ar` (whole pass over N positions), `ar_to_tap` (up to the aligned block)
+    and `readout` (soft read-out s E of all tokens but the last).
+
+    config: gear.config.AR; layer: the aligned block."""
     with torch.device("meta"):
         network = Transformer(config, codes, classes, side)
         prefix = network.condition(torch.zeros(1, dtype=torch.long))

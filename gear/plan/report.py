@@ -1,13 +1,14 @@
-"""`gear plan`: every run of a study with its parameters, images, steps, milestones and FLOPs."""
+"""`gear plan`: the cost of a target; with --details each run's parameters, steps and FLOPs."""
 
 import json
 import math
 
 from gear.files.mistakes import Mistake
-from gear.plan.budget import Budget, described, throughput
+from gear.plan.budget import Budget, throughput
 from gear.plan.costs import cost
 from gear.plan.targets import is_made, wanted
 from gear.study import jobs
+from gear.study.configfiles import read_checked
 from gear.study.registry import Study
 from gear.study.stages import STAGES
 
@@ -22,8 +23,8 @@ PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 
 
 def entry(run, last, study):
-    """One run up to its milestone `last`, in plain numbers. FLOPs are of training alone."""
-    found = cost(run, study)
+    """The numbers of one run up to its milestone `last`. FLOPs are those of training only."""
+    costs = cost(run, study)
     names = list(run.steps)
     milestones = {name: run.steps[name] for name in names[: names.index(last) + 1]}
     steps = run.steps[last]
@@ -34,14 +35,14 @@ def entry(run, last, study):
         "published": run.published,
         "seed": run.settings.seed,
         "tokenizer": str(run.tokenizer) if run.tokenizer else None,
-        "parameters": found.pop("parameters"),
+        "parameters": costs.pop("parameters"),
         "batch": run.settings.optim.batch,
         "steps": steps,
         "images": images,
         "milestones": milestones,
         "finished": [m for m in milestones if is_made(study, study.checkpoint(run.name, m))],
-        **found,
-        "flops": images * found["flops_per_image"],
+        **costs,
+        "flops": images * costs["flops_per_image"],
     }
 
 
@@ -53,35 +54,40 @@ def sums(entries):
 
 
 def gather(study, target="all", device=None, wait=0.0):
-    """All of the plan of a target, as it is printed by --json.
+    """The whole plan of a target, which --json prints.
 
-    device: {'label', 'rates', ...} as of gear.plan.budget.throughput, or None; wait: minutes."""
-    found = wanted(study, target)
-    entries = [entry(study.runs[name], last, study) for name, last in found.runs.items()]
+    device: {'label', 'rates', ...} as gear.plan.budget.throughput returns it, or None.
+    wait: minutes in the queue. Mistake: the study has no such target."""
+    needed = wanted(study, target)
+    entries = [entry(study.runs[name], last, study) for name, last in needed.runs.items()]
+    budget = Budget(study, entries, needed, device["rates"] if device else {})
     plan = {
         "study": study.name,
         "title": study.spec["title"],
         "target": target,
-        "counted": "training alone, 2 FLOPs for each multiply-add",
+        "counted": "training only, 2 FLOPs for each multiply-add",
         "runs": entries,
-        "not_asked_for": [name for name in study.runs if name not in found.runs],
+        "not_asked_for": [name for name in study.runs if name not in needed.runs],
         "stages": {s: sums([e for e in entries if e["stage"] == s]) for s in STAGES},
         "total": sums(entries),
+        "bytes": budget.disk(),
     }
     if device:
         plan["device"] = device
-        plan["budget"] = Budget(study, entries, found, device["rates"]).summary(wait)
+        plan["budget"] = budget.summary(wait)
     return plan
 
 
 def si(value):
-    """Four figures and a prefix: 2056000000 -> '2.056 G'."""
+    """A number with four digits and a prefix: 2056000000 -> '2.056 G'."""
     power = min(max(int(math.log10(value)) // 3, 0), len(PREFIXES) - 1) if value else 0
     return f"{value / 1000**power:.4g} {PREFIXES[power]}".rstrip()
 
 
 def table(lines):
-    """Lines of text with aligned columns: first and last to the left, numbers to the right."""
+    """Lines of text with aligned columns.
+
+    The first and the last column are aligned to the left, the others to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     last = len(widths) - 1
     for line in lines:
@@ -93,75 +99,127 @@ def table(lines):
 
 
 def sizes(stage, entries):
-    """Lines of a stage's runs: parameters by part, steps, images, milestones."""
+    """Rows of a stage's runs: parameters by part, steps, images, milestones."""
     parts = STAGES[stage].trains
     yield (stage, "trained", *parts, "steps", "images", "  milestones")
-    for found in entries:
-        counts = [found["parameters"].get(part) for part in ("trained", *parts)]
-        marked = [m + "*" * (m in found["finished"]) for m in found["milestones"]]
+    for run in entries:
+        counts = [run["parameters"].get(part) for part in ("trained", *parts)]
+        marked = [f"{m}*" if m in run["finished"] else m for m in run["milestones"]]
         yield (
-            found["run"],
+            run["run"],
             *("-" if count is None else si(count) for count in counts),
-            f"{found['steps']:,}",
-            si(found["images"]),
+            f"{run['steps']:,}",
+            si(run["images"]),
             "  " + " ".join(marked),
         )
 
 
 def costs(entries):
-    """Lines of a stage's runs: FLOPs of an image by part, and in total."""
-    parts = list(dict.fromkeys(part for found in entries for part in found["parts"]))
+    """Rows of a stage's runs: FLOPs of an image by part, and in total."""
+    parts = list(dict.fromkeys(part for run in entries for part in run["parts"]))
     yield ("FLOPs of an image", *parts, "all parts", "all images", "")
-    for found in entries:
-        flops = [found["parts"].get(part) for part in parts]
+    for run in entries:
+        flops = [run["parts"].get(part) for part in parts]
         flops = ["-" if count is None else si(count) for count in flops]
-        yield (found["run"], *flops, si(found["flops_per_image"]), si(found["flops"]), "")
+        yield (run["run"], *flops, si(run["flops_per_image"]), si(run["flops"]), "")
 
 
 def composed(entries):
-    """What each part is made of; where runs differ, which of them."""
+    """Lines that say which forward passes each part consists of, and in which runs."""
     kinds = {}
-    for found in entries:
-        for part, made in found["made_of"].items():
-            kinds.setdefault(part, {}).setdefault(made, []).append(found["run"])
-    for part, ways in kinds.items():
-        for made, (first, *more) in ways.items():
-            runs = f" ({first}{f' and {len(more)} more' if more else ''})" if len(ways) > 1 else ""
-            yield f"  {part} = {made}{runs}"
+    for run in entries:
+        for part, passes in run["made_of"].items():
+            kinds.setdefault(part, {}).setdefault(passes, []).append(run["run"])
+    for part, variants in kinds.items():
+        for passes, (first, *more) in variants.items():
+            others = f" and {len(more)} more" if more else ""
+            runs = f" ({first}{others})" if len(variants) > 1 else ""
+            yield f"  {part} = {passes}{runs}"
 
 
-def _total(name, found):
+def _total(name, total):
+    space = "" if total["flops"] >= 1000 else " "
     return (
-        f"{name}: {found['runs']} runs, {found['steps']:,} steps, {si(found['images'])} images, "
-        f"{si(found['flops'])}{'' if found['flops'] >= 1000 else ' '}FLOPs"
+        f"{name}: {total['runs']} runs, {total['steps']:,} steps, {si(total['images'])} images, "
+        f"{si(total['flops'])}{space}FLOPs"
     )
 
 
-def text(found):
-    """The plan for people."""
-    yield f"target {found['target']} of study {found['study']}: {found['title']}"
-    yield f"FLOPs: {found['counted']}; a part is made of so many forward passes of its networks"
-    yield "(backward costs one more to the inputs and one more to the weights)"
-    if any(e["finished"] for e in found["runs"]):
+def answer(plan):
+    """Lines for people: what the target costs."""
+    yield f"target {plan['target']} of study {plan['study']}: {plan['title']}"
+    if "budget" in plan:
+        yield from _remaining(plan["budget"], plan["device"])
+    else:
+        names = [
+            name for name, d in read_checked("devices").items() if plan["study"] in d["tflops"]
+        ]
+        measured = f", or --device NAME (measured in this study: {', '.join(names)})"
+        yield (
+            "hours: add --tflops NUMBER (the TFLOP/s that one GPU sustains)"
+            f"{measured if names else ''}"
+        )
+    kinds = ", ".join(f"{kind} {size / 1e9:,.2f} GB" for kind, size in plan["bytes"].items())
+    yield f"disk of the whole target: {sum(plan['bytes'].values()) / 1e9:,.2f} GB ({kinds})"
+    yield _total("training of the whole target", plan["total"])
+
+
+def _remaining(budget, device):
+    """Lines: hours, the longest chain and the jobs of what is not made or saved yet."""
+    training, drawing, queue = (budget[key] for key in ("training", "drawing", "queue"))
+    unit = device.get("unit", "device")
+    timed = drawing["hours"] is not None
+    without = "" if timed else ", without drawing"
+    hours = f"{drawing['hours']:,.2f} {unit}-hours" if timed else "not measured"
+    total = training["hours"] + (drawing["hours"] or 0)
+    yield f"still to make, in hours of {device['label']}:"
+    yield f"  total: {total:,.2f} {unit}-hours{without}"
+    yield f"  training: {training['hours']:,.2f} {unit}-hours in {training['jobs']} jobs"
+    yield f"  drawing: {hours} for {drawing['samples']} sets of samples"
+    days = f" ({queue['hours'] / 24:,.1f} days)" if queue["hours"] > 48 else ""
+    counts = ", ".join(f"{kind} {n}" for kind, n in queue["devices"].items())
+    yield f"  longest chain of jobs: {queue['hours']:,.2f} hours{days}{without}"
+    yield f"    {unit}s of one job: {counts}; perfect scaling is assumed"
+    yield f"    each start waits {queue['wait']:g} minutes in the queue (--wait)"
+    if queue["chain"]:
+        yield f"    {' > '.join(queue['chain'])}"
+    yield f"  jobs: {queue['jobs']}, started {queue['starts']} times within the study's time limits"
+    yield f"    without hours: {budget['not_timed']} (validation, scores, pictures, analyses)"
+    yield "    not counted: jobs that prepare data or import weights"
+    yield "    a made result with changed settings counts as made; snakemake -n lists it"
+
+
+def details(plan):
+    """Lines for people: each run with its networks, steps and FLOPs."""
+    yield f"FLOPs: {plan['counted']}. A part consists of forward passes of its networks:"
+    yield "the backward pass to the inputs counts as one more, that to the weights as another one."
+    if any(run["finished"] for run in plan["runs"]):
         yield "* finished milestone"
-    for stage, total in found["stages"].items():
-        entries = [e for e in found["runs"] if e["stage"] == stage]
-        for lines in (sizes(stage, entries), costs(entries)) if entries else ():
+    for stage, total in plan["stages"].items():
+        entries = [run for run in plan["runs"] if run["stage"] == stage]
+        for rows in (sizes(stage, entries), costs(entries)) if entries else ():
             yield ""
-            yield from table(list(lines))
+            yield from table(list(rows))
         yield from composed(entries)
         yield _total(stage, total)
-    yield ""
-    if found["not_asked_for"] and found["target"] == "all":
-        yield "in the registry, but in no table or figure of this study, and not counted:"
-        yield "  " + ", ".join(found["not_asked_for"])
-    yield _total("all", found["total"])
-    if "budget" in found:
-        yield from described(found["budget"], found["device"]["label"])
+    if plan["not_asked_for"] and plan["target"] == "all":
+        yield ""
+        yield "runs of config/runs.yaml that no table or figure of this study needs (not counted):"
+        yield "  " + ", ".join(plan["not_asked_for"])
+
+
+def text(plan, with_details=False):
+    """Lines for people: the answer, then the runs if `with_details`."""
+    yield from answer(plan)
+    if with_details:
+        yield ""
+        yield from details(plan)
+    else:
+        yield "parameters, steps and FLOPs of each run: add --details"
 
 
 def resources(study):
-    """A line for each rule of a study: what its jobs ask SLURM for; - is the profile's default."""
+    """Lines: what the jobs of each rule ask SLURM for; - is the profile's default."""
     lines = [("rule", *ASKED.values(), "")]
     for rule in jobs.rules(study):
         needs = jobs.needs(study, rule)
@@ -169,9 +227,20 @@ def resources(study):
     return table(lines)
 
 
-def plan(name, results="results", target="all", device=None, tflops=None, wait=0.0, as_json=False):
-    """Print the plan of a study's target. Mistake: no such study, target or device; a number
-    that is none; both a device and TFLOP/s."""
+def plan(
+    name,
+    results="results",
+    target="all",
+    device=None,
+    tflops=None,
+    wait=0.0,
+    as_json=False,
+    with_details=False,
+):
+    """Print the plan of a study's target.
+
+    Mistake: the study, target or device does not exist; a number is out of range; both a device and
+    TFLOP/s are given."""
     if tflops is not None and not 0 < tflops < math.inf:
         raise Mistake(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
     if not 0 <= wait < math.inf:
@@ -182,9 +251,12 @@ def plan(name, results="results", target="all", device=None, tflops=None, wait=0
         raise Mistake("--wait is a part of the queue; add --device or --tflops.")
     study = Study(name, results)
     if tflops:
-        label = f"one device that sustains {tflops:g} TFLOP/s (assumed, not measured)"
-        device = {"label": label, "rates": dict.fromkeys(STAGES, tflops)}
+        label = f"one GPU that sustains {tflops:g} TFLOP/s (assumed, not measured)"
+        device = {"label": label, "unit": "GPU", "rates": dict.fromkeys(STAGES, tflops)}
     elif device:
         device = throughput(device, study)
-    found = gather(study, target, device, wait)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(text(found)))
+    content = gather(study, target, device, wait)
+    if as_json:
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(text(content, with_details)))

@@ -1,4 +1,4 @@
-"""What a target needs: runs up to a milestone, and the files that its tables and figures read."""
+"""The runs that a target needs, and the files that its tables and figures read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,16 @@ from gear.study.specs.tables import inputs
 
 @dataclass(frozen=True)
 class Wanted:
-    """runs: {run: its last milestone}, in the registry's order, with the runs whose tokenizers they
-    start from; needs: each Need once, sorted, with the samples that are scored or shown."""
+    """The needs of a target.
+
+    runs: {run: its last milestone} in the registry's order, including the runs whose tokenizers
+    other runs start from. needs: each Need once, sorted, including samples that are only scored."""
 
     runs: dict
     needs: list
 
     def of(self, *kinds):
-        """The needs of some kinds."""
+        """The needs of these kinds."""
         return [need for need in self.needs if need.kind in kinds]
 
 
@@ -33,7 +35,7 @@ def wanted(study, target="all"):
 
 
 def _train(study, runs, checkpoint):
-    """Add a run up to a milestone, and those whose tokenizers it starts from."""
+    """Add a run up to a milestone, and the runs whose tokenizers it starts from."""
     name, run = checkpoint.run, study.runs[checkpoint.run]
     order = list(run.steps)
     runs[name] = max(runs.get(name, order[0]), checkpoint.milestone, key=order.index)
@@ -42,13 +44,14 @@ def _train(study, runs, checkpoint):
 
 
 def is_made(study, checkpoint):
-    """Whether a milestone is finished, or was saved (in whatever settings)."""
+    """Whether a milestone is finished or was saved; its settings are not compared."""
     return Path(study.root, Need("record", checkpoint)).is_file()
 
 
 def lies(path):
-    """Whether a file is there, or was saved: the record of its run names it (an older one that of
-    its folder)."""
+    """Whether a file exists or was saved.
+
+    A saved file is named by the record of its run, or in older results by that of its folder."""
     if Path(path).is_file():
         return True
     files = [record_file(name) for name in (unit_of(path), str(Path(path).parent))]

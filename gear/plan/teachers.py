@@ -1,4 +1,4 @@
-"""FLOPs of a teacher's forward pass, from the network that its library builds, without weights."""
+"""FLOPs of a teacher's forward pass. The network is built without weights."""
 
 from functools import cache
 
@@ -29,7 +29,9 @@ def _pretrained(name, resolution):
 
 
 def teacher(spec, data, patch):
-    """spec: a study's teachers.<name>; data: gear.config.Data; patch: pixels of a token's side."""
+    """The Piece of a teacher.
+
+    spec: a study's teachers.<name>; data: gear.config.Data; patch: pixels of a token's side."""
     if spec["kind"] == "standin":
         shape = (data.channels, data.resolution, data.classes, patch)
         return _standin(spec["objective"], *shape, spec["dim"], spec["layers"])

@@ -1,1 +1,1 @@
-"""Tables and figures, made from JSON, CSV and pictures.npz alone: nothing here needs torch."""
+"""Tables and figures, made from JSON, CSV and .npz files. Nothing here needs torch."""

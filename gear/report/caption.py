@@ -1,4 +1,4 @@
-"""Caption sentences: what was measured, on what, how often, and what may not be concluded."""
+"""Sentences of captions: what was measured, how often, and what may not be concluded."""
 
 from gear.report.sheet import PAPER
 from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, shown
@@ -10,7 +10,7 @@ def _listed(items):
 
 
 def sampler_words(sampler):
-    """'CFG 1.5' or 'no guidance', and whatever else the sampler sets."""
+    """'CFG 1.5' or 'no guidance', then all other settings of the sampler."""
     guidance = sampler.get("guidance", 1.0)
     words = ["no guidance" if guidance == 1 else f"CFG {guidance:g}"]
     for key, value in sampler.items():
@@ -28,7 +28,7 @@ def samplers(spec):
 
 
 def protocols(spec, metrics):
-    """The protocols in use, with the choices that they leave open, and the features' stand-in."""
+    """The sentences on protocols, with their open choices, and on the features."""
     sentences, features = [], spec["features"] or {}
     generation = spec["protocols"].get("generation")
     if generation:
@@ -66,7 +66,7 @@ def teachers(spec):
 
 
 def analysis(spec):
-    """What is compared with what, and the choices that the paper leaves open."""
+    """The sentences on CKNNA and CKA, with the choices that the paper leaves open."""
     if "analysis" not in spec:
         return []
     chosen = spec["analysis"]
@@ -84,7 +84,7 @@ def analysis(spec):
 
 
 def resolutions(spec):
-    """The size of the images of each row, where they differ, and the size that is scored."""
+    """The sentences on the image size of each row; none where all rows have the same."""
     if "resolutions" not in spec:
         return []
     images, scored = spec["resolutions"]["images"], spec["resolutions"]["scored"]
@@ -107,7 +107,7 @@ def resolutions(spec):
 
 
 def steps(rows):
-    """What a milestone's name stands for in this study; rows have stage, step and steps."""
+    """The sentence on the steps of each milestone; rows: dicts with stage, step, steps."""
     stops = {(row["stage"], row["step"], row["steps"]): None for row in rows if "stage" in row}
     if not stops:
         return []
@@ -128,7 +128,7 @@ def _seeds(rows):
 
 
 def _brackets(rows):
-    """Which row each difference in brackets is from."""
+    """The sentence on the row that each difference in brackets refers to."""
     pairs = [(r["row"], r["baseline"]) for r in rows if r["baseline"]]
     if not pairs:
         return []
@@ -144,7 +144,7 @@ def _brackets(rows):
 
 
 def _paper(spec):
-    """What the paper's values mean beside ours."""
+    """The sentence on the paper's values beside ours."""
     if spec["paper_table"] is None:
         return []
     table = f"Table {spec['paper_table']}"
@@ -165,13 +165,13 @@ def study(spec):
 
 
 def origin(spec, metrics=(), rows=()):
-    """What a table or figure was made with: study, steps, samplers, protocols, teachers."""
+    """The sentences on study, steps, samplers, protocols and teachers."""
     world = study(spec) + steps(rows) + resolutions(spec) + samplers(spec)
     return world + protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
 
 
 def table(spec):
-    """[how to read it, what it was made with]: the sentences below a table."""
+    """Two lists of sentences below a table: how to read it, and what it was made with."""
     metrics = [column["metric"] for column in spec["columns"]]
     trained = [row for row in spec["rows"] if "run" in row]
     reading = _seeds(trained) + _brackets(trained)
@@ -208,7 +208,7 @@ def comparisons(compared):
 
 
 def collapsed(rows):
-    """Footnote of the marked rows: how many of their runs collapsed."""
+    """The footnote of marked rows: how many of their runs collapsed."""
     marked = [row for row in rows if row.collapsed]
     if not marked:
         return []
@@ -222,14 +222,14 @@ def collapsed(rows):
 
 
 def paper_head(spec, position):
-    """The metric's name in the paper's protocol, '' where the paper has no value in the column."""
+    """The metric's name in the paper's protocol; '' if the paper has no value in the column."""
     cells = [row["paper"].get(str(position)) for row in spec["rows"]]
     protocol = next((cell["protocol"] for cell in cells if cell), None)
     return shown(spec["columns"][position]["metric"], protocol) if protocol else ""
 
 
 def column_head(spec, column):
-    """'gFD ↓ (CFG 1.5)': the sampler is named where a table has several."""
+    """A column's head such as 'gFD ↓ (CFG 1.5)'; the sampler is named if there are several."""
     head = shown(column["metric"], column["protocol"]) + ARROWS[METRICS[column["metric"]].better]
     several = len({c["sampler"] for c in spec["columns"] if c["sampler"]}) > 1
     if several and column["sampler"]:

@@ -1,4 +1,4 @@
-"""Is a result reproduced? Compare the tables of two results folders, cell by cell."""
+"""`gear compare`: compare the tables of two results folders, cell by cell."""
 
 import math
 from pathlib import Path
@@ -7,10 +7,10 @@ from gear.files.mistakes import Mistake
 from gear.report.files import Results
 from gear.study.vocabulary import ANALYSED, METRICS
 
-# For one training (n = 1), how far a number may lie from ours and still count as reproduced:
-# (share of our value, absolute), the larger of the two. Chosen, not measured, for the same seed on
-# another machine, whose floating-point order differs and whose training drifts apart from ours;
-# where there are several seeds, 3 sd over them count instead. What is not listed must be equal.
+# The allowed difference from our value for one training (n = 1): (share of our value, absolute), of
+# which the larger counts. The numbers are chosen, not measured. They are for the same seed on
+# another machine: its floating-point order differs, so its training drifts apart from ours. With
+# several seeds the allowed difference is 3 sd over them. A metric that is not listed must be equal.
 TOLERANCES = {
     "gfid": (0.15, 0.0),
     "sfid": (0.15, 0.0),
@@ -39,7 +39,7 @@ VERDICTS = ["equal", "within", "different", "missing"]
 
 
 def _tables(folder):
-    """{table: its cells} of a results folder. Mistake where it holds no table."""
+    """{table: its cells} of a results folder. Mistake: the folder holds no table."""
     names = sorted(path.stem for path in Path(folder).glob("tables/*.csv"))
     if not names:
         raise Mistake(
@@ -51,13 +51,13 @@ def _tables(folder):
 
 
 def _cells(lines):
-    """The columns ours, ours_sd and seed_n of what was measured here, as text, by KEY.
+    """The columns ours, ours_sd and seed_n of the measured cells, as text, indexed by KEY.
 
-    Left out: quoted rows; sign-test p-values, and paired differences of a single seed, because
-    both follow from cells that are compared anyway."""
-    if "verdict" in lines:  # the page of claims: what it says of each, not how it got there
-        more = {"metric": "verdict", "step": "", "sampler": "", "seed_n": "1", "ours_sd": ""}
-        lines = lines.assign(row=lines["claim"], ours=lines["verdict"], **more)
+    Quoted rows are left out. So are sign-test p-values and paired differences of a single seed,
+    because both follow from other cells."""
+    if "verdict" in lines:  # of the page of claims only the verdicts are compared
+        fixed = {"metric": "verdict", "step": "", "sampler": "", "seed_n": "1", "ours_sd": ""}
+        lines = lines.assign(row=lines["claim"], ours=lines["verdict"], **fixed)
     else:
         single = (lines["run"] == "") & (lines["seed_n"] == "1")
         derived = lines["metric"].str.endswith("_sign_p") | single
@@ -67,10 +67,10 @@ def _cells(lines):
 
 
 def _compare_table(a, b):
-    """The cells of b, then those of a alone, with a's text as `other`, the verdict, and `allowed`:
-    how far a may lie from b.
+    """The cells of b, then the cells that only a has, with the columns other, verdict and allowed.
 
-    Verdicts: equal (same text), within (as near as allowed), different, missing in a or b."""
+    other: a's text; allowed: the allowed difference. Verdicts: equal (same text), within (the
+    difference is allowed), different, missing (in a or b)."""
     import pandas
 
     keys = b.index.union(a.index, sort=False)
@@ -80,7 +80,7 @@ def _compare_table(a, b):
     limits = limits.reindex(keys.get_level_values("metric")).fillna(0.0).set_index(keys)
     one = (limits["share"] * numbers["ours"].abs()).clip(lower=limits["absolute"])
     cells["allowed"] = one.mask(numbers["seed_n"] > 1, 3 * numbers["ours_sd"])
-    near = (numbers["other"] - numbers["ours"]).abs() <= cells["allowed"]  # False of text
+    near = (numbers["other"] - numbers["ours"]).abs() <= cells["allowed"]  # False for text
     cells.loc[near, "verdict"] = "within"
     cells.loc[cells["other"] == cells["ours"], "verdict"] = "equal"
     cells.loc[cells[["other", "ours"]].isna().any(axis=1), "verdict"] = "missing"
@@ -91,10 +91,11 @@ def _wrong(name, cells, folders):
     """A sentence for each cell that is different or missing."""
     for cell in cells[cells["verdict"].isin(["different", "missing"])].itertuples():
         row, step, sampler, metric = cell.Index
-        where = f"{name}: {row}{'@' + step if step else ''}, {metric}"
+        where = f"{name}: {row}@{step}, {metric}" if step else f"{name}: {row}, {metric}"
         where += f" ({sampler})" if sampler else ""
         if cell.verdict == "missing":
-            yield f"missing    {where}: only in {folders[not isinstance(cell.other, str)]}"
+            folder = folders[0] if isinstance(cell.other, str) else folders[1]
+            yield f"missing    {where}: only in {folder}"
         else:
             limit = f", allowed ± {cell.allowed:.3g}" if math.isfinite(cell.allowed) else ""
             yield f"different  {where}: {cell.other}, not {cell.ours}{limit}"
@@ -113,7 +114,7 @@ def compare(a_dir, b_dir, strict=False):
     for name in dict.fromkeys((*b, *a)):
         if name not in a or name not in b:
             lost += 1
-            print(f"{name:<{width}}  only in {folders[name not in a]}")
+            print(f"{name:<{width}}  only in {folders[0] if name in a else folders[1]}")
             continue
         cells = _compare_table(a[name], b[name])
         wrong += _wrong(name, cells, folders)

@@ -1,4 +1,4 @@
-"""A metric over the milestones of a training, and how much sooner it is where its baseline ends."""
+"""A metric over the milestones of a training, and its speed-up over a baseline."""
 
 import math
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from gear.report.seeds import Seeds
 
 @dataclass
 class Point(Seeds):
-    """One milestone of a curve: a value per run."""
+    """One milestone of a curve, with a value per run."""
 
-    step: str = ""  # its name, such as 400k
+    step: str = ""  # the milestone's name, such as 400k
     steps: int = 0  # optimizer steps
 
 
 @dataclass(frozen=True)
 class Speedup:
-    """Where a curve reaches the value that its baseline ends with."""
+    """The steps at which a curve reaches the last value of its baseline."""
 
     last: int  # the baseline's last steps
     target: float  # the baseline's value there
-    reached: float | None  # the steps at which this curve has that value
-    at_once: bool  # whether it has it at its first milestone
+    reached: float | None  # the steps at which this curve reaches that value; None: never
+    at_once: bool  # whether the curve reaches it at its first milestone
 
     @property
     def factor(self):
@@ -29,7 +29,7 @@ class Speedup:
 
 
 def read_curve(results, spec, curve):
-    """[Point] of one curve of a spec, which names the metric and the protocol."""
+    """[Point] of one curve; spec: a mapping with the metric and its protocol."""
     metric = spec["protocol"], spec["metric"]
     return [
         Point(
@@ -49,8 +49,9 @@ def before_divergence(points):
 def reached_at(points, target, better):
     """The optimizer steps at which a curve of (steps, value) first reaches `target`, or None.
 
-    Between two milestones the value is taken as linear in the logarithm of the steps. A curve that
-    is there at its first milestone returns that milestone. `better` is -1 where lower is better.
+    Between two milestones the value is interpolated linearly in the logarithm of the steps. If the
+    first milestone already reaches the target, its steps are returned. better: -1 if lower values
+    are better, else 1.
     """
     before = None
     for steps, value in points:
@@ -64,6 +65,6 @@ def reached_at(points, target, better):
 
 
 def speedup(points, last, target, better):
-    """The Speedup of a curve over a baseline that has the value `target` at its last steps."""
+    """The Speedup of a curve over a baseline with the value `target` at `last` steps."""
     reached = reached_at([(point.steps, point.mean) for point in points], target, better)
     return Speedup(last, target, reached, reached == points[0].steps)

@@ -1,4 +1,4 @@
-"""The files of a study's results: each read once, the Mistake names what is missing or damaged."""
+"""Readers of the files of a study's results. A Mistake names a missing or damaged file."""
 
 import contextlib
 import csv
@@ -12,7 +12,7 @@ from gear.study.vocabulary import plain
 
 
 class Results:
-    """What lies below the root of a study's results. Paths are relative to the root."""
+    """The files below the root of a study's results. Paths are relative to the root."""
 
     def __init__(self, root):
         self.root, self._json = Path(root), {}
@@ -34,7 +34,9 @@ class Results:
         return self._json[path]
 
     def value(self, path, group, key):
-        """{group: {key: value}} of a JSON file of metrics; None where the run diverged."""
+        """The value of a key in a group of a JSON file {group: {key: value}}; None: run diverged.
+
+        Mistake: the file is missing or damaged, or has no such group or key."""
         groups, cure = self.json(path), "delete it and score that checkpoint again"
         if group not in groups:
             names = ", ".join(sorted(groups)) or "nothing"
@@ -46,7 +48,9 @@ class Results:
         return groups[group][key]
 
     def csv(self, path):
-        """A CSV file as a data frame of text; an empty cell is ''."""
+        """A CSV file as a data frame of text; an empty cell is ''.
+
+        Mistake: the file is missing or is no CSV."""
         import pandas
 
         file = self.root / path
@@ -59,7 +63,7 @@ class Results:
             raise Mistake(f"{file} is no CSV in UTF-8 ({error}); make it again.") from None
 
     def arrays(self, path, *names):
-        """The named arrays of an .npz file."""
+        """The named arrays of an .npz file. Mistake: file or array is missing, or damaged."""
         import numpy
 
         cure = "delete it and draw that checkpoint again"
@@ -76,8 +80,9 @@ class Results:
 
 
 def csv_text(columns, rows):
-    """CSV with a head line; rows are dicts. A float has 6 significant digits; None, and a key that
-    a row lacks, are empty."""
+    """The text of a CSV file with a head line; rows: dicts.
+
+    Floats have 6 significant digits. A cell is empty where the value is None or the key missing."""
     handle = io.StringIO()
     writer = csv.DictWriter(handle, columns, lineterminator="\n")
     writer.writeheader()

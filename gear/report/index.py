@@ -1,14 +1,14 @@
-"""The page that a browser shows of a study: its claims, the head of each table, each figure."""
+"""results/<study>/README.md: the study's claims, the first column of each table, all figures."""
 
 from gear.report.sheet import md
 from gear.study.vocabulary import ARROWS, METRICS, number, shown
 
 VERDICTS = ("reproduced", "not reproduced", "not decidable here")
-ROWS = 8  # of a table that stand in its headline
+ROWS = 8  # rows of a table in its headline
 
 
 def forms(results, spec):
-    """{ending: text} of the page: md."""
+    """{'md': text} of the page."""
     parts = [f"# Results of the study {spec['study']}", f"Study: {md(spec['world'])}."]
     if spec["claims"]:
         parts += ["## What reproduces and what does not", *claims(results, spec["claims"])]
@@ -20,23 +20,23 @@ def forms(results, spec):
 
 
 def verdicts(results, known):
-    """{verdict: [claim, ...]} by tables/claims.csv, of the claims that are known."""
-    found = results.csv("tables/claims.csv").drop_duplicates("claim")
-    found = found[found["claim"].isin(known)]
-    found["verdict"] = found["verdict"].str.replace(r" \(n = .*", "", regex=True)
-    return {name: list(found.loc[found["verdict"] == name, "claim"]) for name in VERDICTS}
+    """{verdict: [claim, ...]} of tables/claims.csv; known: the claims to include."""
+    lines = results.csv("tables/claims.csv").drop_duplicates("claim")
+    lines = lines[lines["claim"].isin(known)]
+    lines["verdict"] = lines["verdict"].str.replace(r" \(n = .*", "", regex=True)
+    return {name: list(lines.loc[lines["verdict"] == name, "claim"]) for name in VERDICTS}
 
 
 def claims(results, ours):
-    """Two paragraphs and a list. ours: {claim: whether it is a question of our own}."""
+    """Yield the paragraphs on the claims. ours: {claim: whether it is our own question}."""
     for whose, own in (("the paper's claims", False), ("our own questions", True)):
-        sorted_out = verdicts(results, [claim for claim in ours if ours[claim] is own])
-        count = sum(map(len, sorted_out.values()))
-        words = [f"{len(names)} {verdict}" for verdict, names in sorted_out.items()]
+        groups = verdicts(results, [claim for claim in ours if ours[claim] is own])
+        count = sum(map(len, groups.values()))
+        words = [f"{len(names)} {verdict}" for verdict, names in groups.items()]
         yield f"Of {count} of {whose}: {', '.join(words)}."
         yield "\n".join(
             f"- **{verdict}**: {md('; '.join(names))}."
-            for verdict, names in sorted_out.items()
+            for verdict, names in groups.items()
             if names
         )
     yield "[The page `claims`](tables/claims.md) has each criterion, the numbers and the verdict."
@@ -47,7 +47,7 @@ def _paper(entry, what):
 
 
 def tables(results, entries):
-    """A line for each table: its title, and the trained rows of its first column."""
+    """A line for each table: its title, and its trained rows in the first column."""
     lines = ["A star or the name gFD marks scores of a stand-in feature network.", ""]
     lines += ["| table | its first column |", "| --- | --- |"]
     for entry in entries:
@@ -81,7 +81,7 @@ def _value(text, decimals):
 
 
 def figure(entry):
-    """The picture with its title and a link to its caption."""
+    """A figure's title, picture, and links to its caption and data."""
     title = md(entry["title"] + _paper(entry, "Figure"))
     name = f"figures/{entry['name']}"
     return f"### {title}\n\n![{title}]({name}.svg)\n\n[Caption]({name}.md) · [data]({name}.csv)"

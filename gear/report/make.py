@@ -1,9 +1,9 @@
-"""Make one table, figure, the page of claims or the index from the files of a study.
+"""Make one table, one figure, the page of claims or the index from the files of a study.
 
     python -m gear.report.make table --root ROOT --spec JSON --output ROOT/tables/NAME
 
-writes NAME with an ending for each form: .csv and .md; of a table or the claims also .tex,
-.html; of a figure also .svg, .pdf and .png. Equal inputs give equal bytes. JSON is a spec of
+writes NAME with an ending for each form: .csv and .md; for a table or the claims also .tex and
+.html; for a figure also .svg, .pdf and .png. Equal inputs give equal bytes. JSON is a spec of
 gear.study.specs.
 """
 
@@ -24,7 +24,7 @@ MODULES = {  # each has forms(results, spec) -> {ending: text or bytes}
 
 
 def make(what, root, spec, output):
-    """Write `output` in all forms of what it is: table, figure or claims."""
+    """Write all forms of one result; what: a key of MODULES, output: path without ending."""
     forms = importlib.import_module(MODULES[what]).forms(Results(root), spec)
     for ending, content in forms.items():
         write(f"{output}.{ending}", content)

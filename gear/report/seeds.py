@@ -1,4 +1,4 @@
-"""One number of several trainings, which differ in their seed."""
+"""One number of several trainings that differ only in their seed."""
 
 import math
 import statistics
@@ -26,7 +26,7 @@ class Seeds:
 
     @property
     def mean(self):
-        """None unless whole: a mean over the trainings that survived would flatter."""
+        """Mean; None unless whole, because a mean without the diverged runs would be too good."""
         return statistics.fmean(self.values.values()) if self.whole else None
 
     @property
@@ -44,7 +44,7 @@ class Seeds:
 
     @property
     def p(self):
-        """Of the sign test; None unless whole."""
+        """p of the sign test; None unless whole."""
         return sign_test(self.values.values()) if self.whole else None
 
 

@@ -1,13 +1,13 @@
-"""A table or page before it has a format, and one function for each format.
+"""A table or page without a format (`Sheet`), and one function for each format.
 
 A table, the page of claims and a figure's caption are built once, as a `Sheet` of plain text with
-marks. `to_markdown`, `to_latex` and `to_html` know how a format shows a mark, and nothing else
-does. A new format is one function, named in FORMATS.
+marks. Only `to_markdown`, `to_latex` and `to_html` know how a format shows a mark. A new format is
+one function, named in FORMATS.
 """
 
 from dataclasses import dataclass, field
 
-# A sentence may name a mark by what it looks like, which differs from format to format.
+# Placeholders for the look of a mark in a sentence; the look differs between formats.
 PAPER, EMPHASIS = "{paper}", "{emphasis}"
 
 TEX = {
@@ -30,8 +30,8 @@ class Cell:
     text: str = ""  # '' is shown as a dash
     bold: bool = False
     emphasis: bool = False
-    gain: str = ""  # the difference from another row, smaller than the text
-    paper: str = ""  # the paper's value, set apart; only in a column whose Head has `paper`
+    gain: str = ""  # the difference from another row, in smaller type
+    paper: str = ""  # the paper's value; only in a column whose Head has `paper`
     delta: str = ""  # the text's value minus the paper's
 
 
@@ -42,24 +42,24 @@ class Head:
     text: str
     paper: str = ""  # name of the paper's values beside ours; '' where the paper has none
     left: bool = False
-    width: float | None = None  # of a column of sentences, in parts of the line
+    width: float | None = None  # of a column of sentences, as a share of the line
 
 
 @dataclass(frozen=True)
 class Grid:
     head: list  # of Head
     lines: list  # of lists of Cell
-    above: str = ""  # sentences before it
+    above: str = ""  # sentences above the grid
 
 
 @dataclass(frozen=True)
 class Sheet:
     name: str
     title: str
-    source: str = ""  # ' · Table 1 of the paper', behind the title
+    source: str = ""  # follows the title, such as ' · Table 1 of the paper'
     grids: list = field(default_factory=list)
     notes: list = field(default_factory=list)  # paragraphs, each a list of sentences
-    picture: str = ""  # a file beside the sheet
+    picture: str = ""  # a file in the sheet's folder
 
 
 def _sentences(texts, paper, emphasis):
@@ -74,7 +74,7 @@ def _cells(write, head, line):
 
 
 def md(text):
-    """Text with what a Markdown table reserves escaped."""
+    """Text with the special characters of a Markdown table escaped."""
     return text.replace("|", r"\|").replace("*", r"\*").replace("_", r"\_")
 
 
@@ -115,7 +115,7 @@ def to_markdown(sheet):
 
 
 def tex(text):
-    """Text with what LaTeX reserves, and the symbols of our tables, written for LaTeX."""
+    """Text with special characters and the symbols of our tables written for LaTeX."""
     return "".join(TEX.get(character, character) for character in text)
 
 
@@ -141,7 +141,9 @@ def _head_tex(head):
 def _shape_tex(head):
     if head.width:
         return rf"p{{{head.width}\linewidth}}"
-    return "l" if head.left else "rl" if head.paper else "r"
+    if head.left:
+        return "l"
+    return "rl" if head.paper else "r"
 
 
 def _grid_tex(grid, environment, rule):
@@ -159,7 +161,7 @@ def _grid_tex(grid, environment, rule):
 
 
 def to_latex(sheet):
-    """For \\input. Columns of sentences make a longtable over pages; numbers make a float."""
+    """Text for \\input: a longtable if there are columns of sentences, else a float."""
 
     def prose(*sentences):
         return tex(_sentences(sentences, paper="In grey italics", emphasis="emphasised"))
@@ -189,7 +191,7 @@ def to_latex(sheet):
 
 
 def _scaled_tex(grid):
-    """A tabular that is made smaller where it is wider than the line."""
+    """The lines of a tabular that is scaled down if it is wider than the line."""
     lines = _grid_tex(grid, "tabular", r"\midrule")
     scale = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     return [scale, *lines[:-1], lines[-1] + "}"]
@@ -199,7 +201,7 @@ def _scaled_tex(grid):
 
 
 def to_html(sheet):
-    """A page of its own for the report of Snakemake, from the Markdown."""
+    """An HTML page for Snakemake's report, made from the Markdown."""
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark").enable("table").render(to_markdown(sheet))

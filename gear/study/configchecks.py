@@ -1,8 +1,8 @@
-"""What config/ may say beyond its models, checked while it is read.
+"""Checks of the files of config/ that their models cannot make.
 
-Names become parts of rules, paths and command lines; paths are quoted in every shell, so that all
-they must leave out is what Snakemake or an option parser would read as something else. A name of a
-rule or of a milestone that does not exist would change nothing and is refused.
+Names become parts of rules, paths and command lines. Paths are quoted in every shell, so only those
+are refused that Snakemake or an option parser would misread. The name of a rule or milestone that
+does not exist is refused too, because it would have no effect.
 """
 
 import re
@@ -14,11 +14,11 @@ from gear.study import jobs
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 NAMED = ("seeds", "quantizers", "public", "sizes", "teachers", "samplers")  # parts of a study
 REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, broken bytes, line separators
-PATHS = {"data.path": True, "loss.vgg16": False}  # settings that are paths; must they be there?
+PATHS = {"data.path": True, "loss.vgg16": False}  # settings that are paths: is each required?
 
 
 def name(text, what, where):
-    """Mistake unless a name can stand in a path, in a rule and in a command line."""
+    """Mistake unless a name can be part of a path, a rule and a command line."""
     if not isinstance(text, str) or not NAME.fullmatch(text):
         raise Mistake(
             f"{where}: {text!r} cannot be the name of a {what}; take letters, digits, '.', '_' and "
@@ -27,28 +27,28 @@ def name(text, what, where):
 
 
 def path(text, what, where):
-    """Mistake unless Snakemake and a command line can take a path."""
+    """Mistake unless a path is valid for Snakemake and for a command line."""
     if not isinstance(text, str):
-        said = "is no text, but a value that YAML has a form for"
+        fault = "is no text, but a value that YAML has a form for"
     elif not text:
-        said = "is empty"
+        fault = "is empty"
     elif text.startswith("-"):
-        said = "begins with '-', as an option does"
+        fault = "begins with '-', as an option does"
     elif any(unicodedata.category(sign) in REFUSED for sign in text):
-        said = "holds a control character"
+        fault = "holds a control character"
     elif any(sign in text for sign in "{}<>"):
-        said = "holds one of { } < >, which Snakemake reads as names of its own"
+        fault = "holds one of { } < >, which Snakemake reads as names of its own"
     else:
         return
-    raise Mistake(f"{where}: the path {text!r} of {what} {said}; name another.")
+    raise Mistake(f"{where}: the path {text!r} of {what} {fault}; name another.")
 
 
 def settings(flat, where):
-    """Mistake where a run's settings cannot be together, or a path cannot be one.
+    """Mistake where a run's settings contradict each other, or a path is not valid.
 
-    flat: {dotted name: value}, those of the AR's shape and the alignment among them."""
-    for setting, needed in PATHS.items():
-        if setting in flat and (needed or flat[setting]):
+    flat: {dotted name: value}; it includes the AR's shape and the aligned layer."""
+    for setting, required in PATHS.items():
+        if setting in flat and (required or flat[setting]):
             path(flat[setting], setting, where)
     layer, layers = flat["align.layer"], flat["ar.layers"]
     if layer > layers:
@@ -61,7 +61,7 @@ def settings(flat, where):
 
 
 def claims(study):
-    """Mistake where claims.yaml names a table that is not there, or a sampler."""
+    """Mistake where claims.yaml names a table or a sampler that does not exist."""
     table, tables = study.claims["spread"]["table"], study.named["tables"]
     if table not in tables:
         cure = did_you_mean(table, tables)
@@ -73,13 +73,13 @@ def claims(study):
 
 
 def place(study, results):
-    """Mistake where the name of a study or the folder of all results cannot be."""
+    """Mistake where the name of a study or the folder of results is not valid."""
     name(study, "study", "config/studies")
     path(results, "results", "--config or --results")
 
 
 def study(spec, where):
-    """Mistake where a study's names, paths or `jobs` cannot be."""
+    """Mistake where a study's names, paths or `jobs` are not valid."""
     for part in NAMED:
         for text in spec.get(part, {}):
             name(text, part.removesuffix("s"), f"{where}, {part}")
@@ -136,9 +136,10 @@ def milestones(spec, names, where):
 
 
 def up_to(until, steps, names, where):
-    """The milestones {name: step} of a study that a run has whose last one is `until`.
+    """{milestone: step} of a run whose last milestone is `until`.
 
-    A study may have none so early: the run then ends with the study's first."""
+    steps: those of the study. Where all of them are later than `until`, the run has the first one.
+    Mistake: no milestone has that name."""
     if until is None:
         return dict(steps)
     if until not in names:

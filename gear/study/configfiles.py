@@ -12,27 +12,27 @@ TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
 def studies(folder=CONFIG):
-    """The names of all studies."""
+    """The names of all studies, sorted."""
     return sorted(p.stem for p in (folder / "studies").glob("*.yaml"))
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML whose keys are text and there once, where plain YAML takes the last of several.
+    """YAML whose keys must be text and unique; plain YAML takes the last of several equal keys.
 
-    Anchors and merge keys work; deep=True refuses an anchor that holds itself."""
+    Anchors and merge keys work. deep=True refuses an anchor that contains itself."""
 
     def construct_mapping(self, node, deep=False):
         names = set()
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
                 name = f"key '{key.value}'" if isinstance(key, yaml.ScalarNode) else "key"
-                said = f"the {name} is no text; put it in quotes"
+                fault = f"the {name} is no text; put it in quotes"
             elif key.value in names:
-                said = f"'{key.value}' is there twice; rename or remove one"
+                fault = f"'{key.value}' is there twice; rename or remove one"
             else:
                 names.add(key.value)
                 continue
-            raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
         return super().construct_mapping(node, deep=True)
 
     def construct_sequence(self, node, deep=False):
@@ -40,7 +40,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 def read_yaml(path):
-    """The file's content. Mistake says where the YAML is broken."""
+    """The content of a YAML file. Mistake: it cannot be read, or its YAML is not valid."""
     try:
         text = read_text(path)
     except OSError as error:
@@ -48,26 +48,28 @@ def read_yaml(path):
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        line, said = error.problem_mark.line + 1, error.problem
-        said += "" if ";" in said else "; correct it"
-        raise Mistake(f"{path} is not valid YAML, line {line}: {said}.") from None
+        line, problem = error.problem_mark.line + 1, error.problem
+        cure = "" if ";" in problem else "; correct it"
+        raise Mistake(f"{path} is not valid YAML, line {line}: {problem}{cure}.") from None
     except RecursionError:
         raise Mistake(f"{path} is not valid YAML: it nests too deep; flatten it.") from None
-    # such as a date of month 13, a control character, or a tag !!bool before a text
+    # for example a date with month 13, a control character, or a tag !!bool before a text
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        said = " ".join(str(error).split())
-        raise Mistake(f"{path} is not valid YAML: a value is none ({said}); correct it.") from None
+        reason = " ".join(str(error).split())
+        raise Mistake(
+            f"{path} is not valid YAML: a value is wrong ({reason}); correct it."
+        ) from None
 
 
 def check_schema(kind, data, where):
-    """Mistake unless `data` fits its kind's model (gear/study/models/); `where` is its file."""
-    from gear.study.schema import check  # pydantic, which a job's machine may not have
+    """Mistake unless `data` fits the model of its kind (gear/study/models/); where: its file."""
+    from gear.study.schema import check  # needs pydantic, which the machine of a job may lack
 
     check(kind, data, f"config/{where}")
 
 
 def read_checked(name, folder=CONFIG):
-    """The content of config/<name>.yaml. Mistake where it does not fit its model."""
+    """The content of config/<name>.yaml. Mistake: it does not fit its model."""
     data = read_yaml(folder / f"{name}.yaml")
     check_schema(name.split("/")[0], data, f"{name}.yaml")
     return data
@@ -76,7 +78,7 @@ def read_checked(name, folder=CONFIG):
 def read_entries(kind, folder=CONFIG):
     """{name: table or figure} of tables.yaml or figures.yaml.
 
-    A table that names one of the lists under `columns` has the list itself as its metrics."""
+    Where a table names a list of `columns`, its `metrics` are that list. Mistake: no such list."""
     entries = read_checked(kind, folder)
     lists = entries.pop("columns", {}) if kind == "tables" else {}
     for name, entry in entries.items():
@@ -90,7 +92,9 @@ def read_entries(kind, folder=CONFIG):
 
 
 def chosen(listed, entries, where, kind):
-    """The entries of a study's list, in its order; all of them where the list is `all`."""
+    """{name: entry} of a study's list, in its order; all entries where the list is `all`.
+
+    Mistake: the list names an entry that does not exist."""
     for name in () if listed == "all" else listed:
         if name not in entries:
             cure = did_you_mean(name, entries)

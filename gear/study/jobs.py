@@ -1,5 +1,8 @@
-"""What each job of the workflow receives: one line of JSON that holds all that could change its
-result, and nothing else, so that Snakemake re-runs exactly what a changed setting concerns."""
+"""One line of JSON for each job of the workflow.
+
+The line holds everything that could change the job's result and nothing else. So Snakemake re-runs
+exactly the jobs that a changed setting affects.
+"""
 
 import json
 import shlex
@@ -8,9 +11,9 @@ from gear import config
 from gear.files.hashes import code_hash
 from gear.study.stages import STAGES
 
-# The code that can change what a rule makes, beside the settings. A change of it plans the rule
-# anew, with what was made from its outputs; comments, docstrings and formatting are free. Trainings
-# have none: a training is repeated where its settings change, and its record names the commit.
+# The code that can change the outputs of a rule, in addition to the settings. A change of this code
+# re-runs the rule and everything downstream. Comments, docstrings and formatting do not count.
+# Trainings have no such list: only changed settings repeat a training. Its record names the commit.
 NETWORKS = (
     *(f"gear/tokenizer/{name}.py" for name in ("autoencoder", "vqgan", "magvit2")),
     *(f"gear/tokenizer/{name}.py" for name in ("assignment", "quantized", "vq", "lfq", "ibq")),
@@ -39,11 +42,11 @@ CODE = {
 
 
 def code(kind):
-    """{kind: hash} of the code of one kind of CODE: a rule's param, which names what it is of."""
+    """{kind: hash} of the code of one kind of CODE, as a rule's param."""
     return {kind: code_hash(CODE[kind])}
 
 
-RULES = (  # whose jobs ask for what a study's `jobs` says; the others run where Snakemake does
+RULES = (  # rules whose resources a study's `jobs` sets; all other rules run beside Snakemake
     "prepare_data",
     "train_teacher",
     "import_teacher",
@@ -60,14 +63,17 @@ RULES = (  # whose jobs ask for what a study's `jobs` says; the others run where
 
 
 class Line(str):
-    """What a job receives, as one line of JSON, without what Snakemake is to compare it by: its
-    records hold the repr of a param, and this one's leaves out the settings that change no result
-    (config.FREE), so that an edit of them re-runs nothing."""
+    """One line of JSON for a job.
+
+    Snakemake stores the `repr` of a param and compares that. So `__repr__` leaves out the settings
+    in config.FREE, which change no result: editing them re-runs nothing."""
 
     def __repr__(self):
         content = json.loads(self)
-        kept = {k: v for k, v in content.get("settings", {}).items() if k not in config.FREE}
-        return repr(_dumps(content | {"settings": kept} if "settings" in content else content))
+        if "settings" in content:
+            settings = content["settings"].items()
+            content["settings"] = {k: v for k, v in settings if k not in config.FREE}
+        return repr(_dumps(content))
 
 
 def _dumps(content):
@@ -80,40 +86,46 @@ def line(content):
 
 
 def difference(settings, *sections):
-    """What differs from the defaults; of the named sections only, if any are."""
-    found = json.loads(config.dumps(settings))
-    return {k: v for k, v in found.items() if not sections or k.split(".")[0] in sections}
+    """{dotted name: value} of the settings that differ from the defaults.
+
+    sections: names such as `data`; if there are any, settings of other sections are left out."""
+    values = json.loads(config.dumps(settings))
+    return {k: v for k, v in values.items() if not sections or k.split(".")[0] in sections}
 
 
 def of_settings(settings, *sections, **more):
-    """The line of a job that has settings. It holds the number of the defaults that they differ
-    from, so that a changed default plans the job anew."""
-    differs = difference(settings, *sections)
-    return line({"settings": differs, "defaults": config.DEFAULTS, **more})
+    """The line of a job that has settings.
+
+    It includes config.DEFAULTS, the version of the defaults: a new version re-runs the job."""
+    changed = difference(settings, *sections)
+    return line({"settings": changed, "defaults": config.DEFAULTS, **more})
 
 
 def needs(study, rule):
-    """What a job of a rule asks SLURM for, as Snakemake's resources: the study's `jobs`, whose
-    numbers are of one node. A study without them leaves all to the profile's defaults."""
+    """The resources of one job of a rule, as Snakemake's resources.
+
+    They come from the study's `jobs`, whose numbers are for one node. Where the study sets nothing,
+    the profile's defaults hold."""
     assert rule in RULES, rule
     spec = study.spec.get("jobs", {}).get(rule, {})
     nodes, gpus = spec.get("nodes", 1), spec.get("gpus", 0)
-    found = {"nodes": nodes, "processes": spec.get("processes", 0 if gpus else 1)}
-    found |= {"cpus_per_task": spec.get("cpus", 1), "gpus_per_node": gpus}
+    resources = {"nodes": nodes, "processes": spec.get("processes", 0 if gpus else 1)}
+    resources |= {"cpus_per_task": spec.get("cpus", 1), "gpus_per_node": gpus}
     if "mem_gb" in spec:
-        found["mem_mb"] = 1000 * spec["mem_gb"]
+        resources["mem_mb"] = 1000 * spec["mem_gb"]
     if "minutes" in spec:
-        found["runtime"] = spec["minutes"]
-    if nodes > 1:  # Snakemake starts no step of its own: gear.launch does, a task on each node
-        found |= {"mpi": "srun", "tasks": nodes}
-        found |= {"slurm_extra": f"'--gpus-per-node={gpus}'"} if gpus else {}
+        resources["runtime"] = spec["minutes"]
+    if nodes > 1:  # Snakemake starts no srun step; gear.launch starts one task on each node
+        resources |= {"mpi": "srun", "tasks": nodes}
+        if gpus:
+            resources["slurm_extra"] = f"'--gpus-per-node={gpus}'"
     elif gpus:
-        found["gpu"] = gpus
-    return found
+        resources["gpu"] = gpus
+    return resources
 
 
 def rules(study):
-    """The names of the rules, of RULES, that a study has."""
+    """The names of those RULES that a study has."""
     kinds = teachers_by_kind(study)
     absent = {
         "train_teacher": not kinds["standin"],
@@ -129,18 +141,18 @@ def rules(study):
 
 
 def _any(study):
-    """Settings that are the study's, whatever the run."""
+    """The settings of any run, for values that all runs of a study share."""
     return next(iter(study.runs.values())).settings
 
 
 def made_images(study):
     """{folder: pixels} of the images that a study makes: one folder for each resolution."""
-    found = (run.settings.data for run in study.runs.values())
-    return {data.path: data.resolution for data in found}
+    sets = (run.settings.data for run in study.runs.values())
+    return {data.path: data.resolution for data in sets}
 
 
 def training(study, name, milestone):
-    """A segment of a run: from the milestone before to this one, in optimizer steps."""
+    """The line of one segment of a training: from the previous milestone to this one."""
     run = study.runs[study.checkpoint(name, milestone).run]
     before = run.previous(milestone)
     start = run.steps[before] if before else 0
@@ -148,25 +160,26 @@ def training(study, name, milestone):
 
 
 def public(study, quantizer):
-    """The import of public weights that a tokenizer starts from."""
+    """The line of the import of public weights that a tokenizer starts from."""
     settings = difference(study.network(quantizer))
-    wanted = ("tokenizer.", "data.channels", "data.resolution", "loss.disc_")
-    settings = {k: v for k, v in settings.items() if k.startswith(wanted)}
+    prefixes = ("tokenizer.", "data.channels", "data.resolution", "loss.disc_")
+    settings = {k: v for k, v in settings.items() if k.startswith(prefixes)}
     content = {"quantizer": quantizer, "settings": settings, "defaults": config.DEFAULTS}
     return line(content | study.spec["public"][quantizer])
 
 
 def teachers_by_kind(study):
-    """{'standin': names of the teachers that are trained, 'pretrained': that are imported}."""
-    found = {"standin": [], "pretrained": []}
+    """{'standin': names of trained teachers, 'pretrained': names of imported teachers}."""
+    kinds = {"standin": [], "pretrained": []}
     for name, spec in study.spec["teachers"].items():
-        found[spec["kind"]].append(name)
-    return found
+        kinds[spec["kind"]].append(name)
+    return kinds
 
 
 def teacher(study, name):
-    """The teacher that a study trains or imports. A pretrained one is set up for a run's resolution
-    when the run loads it, so that its import needs no settings."""
+    """The line of the training or import of a teacher.
+
+    An import needs no settings: a run adapts the teacher to its resolution when it loads it."""
     spec = study.spec["teachers"][name]
     if spec["kind"] == "pretrained":
         return line({"spec": spec})
@@ -174,7 +187,7 @@ def teacher(study, name):
 
 
 def features(study):
-    """The stand-in feature network's training, or the import of Inception's and its reference."""
+    """The line of the training of the stand-in features, or of the import of Inception."""
     spec = study.spec["features"]
     if spec["kind"] == "inception":
         return line({"spec": spec, "protocol": study.spec["protocols"]["generation"]["name"]})
@@ -182,23 +195,23 @@ def features(study):
 
 
 def drawing(study, name, sampler):
-    """The samples of one sampler."""
+    """The line of the drawing of one sampler's samples."""
     return of_settings(study.runs[name].settings, "runtime", sampler=study.sampler(sampler))
 
 
 def scoring(study, name):
-    """The scores of one sampler's samples."""
+    """The line of the scoring of one sampler's samples."""
     protocol = study.spec["protocols"]["generation"]
     return of_settings(study.runs[name].settings, "runtime", protocol=protocol)
 
 
 def picking(study, name):
-    """The pictures of some of a sampler's images."""
+    """The line of the decoding of some of a sampler's samples."""
     return of_settings(study.runs[name].settings, "runtime", classes=study.data.classes)
 
 
 def evaluation(study, name, samplers=()):
-    """Validation and pictures of a checkpoint, and the samples and scores of `samplers`."""
+    """The line of a checkpoint's validation and pictures, and of the scores of `samplers`."""
     return of_settings(
         study.runs[name].settings,
         *("data", "tokenizer", "joint", "runtime"),
@@ -208,7 +221,7 @@ def evaluation(study, name, samplers=()):
 
 
 def _options(paths):
-    """{'name': path} as options of a shell's command line."""
+    """{'name': path} as options of a command line, quoted for a shell."""
     return " ".join(f"--{name} {shlex.quote(path)}" for name, path in paths.items())
 
 
@@ -217,7 +230,7 @@ def _teacher(study, run):
 
 
 def evaluation_options(study, checkpoint):
-    """Where an evaluation finds its weights and puts its results, as options, quoted."""
+    """Options that name an evaluation's inputs and outputs, quoted for a shell."""
     options = {
         "checkpoint": study.path(checkpoint),
         "tokenizer": study.path(study.tokenizer_of(checkpoint)),
@@ -231,18 +244,18 @@ def evaluation_options(study, checkpoint):
 
 
 def analyses(study):
-    """The checkpoints whose features are compared with their teacher's."""
+    """The checkpoints whose features are compared with those of their teacher."""
     return [need.checkpoint for need in study.needs if need.kind == "analysis"]
 
 
 def analysis(study, name):
-    """The comparison of a checkpoint's features with its teacher's."""
+    """The line of the comparison of a checkpoint's features with those of its teacher."""
     settings, spec = study.runs[name].settings, study.spec["analysis"]
     return of_settings(settings, "data", "tokenizer", "runtime", analysis=spec)
 
 
 def analysis_options(study, checkpoint):
-    """Where an analysis finds its weights, as options, quoted."""
+    """Options that name an analysis' inputs, quoted for a shell."""
     options = {
         "checkpoint": study.path(checkpoint),
         "tokenizer": study.path(study.tokenizer_of(checkpoint)),
@@ -252,17 +265,17 @@ def analysis_options(study, checkpoint):
 
 
 def evaluations(study):
-    """{checkpoint: samplers} that are evaluated; () is validation and pictures alone."""
+    """{checkpoint: samplers} to evaluate; () means validation and pictures only."""
     samplers = {}
     for need in study.needs:
         if need.kind in ("validation", "pictures", "scores", "decoded"):
             samplers.setdefault(need.checkpoint, set()).add(need.sampler)
     order = study.spec["samplers"]
-    return {key: tuple(s for s in order if s in asked) for key, asked in samplers.items()}
+    return {key: tuple(s for s in order if s in names) for key, names in samplers.items()}
 
 
 def evaluation_groups(study):
-    """{samplers: checkpoints}: those that are asked for the same samplers."""
+    """{samplers: checkpoints}: the checkpoints that need the same samplers."""
     groups = {}
     for checkpoint, samplers in evaluations(study).items():
         groups.setdefault(samplers, []).append(checkpoint)

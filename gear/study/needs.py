@@ -1,23 +1,23 @@
-"""What tables, figures and claims need: checkpoints, and files that are made of them."""
+"""The checkpoints that tables, figures and claims need, and the files made from them."""
 
 from dataclasses import dataclass
 
 from gear.files.mistakes import Mistake
 
-FILES = {  # kind of a need: its file below the study's root, as the rules write it
+FILES = {  # kind of a need: its file below the study's root; the rules write these paths
     "record": "{checkpoint}/run.json",
     "curves": "{checkpoint}/curves.csv",
     "validation": "metrics/{checkpoint}/validation.json",
     "scores": "metrics/{checkpoint}/{sampler}.json",
     "analysis": "analysis/{checkpoint}.json",
     "samples": "samples/{checkpoint}/{sampler}.npz",
-    "decoded": "samples/{checkpoint}/{sampler}.pictures.npz",  # pictures of some of the samples
-    "pictures": "samples/{checkpoint}/pictures.npz",  # and of some validation images
+    "decoded": "samples/{checkpoint}/{sampler}.pictures.npz",  # pictures of some samples
+    "pictures": "samples/{checkpoint}/pictures.npz",  # pictures of some validation images
 }
 
 
 def split(reference, where):
-    """(run, milestone) of `run@milestone`, the form that all of config/ has."""
+    """(run, milestone) of `run@milestone`. Mistake: the milestone is missing."""
     run, _, milestone = str(reference).partition("@")
     if not milestone:
         raise Mistake(f"{where}: '{reference}' names no step; write it as run@step.")
@@ -34,7 +34,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, path):
-        """The checkpoint of a path as in `path`, which is a wildcard of rules."""
+        """The checkpoint of a `path`, which rules have as a wildcard."""
         return cls(*path.split("/"))
 
     @property
@@ -46,9 +46,9 @@ class Checkpoint:
 
 
 class Need(str):
-    """A file that is read, as its path below the study's root; in JSON it is that path alone.
+    """A file that a job reads: its path below the study's root. JSON keeps only the path.
 
-    kind: of FILES; sampler: where the kind has one."""
+    kind: a key of FILES; sampler: '' for kinds without one."""
 
     def __new__(cls, kind, checkpoint, sampler=""):
         need = super().__new__(cls, FILES[kind].format(checkpoint=checkpoint.path, sampler=sampler))

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, from config/paper.csv."""
+"""The numbers printed in the paper, from config/paper.csv."""
 
 import functools
 
@@ -9,7 +9,7 @@ from gear.files.reading import read_csv
 @functools.lru_cache(maxsize=4)
 def _published(path):
     """{(table, row): {metric: [(sampler, protocol, value as printed), ...]}} of paper.csv."""
-    found = {}
+    rows = {}
     for line in read_csv(path):
         try:
             float(line["value"])
@@ -18,14 +18,16 @@ def _published(path):
                 f"{path}, table {line['table']}, row {line['row']}: the value {line['value']!r} is "
                 "no number; correct it."
             ) from None
-        cells = found.setdefault((line["table"], line["row"]), {})
+        cells = rows.setdefault((line["table"], line["row"]), {})
         cell = (line["sampler"], line["protocol"], line["value"])
         cells.setdefault(line["metric"], []).append(cell)
-    return found
+    return rows
 
 
 def published_row(study, table, row, where):
-    """The cells of one row of paper.csv. Mistake names the nearest row."""
+    """{metric: [(sampler, protocol, value as text), ...]} of one row of paper.csv.
+
+    Mistake: there is no such table or row; the sentence names the nearest row."""
     published = _published(str(study.folder / "paper.csv"))
     if (str(table), row) not in published:
         known = [name for number, name in published if number == str(table)]

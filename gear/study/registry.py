@@ -1,7 +1,7 @@
-"""The registry: every run, table and figure of a study, resolved and checked while it is read.
+"""The registry: all runs, tables and figures of a study, resolved and checked.
 
-It reads config/ and knows where the files of each checkpoint lie; it imports nothing heavy, because
-Snakemake parses with it. All errors are one sentence that names the cure, before any job starts.
+It reads config/ and knows the paths of each checkpoint's files. Snakemake imports it at each start,
+so it must not import torch. Each error is one sentence that names the cure, before any job starts.
 """
 
 import os
@@ -21,7 +21,7 @@ from gear.study.stages import STAGES
 
 
 class Study:
-    """One study: its runs, tables and figures, and where their files lie."""
+    """One study: its runs, tables and figures, and the paths of their files."""
 
     def __init__(self, name, results="results", folder=CONFIG):
         folder = Path(folder)
@@ -37,7 +37,7 @@ class Study:
         configchecks.study(self.spec, f"studies/{name}.yaml")
         for quantizer in self.spec.get("public", {}):
             self.choice("quantizers", quantizer, f"studies/{name}.yaml, public")
-        self.named = {}  # kind -> the tables or figures that config/ has, made here or not
+        self.named = {}  # kind -> all tables or figures of config/, also those of other studies
         registry = read_checked("runs", folder)
         self.milestones = registry["milestones"]
         configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
@@ -52,9 +52,10 @@ class Study:
 
     @classmethod
     def chosen(cls, settings, environment=os.environ):
-        """The study that a Snakemake config or the variable GEAR_STUDY names; there is no default.
+        """The study that Snakemake's config or the variable GEAR_STUDY names.
 
-        settings: {'study': name, 'results': folder}, both from the command line or a profile."""
+        settings: {'study': name, 'results': folder} of a command line or profile. Mistake: no study
+        is named (there is no default), or a key is unknown."""
         name = settings.get("study") or environment.get("GEAR_STUDY")
         if not name:
             raise Mistake(
@@ -74,17 +75,17 @@ class Study:
     # ---- reading ---------------------------------------------------------------------------
 
     def _pick(self, kind):
-        """The tables or figures that this study makes, in the order of its list."""
+        """{name: entry} of the study's tables or figures, in the order of its list."""
         entries = read_entries(kind, self.folder)
         self.named[kind] = tuple(entries)
-        made = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
-        for name, entry in made.items():
+        selection = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
+        for name, entry in selection.items():
             if "seeds" in entry:
                 self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
-        return made
+        return selection
 
     def choice(self, kind, name, where):
-        """What the study says about one of its sizes, quantizers, teachers or samplers."""
+        """The study's entry of one size, quantizer, teacher or sampler. Mistake: no such name."""
         known = self.spec[kind]
         if name not in known:
             raise Mistake(
@@ -94,28 +95,30 @@ class Study:
         return known[name]
 
     def settings_of(self, stage):
-        """The settings {dotted name: value} that the study gives all runs of a Stage."""
+        """{dotted name: value} of the study's settings for all runs of a Stage."""
         where, stages = f"studies/{self.name}.yaml", self.spec.get("stages") or {}
         own = config.check(stages.get(stage.name) or {}, f"{where}, {stage.name}")
         return config.check(self.spec["settings"] or {}, where) | own
 
     def quantizer(self, name, where):
-        """The settings {dotted name: value} of one of the study's quantizers."""
+        """{dotted name: value} of the settings of one of the study's quantizers."""
         entry = self.choice("quantizers", name, where)
         return config.check(entry, f"studies/{self.name}.yaml, quantizers")
 
     # ---- asking ----------------------------------------------------------------------------
 
     def run(self, name, where="config"):
-        """The Run, after a check that there is one of that name."""
+        """The Run of that name. Mistake: there is none."""
         return run_of(self.runs, name, where)
 
     def checkpoint(self, run, milestone, where="config"):
-        """The Checkpoint, after a check that the run has that milestone."""
+        """The Checkpoint. Mistake: there is no such run, or it has no such milestone."""
         return checkpoint(self.runs, run, milestone, where)
 
     def shown(self, run, milestone, where):
-        """The Checkpoint that a table or a figure shows, after a check of its teacher too."""
+        """The Checkpoint that a table or figure shows.
+
+        Mistake: as of `checkpoint`, or its teacher cannot take images of its resolution."""
         shown = self.checkpoint(run, milestone, where)
         if STAGES[shown.stage].aligns:
             settings = self.runs[run].settings
@@ -125,25 +128,25 @@ class Study:
         return shown
 
     def at(self, reference, where):
-        """The Checkpoint of `run@milestone` in a table or a figure, checked in the same way."""
+        """The Checkpoint of `run@milestone` in a table or figure. Mistake: as of `shown`."""
         return self.shown(*split(reference, where), where)
 
     def sampler(self, name, where="config"):
         return self.choice("samplers", name, where)
 
     def path(self, checkpoint, noun=None):
-        """Folder of a checkpoint, or of what `noun` (samples, metrics) holds of it."""
+        """The folder of a checkpoint, or of its `noun`: samples or metrics."""
         above = f"{self.root}/{noun}" if noun else self.root
         return f"{above}/{checkpoint.path}"
 
     def tokenizer_of(self, checkpoint):
-        """The checkpoint whose tokenizer decodes this one's samples: itself, or what it froze."""
+        """The checkpoint whose tokenizer decodes its samples: itself, or the one that it froze."""
         if STAGES[checkpoint.stage].owns_tokenizer:
             return checkpoint
         return self.runs[checkpoint.run].tokenizer
 
     def replicas(self, name):
-        """The runs that one registry line stands for, one per seed."""
+        """The names of the runs of one line of runs.yaml, one per seed."""
         return [r.name for r in self.runs.values() if r.base == self.runs[name].base]
 
     @cached_property
@@ -152,19 +155,19 @@ class Study:
 
     @cached_property
     def needs(self):
-        """Every Need of the tables and figures, each once; the claims read some of the same."""
+        """Each Need of the tables and figures, once. The claims need no other files."""
         specs = (*self.table_specs.values(), *self.figure_specs.values())
         return list(dict.fromkeys(need for spec in specs for need in inputs(spec)))
 
     @property
     def targets(self):
-        """{what one may ask for: names of the tables, figures and 'claims' that it stands for}."""
+        """{target: names of its tables, figures and 'claims'}."""
         tables, figures = (*self.tables, "claims"), tuple(self.figures)
         groups = {"all": tables + figures, "all_tables": tables, "all_figures": figures}
         return groups | {"quick": ("overview", "samples")} | {n: (n,) for n in groups["all"]}
 
     def specs(self, target):
-        """The specs of what a target stands for. Mistake: the study has no such target."""
+        """The specs of a target's tables, figures and claims. Mistake: no such target."""
         if target not in self.targets:
             cure = did_you_mean(target, self.targets)
             raise Mistake(f"study '{self.name}' has no target '{target}'. {cure}")
@@ -173,31 +176,32 @@ class Study:
 
     @property
     def data(self):
-        """The data settings of the study, which only a run's resolution may differ from."""
+        """The data settings that all runs share, except for their resolution."""
         return next(iter(self.runs.values())).settings.data
 
     @property
     def makes_data(self):
-        """Whether a rule makes the images, rather than list those of a folder."""
+        """Whether a rule makes the images; otherwise it lists those of a folder."""
         return self.data.source == "digits"
 
     def manifest(self, name=None):
-        """The manifest.json of a run's images; of the study's where no run is named."""
+        """The path of manifest.json of a run's images, or of the study's images."""
         data = self.runs[name].settings.data if name else self.data
-        return f"{data.path if self.makes_data else f'{self.root}/data'}/manifest.json"
+        folder = data.path if self.makes_data else f"{self.root}/data"
+        return f"{folder}/manifest.json"
 
     def network(self, quantizer):
-        """Settings of the study's tokenizer of that kind, without any run's changes."""
+        """The settings of the study's tokenizer with that quantizer, without changes of a run."""
         where = f"studies/{self.name}.yaml"
         stage = next(stage for stage in STAGES.values() if stage.public)
         flat = {"tokenizer.quantizer": quantizer} | self.settings_of(stage)
         return config.build(flat | self.quantizer(quantizer, where), where)
 
     def initial(self, name):
-        """Folder of the checkpoint whose tokenizer a run starts from or freezes, or None.
+        """The folder of the checkpoint whose tokenizer a run starts from or freezes, or None.
 
-        A run of the tokenizer stage starts from its quantizer's public weights, if the study
-        names some."""
+        A run of the tokenizer stage starts from public weights of its quantizer, if the study
+        names a file of them."""
         run = self.runs[name]
         if run.tokenizer:
             return self.path(run.tokenizer)

@@ -1,8 +1,8 @@
-"""Lines of runs.yaml to runs: every line with what it inherits, and its settings in one study.
+"""From the lines of runs.yaml to runs: inherited keys, and the settings in one study.
 
-Settings come in this order, the later ones win: the study's, its stage's, those of the tokenizer
-that the run starts from or freezes, its quantizer's, those of its line, the resolution of `scale`,
-the layers and width of its size. What the line itself says wins over all of them.
+Settings are merged in this order, and later ones win: the study's, its stage's, those of the
+tokenizer that the run starts from or freezes, its quantizer's, the resolution of `scale`, the
+layers and width of its size, and those of the line itself.
 """
 
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class Run:
     stage: str  # of STAGES
     settings: config.Settings
     steps: dict  # milestone -> optimizer steps, in order
-    tokenizer: Checkpoint | None  # whose tokenizer it starts from (joint) or freezes (ar)
+    tokenizer: Checkpoint | None  # its tokenizer is the start (joint) or is frozen (ar)
     published: bool
-    base: str  # the registry line that it is a seed of
-    from_public: bool = True  # may a tokenizer start from public weights (not if it says `none`)
+    base: str  # name of its line in runs.yaml, which all its seeds share
+    from_public: bool = True  # may start from public weights; False for `tokenizer: none`
 
     def previous(self, milestone):
-        """The milestone before, or None at the first."""
+        """The previous milestone, or None for the first."""
         names = list(self.steps)
         position = names.index(milestone)
         return names[position - 1] if position else None
 
 
 def run_of(runs, name, where):
-    """The Run. Mistake: there is none of that name."""
+    """The Run of that name. Mistake: there is none."""
     if name not in runs:
         raise Mistake(f"{where}: there is no run '{name}'. {did_you_mean(name, runs)}")
     return runs[name]
@@ -56,7 +56,8 @@ def checkpoint(runs, name, milestone, where):
 def resolve(study, registry):
     """{name: Run} of all lines of runs.yaml and all their seeds, in the order of the stages.
 
-    study: registry.Study, of which the runs are not there yet; registry: the file's content."""
+    study: registry.Study, still without its runs; registry: the file's content. Mistake: a line
+    names something that does not exist, or a name is used twice."""
     lines, stage_of = _lines(registry)
     merged = {name: _inherited(name, lines, stage_of) for name in lines}
     seeds_of = {name: _seeds(study, name, line) for name, line in merged.items()}
@@ -73,7 +74,7 @@ def resolve(study, registry):
 
 
 def _lines(registry):
-    """({name: line}, {name: stage}) of the file, in the order of the stages."""
+    """({name: line}, {name: stage}) of runs.yaml, in the order of the stages."""
     lines, stage_of = {}, {}
     for stage in STAGES:
         for name, line in (registry.get(stage) or {}).items():
@@ -85,7 +86,7 @@ def _lines(registry):
 
 
 def _inherited(name, lines, stage_of, below=()):
-    """The line with its ancestors' keys under its own."""
+    """The line with the keys that it inherits; its own keys win."""
     line = lines[name]
     parent = line.get("from")
     if parent is None:
@@ -108,7 +109,7 @@ def _inherited(name, lines, stage_of, below=()):
 
 
 def _seeds(study, name, line):
-    """The seeds of a line: those of its list, or the study's first."""
+    """The seeds of a line: those of its list, or only the study's first seed."""
     lists, chosen = study.spec["seeds"], line.get("seeds")
     if chosen is not None and chosen not in lists:
         raise Mistake(
@@ -119,12 +120,12 @@ def _seeds(study, name, line):
 
 
 def _suffix(seed, seeds):
-    """What the name of a run has behind its line's, by its seed: nothing for the first."""
+    """The ending of a run's name for a seed; '' for the first seed."""
     return f"-s{seed}" if seed in seeds and seed != seeds[0] else ""
 
 
 def _source(line, seed, seeds_of, runs, where):
-    """The checkpoint that a line names as `tokenizer`, of the same seed where it has that."""
+    """The checkpoint that a line names as `tokenizer`, with the same seed if it exists."""
     reference = line.get("tokenizer")
     if reference in (None, "none"):
         return None
@@ -134,7 +135,7 @@ def _source(line, seed, seeds_of, runs, where):
 
 
 def _run(study, name, stage, line, seed, seeds_of, runs):
-    """The Run of a line and a seed; its tokenizer's run is in `runs` already."""
+    """The Run of a line and a seed; `runs` must already hold its tokenizer's run."""
     where = f"runs.yaml, {name}"
     own = {k: v for k, v in line.items() if k not in RUN_KEYS}
     own = config.check(own, where, RUN_KEYS)
@@ -163,7 +164,7 @@ def _run(study, name, stage, line, seed, seeds_of, runs):
 
 
 def _shape(study, settings, where):
-    """The AR's layers, width and heads by its size, and the aligned layer by its depth."""
+    """The AR's layers, width and heads from its size, and its aligned layer from its depth."""
     size, depth = settings.get("ar.size", "l"), settings.get("align.depth", "default")
     shape = study.choice("sizes", size, where)
     if depth not in shape["depth"]:
@@ -175,9 +176,10 @@ def _shape(study, settings, where):
 
 
 def _images(study, settings, scale, where):
-    """data.resolution, and data.path, of a run whose images are `scale` times the study's.
+    """data.resolution and data.path of a run whose images are `scale` times the study's.
 
-    Files of any size are cropped to it; images that the study makes have a folder for each."""
+    Image files are cropped to the resolution. Images that the study makes have one folder for each
+    resolution. Mistake: the resolution is no multiple of the tokenizer's downsampling."""
     base = settings.get("data.resolution", config.Data.resolution)
     multipliers = settings.get("tokenizer.multipliers", config.Tokenizer.multipliers)
     down = config.Tokenizer(multipliers=multipliers).downsampling

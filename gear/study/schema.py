@@ -1,4 +1,4 @@
-"""The check of a file of config/ against its model: pydantic's errors as one sentence of ours.
+"""The check of a file of config/ against its model, with one sentence for each error.
 
     python -m gear.study.schema KIND
 
@@ -44,7 +44,7 @@ LENGTHS = {"too_short": "must have at least {min_length}", "too_long": "may have
 
 
 def _figure():
-    """Any figure: the Entry of its kind's module, with the kind's name."""
+    """The type of any figure: a union of the Entry of each kind's module."""
     kinds = []
     for kind in figures.KINDS:
         entry = importlib.import_module(f"{figures.__name__}.{kind}").Entry
@@ -68,7 +68,7 @@ def _adapter(kind):
 
 
 def check(kind, data, where):
-    """Mistake unless `data`, the content of a file, fits the model of its kind; where: the file."""
+    """Mistake unless `data`, the content of the file `where`, fits the model of its kind."""
     try:
         _adapter(kind).validate_python(data)
     except pydantic.ValidationError as caught:
@@ -77,8 +77,9 @@ def check(kind, data, where):
 
 
 def _keys(location, data):
-    """The keys and positions of an error's location; pydantic also names the kind of a union's
-    member there, and [key] where a key itself is wrong."""
+    """The keys and positions of the file in the location of an error.
+
+    pydantic's location also has the kind of a union's member, and [key] where a key is wrong."""
     keys, node = [], data
     for part in location:
         inside = isinstance(node, dict) and part in node
@@ -89,7 +90,7 @@ def _keys(location, data):
 
 
 def _sentence(error, data):
-    """What follows the file's name: the place, what is wrong there and what would be right."""
+    """The sentence after the file's name: the place, what is wrong, and what would be right."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     keys = _keys(error["loc"], data)
     if error["loc"][-1:] == ("[key]",):
@@ -119,9 +120,9 @@ def _after(place):
 
 
 def _unknown(place, value, context):
-    """A value that is none of some names."""
+    """The sentence for a value that is not one of the allowed names."""
     known = context.get("expected", "")
-    if "discriminator" in context:  # the key whose value says which member of a union it is
+    if "discriminator" in context:  # the key whose value chooses the member of a union
         key = context["discriminator"].strip("'")
         place, value, known = f"{place}.{key}", context["tag"], context["expected_tags"]
     cure = did_you_mean(value, re.findall(r"'([^']+)'", known))

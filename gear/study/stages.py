@@ -1,4 +1,4 @@
-"""The stages of training, one row each. Whatever depends on the stage of a run reads it here."""
+"""The stages of training, one row each. All code that depends on the stage reads this table."""
 
 import importlib
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ CORE = ("gear/runtime", "gear/data", "gear/config.py", "gear/tokenizer")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. Its rule is train_<name>; runs.yaml and a study's `milestones` have its name."""
+    """One stage. Its rule is train_<name>. runs.yaml and a study's `milestones` use its name."""
 
     name: str
     trains: tuple  # parts of its weights file, in the order in which `gear plan` lists them
-    averages: tuple  # those parts whose averages are kept too
+    averages: tuple  # parts of which an average is saved too
     module: str  # its build() makes the trainer, its main() trains from one milestone to the next
-    code: tuple  # files and folders that it trains with
-    public: bool = False  # does it start from its quantizer's public weights, where a study has any
+    code: tuple  # files and folders of its code
+    public: bool = False  # starts from public weights, if the study has some of its quantizer
 
     @property
     def owns_tokenizer(self):
-        """Whether it trains a tokenizer. If not, it freezes that of another run."""
+        """Whether it trains a tokenizer; otherwise it freezes the tokenizer of another run."""
         return "tokenizer" in self.trains
 
     @property
@@ -33,10 +33,10 @@ class Stage:
         return "projector" in self.trains
 
     def trainer(self, settings, tokenizer=None, teacher=None):
-        """A trainer of this stage (gear.runtime.loop.Trainer). It imports torch.
+        """A trainer of this stage (gear.runtime.loop.Trainer). This call imports torch.
 
-        tokenizer: folder of the checkpoint whose tokenizer it starts from or freezes; None: random
-        weights. teacher: the network, where the stage aligns."""
+        tokenizer: folder of the checkpoint whose tokenizer is the start or is frozen; None: random
+        weights. teacher: the network, only for a stage that aligns."""
         return importlib.import_module(self.module).build(settings, tokenizer, teacher)
 
 

@@ -1,22 +1,28 @@
-"""The metrics' names, arrows and decimals as people see them; a name depends on the protocol."""
+"""The printed names, arrows and decimals of the metrics. A name depends on the protocol."""
 
 from dataclasses import dataclass
 
 from gear.files.mistakes import Mistake, did_you_mean
 
-REAL = ("adm", "reconstruction")  # protocols on Inception features: what they print is an FID
+REAL = ("adm", "reconstruction")  # protocols on Inception features, which give a real FID
 COLLAPSED = 0.2  # share of the codes in use below which a codebook counts as collapsed
 
 
 @dataclass(frozen=True)
 class Metric:
-    name: str  # shown where the protocol is the field's own
-    stand_in: str  # shown where its features are a stand-in's
+    name: str  # printed for a published protocol
+    stand_in: str  # printed for features of a stand-in network
     decimals: int
     better: int  # -1 lower, +1 higher, 0 neither
     block: str  # generation | reconstruction | codebook | likelihood | similarity | states
 
 
+PLACES = {  # where features are compared with the teacher's: their block
+    "pre": "similarity",  # the tokenizer's, before quantization
+    "post": "similarity",  # the tokenizer's, after quantization
+    "aligned": "states",  # the AR's, at the aligned layer
+    "last": "states",  # the AR's, at the last layer
+}
 METRICS = {
     "gfid": Metric("gFID", "gFD", 2, -1, "generation"),
     "sfid": Metric("sFID", "sFD", 2, -1, "generation"),
@@ -38,29 +44,26 @@ METRICS = {
     "align": Metric("Align.", "Align.", 3, 0, "likelihood"),
     "params_m": Metric("Params (M)", "Params (M)", 2, 0, "parameters"),
 }
-for _measure in ("cknna", "cka"):  # with the teacher's features
-    for _level in ("image", "patch"):
-        for _place, _block in (
-            ("pre", "similarity"),  # the tokenizer's, before and after quantization
-            ("post", "similarity"),
-            ("aligned", "states"),  # the AR's, at the aligned layer and at the last
-            ("last", "states"),
-        ):
-            _name = f"{_measure.upper()} {_level}, {_place}"
-            METRICS[f"{_measure}_{_level}_{_place}"] = Metric(_name, _name, 3, 0, _block)
-ANALYSED = {"similarity", "states"}  # blocks that lie in analysis/, not in metrics/
+METRICS |= {  # similarity to the teacher's features
+    f"{measure}_{level}_{place}": Metric(label, label, 3, 0, block)
+    for measure in ("cknna", "cka")
+    for level in ("image", "patch")
+    for place, block in PLACES.items()
+    for label in [f"{measure.upper()} {level}, {place}"]
+}
+ANALYSED = {"similarity", "states"}  # blocks whose files are in analysis/, not in metrics/
 ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
 
 
 def metric(key, where):
-    """The Metric of a key. Mistake names the nearest one."""
+    """The Metric of a key. Mistake: there is none; the sentence names the nearest."""
     if key not in METRICS:
         raise Mistake(f"{where}: there is no metric '{key}'. {did_you_mean(key, METRICS)}")
     return METRICS[key]
 
 
 def shown(key, protocol):
-    """gFID under adm, gFD under demo, 'gFID [clean]' under a protocol that has no own names."""
+    """The printed name: gFID under adm, gFD under demo, 'gFID [clean]' under other protocols."""
     entry = METRICS[key]
     if entry.name == entry.stand_in or protocol in REAL:
         return entry.name

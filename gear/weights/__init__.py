@@ -1,3 +1,3 @@
-"""Public weights: in from the published layouts, and out again."""
+"""Import and export of weights in the published layouts."""
 
 LAYOUTS = ("llamagen-tokenizer", "llamagen-c2i", "open-magvit2", "ibq", "gear")

@@ -1,4 +1,4 @@
-"""A checkpoint of ours in the public layout of its network, exactly: what `gear import` undoes."""
+"""Export of a checkpoint into the public layout of its network; `gear import` reads it back."""
 
 import sys
 from pathlib import Path
@@ -17,28 +17,30 @@ WRAPPERS = {"vq": "model", "lfq": "state_dict", "ibq": "state_dict"}
 
 
 def parts_of(folder):
-    """Which of tokenizer and ar a checkpoint folder holds."""
+    """The parts, of `tokenizer` and `ar`, that a checkpoint folder holds."""
     path = Path(folder) / "weights.safetensors"
     return [part for part in ("tokenizer", "ar") if checkpoint.holds(path, part)]
 
 
 def export(folder, output, part=None):
-    """Write the averaged weights of `part` (tokenizer or ar; where the folder has one, that one).
+    """Write the averaged weights of one part of a checkpoint to a file.
 
-    VQ and AR as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}."""
-    output, there = Path(output), parts_of(folder)
+    part: `tokenizer` or `ar`; None is allowed where the folder holds only one of them. VQ and AR
+    are written as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}. Mistake: the
+    output exists or has another ending, or the folder does not hold the part."""
+    output, parts = Path(output), parts_of(folder)
     if output.suffix not in (".pt", ".pth", ".ckpt"):
         raise Mistake(f"{output} should be a .pt file; name it so.")
     if output.exists():
         raise Mistake(f"{output} is there already; name another file, or remove it.")
-    if part not in (None, *there):
-        raise Mistake(f"{folder} holds no {part}; it has: {', '.join(there) or 'neither'}.")
-    if part is None and len(there) != 1:
+    if part not in (None, *parts):
+        raise Mistake(f"{folder} holds no {part}; it has: {', '.join(parts) or 'neither'}.")
+    if part is None and len(parts) != 1:
         raise Mistake(
-            f"{folder} holds {' and '.join(there) or 'neither tokenizer nor ar'}; add --part "
+            f"{folder} holds {' and '.join(parts) or 'neither tokenizer nor ar'}; add --part "
             "tokenizer or --part ar."
         )
-    wrapper, state = (_tokenizer if (part or there[0]) == "tokenizer" else _ar)(folder)
+    wrapper, state = (_tokenizer if (part or parts[0]) == "tokenizer" else _ar)(folder)
     with aside(output) as path:
         torch.save({wrapper: state}, path)
     count = sum(v.numel() for v in state.values())

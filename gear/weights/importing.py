@@ -1,9 +1,9 @@
-"""Public weights into checkpoint folders of ours: weights.safetensors and run.json.
+"""Import of public weights into our checkpoint folders: weights.safetensors and run.json.
 
-A file with a tokenizer or an AR gives DEST; one with both gives DEST/tokenizer and DEST/ar.
-Prefixes are those of a trained checkpoint: `tokenizer` and `ar` are the averages, `live.tokenizer`
-and `live.ar` what training goes on from. run.json says which entry of the file each is, and names
-the file's key for each of ours.
+A file with a tokenizer or an AR becomes the folder DEST. A file with both becomes DEST/tokenizer
+and DEST/ar. The prefixes are those of a trained checkpoint: `tokenizer` and `ar` are the averages,
+`live.tokenizer` and `live.ar` are the weights that training continues from. run.json says which
+entry of the file became which prefix, and names the file's key for each of our keys.
 
 python -m gear.weights.importing --job JSON --output DIR      (the rule; people type `gear import`)
 """
@@ -36,7 +36,7 @@ def log(text):
 
 
 class Folder:
-    """A checkpoint folder in the making: weights of ours under their prefixes, and their record."""
+    """The content of a checkpoint folder: weights under their prefixes, and their record."""
 
     def __init__(self, settings):
         self.settings = settings
@@ -78,18 +78,21 @@ class Folder:
         }
 
 
-def folders(found, networks, sizes, resolution, where):
-    """{'tokenizer' and 'ar', where the file has them: Folder}."""
-    if found.quantizer not in (None, *networks):
+def folders(content, networks, sizes, resolution, where):
+    """{'tokenizer' or 'ar': Folder} of the parts that the file has.
+
+    content: layouts.Found; the other arguments: see import_weights. Mistake: the file holds another
+    kind of tokenizer, or a part without the network that it belongs to."""
+    if content.quantizer not in (None, *networks):
         raise Mistake(
-            f"{where} holds a tokenizer of kind {found.quantizer}; wanted here: "
+            f"{where} holds a tokenizer of kind {content.quantizer}; wanted here: "
             f"{' or '.join(networks)}."
         )
-    base, made = networks[found.quantizer or next(iter(networks))], {}
+    base, parts = networks[content.quantizer or next(iter(networks))], {}
     live = {"tokenizer": "vq", "ar": "ar"}
-    for taken in found.taken:
+    for taken in content.taken:
         place = "ar" if taken.kind in ("ar", "projector") else "tokenizer"
-        if place not in made:
+        if place not in parts:
             if taken.kind not in live:
                 raise Mistake(
                     f"{where} holds '{taken.name}' but no '{live[place]}' that it belongs to."
@@ -97,16 +100,16 @@ def folders(found, networks, sizes, resolution, where):
             settings = base
             if place == "ar":
                 settings = ar_settings(taken.tensors, base, sizes, resolution, where)
-            made[place] = Folder(settings)
-        made[place].add(taken, where)
-    return made
+            parts[place] = Folder(settings)
+        parts[place].add(taken, where)
+    return parts
 
 
 # ---- the whole file --------------------------------------------------------------------------
 
 
-def _said(left_out):
-    """'args, loss* (97 keys)': what was left out, a training's helpers counted."""
+def _listed(left_out):
+    """The keys that were left out, as 'args, loss* (97 keys)'."""
 
     def group(key):
         for start in (f"{p}{helper}" for p in ("", "model_ema.") for helper in layouts.HELPERS):
@@ -119,7 +122,7 @@ def _said(left_out):
 
 
 def _refuse_other(dest, sha256):
-    """Mistake where `dest` holds something else than an import of the same file."""
+    """Mistake where `dest` holds anything but an import of the same file."""
     if dest.exists() and not dest.is_dir():
         raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
     for folder in (dest, dest / "tokenizer", dest / "ar"):
@@ -134,12 +137,14 @@ def _refuse_other(dest, sha256):
             )
 
 
-def _write(made, dest, origin):
-    """Everything aside first, so that a failure leaves `dest` as it was; run.json comes last."""
-    targets = {name: dest / name if len(made) > 1 else dest for name in made}
+def _write(parts, dest, origin):
+    """The folders, written aside first and then renamed; run.json is renamed last.
+
+    After a failure `dest` is as it was before."""
+    targets = {name: dest / name if len(parts) > 1 else dest for name in parts}
     aside = dest.parent / f".{dest.name}.{os.getpid()}.part"
     try:
-        for name, folder in made.items():
+        for name, folder in parts.items():
             checkpoint.save_weights(aside / name / "weights.safetensors", folder.weights)
             write_json(aside / name / "run.json", folder.record(origin))
         for name, target in targets.items():
@@ -154,14 +159,14 @@ def _write(made, dest, origin):
 def import_weights(
     path, dest, layout, networks, sizes, resolution=None, sha256=None, tokenizer_only=False
 ):
-    """Import a file. Returns the folders that it wrote.
+    """Import a file. Returns the folders that were written.
 
-    networks: {quantizer: Settings} of the tokenizers that it may hold; sizes: {name: layers, dim,
-    heads, depth} of the ARs; resolution: of the AR's images, where it is not the settings';
-    sha256: what the file must have. Mistake for all that is wrong with the file or `dest`."""
+    networks: {quantizer: Settings} of the tokenizers that the file may hold; sizes: {name: layers,
+    dim, heads, depth} of the ARs; resolution: pixels of the AR's images, where they differ from the
+    settings; sha256: the hash that the file must have. Mistake: anything is wrong with the file or
+    with `dest`."""
     path, dest, began = Path(path), Path(dest), time.monotonic()
-    content = source.read(path)
-    found = layouts.find(content, layout, path)
+    content = layouts.find(source.read(path), layout, path)
     digest = hashes.sha256(path)
     if sha256 and digest != sha256:
         raise Mistake(
@@ -169,19 +174,19 @@ def import_weights(
         )
     _refuse_other(dest, digest)
     log(f"{path}: --layout {layout}, sha256 {digest}")
-    names = {taken.name for taken in found.taken}
+    names = {taken.name for taken in content.taken}
     if tokenizer_only:
-        found.left_out.extend(t.name for t in found.taken if t.kind in ("ar", "projector"))
-        found.taken[:] = [t for t in found.taken if t.kind not in ("ar", "projector")]
+        content.left_out.extend(t.name for t in content.taken if t.kind in ("ar", "projector"))
+        content.taken[:] = [t for t in content.taken if t.kind not in ("ar", "projector")]
     if average := names & {"model_ema", "vq_ema", "ema"}:
         log(f"EMA weights are preferred: {', '.join(sorted(average))}")
-    made = folders(found, networks, sizes, resolution, path)
-    if not made:
+    parts = folders(content, networks, sizes, resolution, path)
+    if not parts:
         raise Mistake(f"{path} holds no tokenizer and no AR; wanted: 'vq', 'vq_ema' or 'ar'.")
-    if found.left_out:
-        log(f"left out: {_said(found.left_out)}")
+    if content.left_out:
+        log(f"left out: {_listed(content.left_out)}")
     origin = {"name": path.name, "path": str(path), "sha256": digest, "layout": layout}
-    written = _write(made, dest, origin | {"left_out": sorted(found.left_out)})
+    written = _write(parts, dest, origin | {"left_out": sorted(content.left_out)})
     log(f"{' and '.join(map(str, written))}: written in {time.monotonic() - began:.1f} s")
     return written
 

@@ -1,12 +1,12 @@
-"""How the public files name what our networks hold.
+"""The names of our networks' tensors in the public files.
 
-Each function gives {our key: keys in the file}. Nothing is transposed or permuted: a tensor is the
-file's, and where there are two keys it is both, one under the other (dimension 0):
+Each function returns {our key: keys in the file}. No tensor is transposed or permuted. Where one of
+our tensors has two keys, the two tensors of the file are concatenated along dimension 0:
 
-- AR: `gate_up` is w1 (which goes through SiLU) over w3; `qkv` is `wqkv` as it is: query, key and
-  value in this order, in each the heads one after the other
-- a tokenizer's codebook is `quantize.embedding.weight`, which VQ normalises when it is read;
-  Open-MAGVIT2 has none, its codes are the signs
+- AR: `gate_up` is w1 (which goes through SiLU) over w3. `qkv` is `wqkv` unchanged: query, key and
+  value in this order, and within each of them one head after the other.
+- A tokenizer's codebook is `quantize.embedding.weight`. VQ normalises it at each use. Open-MAGVIT2
+  has no codebook tensor, because its codes are signs.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from gear.files.mistakes import Mistake
 
 @dataclass(frozen=True)
 class Style:
-    """Names of one public VQGAN: i counts levels in the order of use, n from the finest."""
+    """Names in one public VQGAN: i counts levels in the order of use, n from the finest level."""
 
     down: str  # a level of the encoder
     up: str  # a level of the decoder
-    residual: str  # its blocks
+    residual: str  # a residual block of a level
     middle: tuple[str, str, str]
 
 
@@ -29,10 +29,9 @@ TAMING = Style("down.{i}", "up.{n}", "block", ("mid.block_1", "mid.attn_1", "mid
 
 
 def _residual(ours, theirs):
-    same = ("norm1", "conv1", "norm2", "conv2")
-    return {f"{ours}.{m}": f"{theirs}.{m}" for m in same} | {
-        f"{ours}.skip": f"{theirs}.nin_shortcut"
-    }
+    modules = ("norm1", "conv1", "norm2", "conv2")
+    names = {f"{ours}.{m}": f"{theirs}.{m}" for m in modules}
+    return names | {f"{ours}.skip": f"{theirs}.nin_shortcut"}
 
 
 def _attention(ours, theirs):
@@ -54,7 +53,7 @@ def _nothing(ours, theirs):
 
 
 def _vqgan_side(config, style, side):
-    """{our module: theirs} of one side; ours are numbered in the order of use."""
+    """{our module: theirs} of the encoder or decoder; ours are numbered in the order of use."""
     encoder, last = side == "encoder", len(config.multipliers) - 1
     levels = []
     for i in range(last + 1):
@@ -80,7 +79,7 @@ def _vqgan(config, style):
 
 
 def _magvit2(config):
-    """{our module: theirs}; our levels are in the order of use, theirs count from the finest."""
+    """{our module: theirs}; our levels count in the order of use, theirs from the finest level."""
     last, names = len(config.multipliers) - 1, {}
     for side, blocks in (("encoder", config.encoder_blocks), ("decoder", config.decoder_blocks)):
         for m in ("conv_in", "norm_out", "conv_out"):
@@ -100,9 +99,9 @@ def _magvit2(config):
 
 
 def tokenizer(config, ours):
-    """Of a tokenizer. config: gear.config.Tokenizer; ours: its keys.
+    """{our key: keys in the file} of a tokenizer.
 
-    Mistake for a tokenizer that none of the public layouts can hold."""
+    config: gear.config.Tokenizer; ours: our keys. Mistake: no public layout can hold it."""
     kind = (config.quantizer, config.network)
     if kind == ("lfq", "magvit2") and config.z_channels == config.code_dim:
         names = _magvit2(config)
@@ -123,7 +122,7 @@ def tokenizer(config, ours):
 
 
 def ar(layers):
-    """Of a class-conditional AR (LlamaGen)."""
+    """{our key: keys in the file} of a class-conditional AR (LlamaGen)."""
     mapping = {
         "condition.weight": ("cls_embedding.embedding_table.weight",),
         "embedding.weight": ("tok_embeddings.weight",),

@@ -1,13 +1,13 @@
-"""The public layouts: where in a file which weights lie, and what in it is no weight of ours.
+"""The public layouts: where the weights lie in a file, and which entries are left out.
 
 - llamagen-tokenizer, llamagen-c2i: {"model": state}, also with "ema"
-- open-magvit2, ibq: Lightning, {"state_dict": state}; the average is `model_ema.<key without its
-  dots>`, beside helpers of the training (`loss.`, `inception`, `lpips`)
-- gear: {"vq", "vq_ema", "discriminator", "ar", "ema", "projectors", ...}; parts may be absent
+- open-magvit2, ibq: Lightning, {"state_dict": state}. The average is `model_ema.<key without its
+  dots>`. Helpers of the training (`loss.`, `inception`, `lpips`) lie beside it.
+- gear: {"vq", "vq_ema", "discriminator", "ar", "ema", "projectors", ...}; any of them may be absent
 
-A bare state, as a .safetensors file has it, is taken as the first four. What a run freezes or
-samples from is the average where there is one. Training goes on from the live weights in `gear`,
-and from the average in `open-magvit2` and `ibq`, as published.
+A state dict without a wrapper, as in a .safetensors file, may be of the first four layouts. The
+average, if the file has one, is what runs freeze or sample from. Training continues from the live
+weights in `gear`, and from the average in `open-magvit2` and `ibq`, as in the published code.
 """
 
 import re
@@ -18,7 +18,7 @@ from gear.foreign.convert import Taken, unwrapped
 from gear.weights import LAYOUTS
 
 QUANTIZERS = {"llamagen-tokenizer": "vq", "open-magvit2": "lfq", "ibq": "ibq"}
-SIGNATURES = {  # keys of which a state has at least one
+SIGNATURES = {  # beginnings of keys; a state dict of a layout has at least one of them
     "llamagen-tokenizer": ("encoder.conv_blocks.", "decoder.conv_blocks."),
     "llamagen-c2i": ("cls_embedding.embedding_table.", "tok_embeddings."),
     "open-magvit2": ("encoder.mid_block.", "decoder.adaptive."),
@@ -26,18 +26,20 @@ SIGNATURES = {  # keys of which a state has at least one
 }
 GEAR = ("vq", "vq_ema", "discriminator", "ar", "ema", "projectors")
 HELPERS = ("loss", "inception", "lpips")
-TRAINING = re.compile(r"args|steps?|stage|epoch|opt|sched|scaler")  # what else we know in a file
+TRAINING = re.compile(r"args|steps?|stage|epoch|opt|sched|scaler")  # other known entries of a file
 
 
 @dataclass(frozen=True)
 class Found:
-    quantizer: str | None  # of the tokenizer, if there is one
+    """The weights of one file."""
+
+    quantizer: str | None  # of the tokenizer; None without a tokenizer
     taken: list[Taken]
     left_out: list[str]
 
 
 def kind_of(state):
-    """The layout that a bare state is of, or None."""
+    """The layout of a state dict without a wrapper, or None."""
     if any(str(key).startswith("cls_embedding.cap_proj.") for key in state):
         return None  # text to image
     for layout, signature in SIGNATURES.items():
@@ -65,35 +67,36 @@ def _first_keys(content):
 
 
 def find(content, layout, where):
-    """The Found weights of a file's content. Mistake names what it is instead."""
+    """The Found weights of a file's content.
+
+    Mistake: the content has another layout; the sentence names it."""
     likely = looks_like(content)
     if likely != layout:
-        said = (
-            f"it looks like --layout {likely}"
-            if likely
-            else "it is none of the layouts " + (", ".join(LAYOUTS))
-        )
-        raise Mistake(f"{where} is not of --layout {layout} ({_first_keys(content)}); {said}.")
+        if likely:
+            guess = f"it looks like --layout {likely}"
+        else:
+            guess = f"it is none of the layouts {', '.join(LAYOUTS)}"
+        raise Mistake(f"{where} is not of --layout {layout} ({_first_keys(content)}); {guess}.")
     if layout == "gear":
-        found = _gear(content, where)
+        weights = _gear(content, where)
     elif layout == "llamagen-c2i":
-        found = _llamagen(content, None, where)
+        weights = _llamagen(content, None, where)
     elif layout == "llamagen-tokenizer":
-        found = _llamagen(content, "vq", where)
+        weights = _llamagen(content, "vq", where)
     else:
-        found = _lightning(content, QUANTIZERS[layout])
-    for taken in found.taken:
+        weights = _lightning(content, QUANTIZERS[layout])
+    for taken in weights.taken:
         for key, value in taken.tensors.items():
             if not hasattr(value, "dtype"):
                 raise Mistake(
                     f"{where}: '{key}' of {taken.name} is no tensor but a {type(value).__name__}; "
                     f"the file is not of --layout {layout}."
                 )
-    return found
+    return weights
 
 
 def _only_training(entries, where):
-    """The names of entries beside the weights. Mistake for one that we do not know."""
+    """The names of the entries that are no weights. Mistake: an entry is unknown."""
     unknown = [str(name) for name in entries if not TRAINING.match(str(name))]
     if unknown:
         raise Mistake(
@@ -115,7 +118,7 @@ def _part(content, name, where):
 
 
 def _both(kind, live, average):
-    """Taken of (name, state) pairs, either of which may have the state None."""
+    """[Taken] of two (name, state) pairs; either state may be None."""
     if live[1] is not None and average[1] is not None:
         return [Taken(kind, *average, (kind,)), Taken(kind, *live, (f"live.{kind}",))]
     return [
@@ -126,7 +129,7 @@ def _both(kind, live, average):
 
 
 def _without_usage(state, left_out):
-    """A VQ tokenizer's state without LlamaGen's window of recently used codes."""
+    """A VQ tokenizer's state without LlamaGen's record of recently used codes."""
     if state is None or "quantize.codebook_used" not in state:
         return state
     left_out.append("quantize.codebook_used")

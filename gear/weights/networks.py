@@ -1,4 +1,4 @@
-"""Our networks without memory, for the names and shapes that a file of their weights must have."""
+"""Our networks on the meta device: the names and shapes that a file of weights must have."""
 
 import re
 
@@ -16,15 +16,16 @@ TABLES = ("tok_embeddings.weight", "cls_embedding.embedding_table.weight")
 
 
 def ar_settings(state, base, sizes, resolution, where):
-    """`base` with the AR that the shapes of a state say: its size, its codes and its classes.
+    """`base` with the size, codes and classes of the AR that a state dict holds.
 
-    The heads are those of the size, and the resolution is given, because no shape says either.
-    Published ARs were trained with query and key of the label at zero: ar.prefix_rope is zero."""
+    The number of heads comes from `sizes` and the resolution is an argument, because no shape shows
+    them. ar.prefix_rope is `zero`, because published ARs were trained with query and key of the
+    label set to zero. Mistake: a tensor is missing, or no size fits."""
     for key in TABLES:
         shape = tuple(state[key].shape) if key in state else ()
         if len(shape) != 2:
-            said = f"has shape {shape}" if key in state else "is missing"
-            raise Mistake(f"{where}: '{key}' {said} (wanted: a table as wide as the AR).")
+            fault = f"has shape {shape}" if key in state else "is missing"
+            raise Mistake(f"{where}: '{key}' {fault} (wanted: a table as wide as the AR).")
     (codes, dim), rows = state[TABLES[0]].shape, len(state[TABLES[1]])
     resolution = resolution or base.data.resolution
     down = base.tokenizer.downsampling
@@ -41,8 +42,10 @@ def ar_settings(state, base, sizes, resolution, where):
 
 
 def _size(state, dim, sizes, where):
-    """(name, layers, dim, heads, depth) of the size with that width, and as many layers if several
-    have it; what is missing or surplus otherwise is found key by key."""
+    """(name, {layers, dim, heads, depth}) of the size that fits an AR's width.
+
+    Where several sizes have that width, the number of layers decides. Missing and surplus tensors
+    are reported later, key by key."""
     numbers = [int(n) for k in state for n in re.findall(r"^layers\.(\d+)\.", k)]
     layers = 1 + max(numbers, default=-1)
     fits = {n: s for n, s in sizes.items() if s["dim"] == dim}
@@ -58,7 +61,9 @@ def _size(state, dim, sizes, where):
 
 
 def network(kind, settings, state):
-    """(module on the meta device, mapping) of one kind of weights; state: the file's."""
+    """(module on the meta device, {our key: keys in the file}) of one kind of weights.
+
+    kind: tokenizer, discriminator, projector or ar; state: the file's state dict."""
     with torch.device("meta"):
         if kind == "tokenizer":
             module = Tokenizer(settings.tokenizer, settings.data.channels)

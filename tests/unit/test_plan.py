@@ -242,7 +242,7 @@ def test_finished_milestones_are_marked(tmp_path):
     plan = report.gather(Study("smoke", str(tmp_path)))
     finished = {found["run"]: found["finished"] for found in plan["runs"] if found["finished"]}
     assert finished == {"gear-l-frozen": ["1500k"]}
-    assert any("1500k*" in line for line in report.text(plan))
+    assert any("1500k*" in line for line in report.text(plan, with_details=True))
 
 
 # one target, in hours, disk and queue
@@ -341,21 +341,50 @@ def test_json(capsys):
     assert vq["parts"]["tokenizer"] == 3 * vq["forward"]["tokenizer"]
 
 
-def test_hours_and_the_queue_are_said(capsys, tmp_path):
+def test_the_answer_comes_first(capsys, tmp_path):
     options = ["--target", "components", "--device", "cpu-core", "--results", str(tmp_path)]
     cli.main(["plan", "--study", "demo", *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("target components of study demo: ")
+    assert lines[1] == "still to make, in hours of one core of an AMD EPYC:"
+    total, training, drawing = (
+        float(re.search(rf"  {name}: (\d+\.\d\d) device-hours", line)[1])
+        for name, line in zip(("total", "training", "drawing"), lines[2:5], strict=True)
+    )
+    assert total == approx(training + drawing, abs=0.011)
+    assert lines[5].startswith("  longest chain of jobs: ")
+    assert lines[8].startswith("    vq@400k > gear-l")
+    assert any(line.startswith("disk of the whole target: ") for line in lines)
+    assert lines[-1] == "parameters, steps and FLOPs of each run: add --details"
+    assert not any(line.startswith("gear-l ") for line in lines)
+
+
+def test_the_answer_says_how_many_gpus_a_job_has(capsys):
+    cli.main(["plan", "--study", "paper", "--target", "temperature", "--tflops", "400"])
     text = capsys.readouterr().out
-    assert "target components of study demo" in text
-    assert re.search(r"training +\d+\.\d\d h  \d+ jobs", text)
-    assert "  vq@400k > gear-l" in text and "disk of all of it: weights" in text
+    assert "    GPUs of one job: tokenizer 8, joint 8, draw 1; perfect scaling is assumed" in text
+    assert re.search(r"  total: \d+\.\d\d GPU-hours, without drawing\n", text)
 
 
-def test_the_readable_form_ends_with_the_total(capsys):
-    cli.main(["plan", "--study", "smoke"])
+@pytest.mark.parametrize(
+    "study, cure",
+    [
+        ("demo", "the TFLOP/s that one GPU sustains), or --device NAME (measured in this study: "),
+        ("smoke", "hours: add --tflops NUMBER (the TFLOP/s that one GPU sustains)\n"),
+    ],
+)
+def test_without_a_rate_the_answer_says_how_to_get_hours(study, cure, capsys):
+    cli.main(["plan", "--study", study, "--target", "components"])
+    text = capsys.readouterr().out
+    assert cure in text and "disk of the whole target: " in text
+
+
+def test_details_list_each_run(capsys):
+    cli.main(["plan", "--study", "smoke", "--details"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("target all of study smoke: ")
     assert sum(line.startswith("gear-l-frozen ") for line in lines) == 2  # sizes, FLOPs
-    assert lines[-1].startswith("all: ")
+    assert any(line.startswith("training of the whole target: ") for line in lines)
     assert "  gan = 2 x discriminator" in lines
 
 

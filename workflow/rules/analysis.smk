@@ -1,4 +1,4 @@
-# How alike a checkpoint's features and its teacher's are. The wildcard `checkpoint` is stage/run/step.
+# The similarity of a checkpoint's features and those of its teacher. The wildcard `checkpoint` is stage/run/step.
 
 ANALYSED = jobs.analyses(STUDY)
 

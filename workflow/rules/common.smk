@@ -1,4 +1,4 @@
-# What all rules share: the study's paths, the wildcards, and the warm process of a local study.
+# Shared by all rules: the study's paths, the wildcards, and the warm process of a local study.
 import os
 import re
 import shlex
@@ -24,7 +24,7 @@ SAMPLES, SCORES, ANALYSES, REPORT = map(jobs.code, jobs.CODE)
 
 
 def one_of(names):
-    """The constraint of a wildcard that is one of some names, or of some paths."""
+    """The constraint of a wildcard that must be one of these names or paths."""
     return "|".join(map(re.escape, names))
 
 
@@ -45,7 +45,7 @@ def weights(of):
 
 
 def previous(w):
-    """The milestone that a segment goes on from."""
+    """The weights of the previous milestone, or [] for the first."""
     segment = STUDY.checkpoint(w.run, w.step)
     before = STUDY.runs[w.run].previous(segment.milestone)
     return weights(STUDY.checkpoint(w.run, before)) if before else []
@@ -73,13 +73,13 @@ def decoder(w):
 
 
 def weights_to_score(w):
-    """A checkpoint's weights, its tokenizer's where it froze one, and its teacher's."""
+    """A checkpoint's weights, those of a frozen tokenizer, and those of its teacher."""
     files = list(dict.fromkeys((weights(at(w)), weights(decoder(w)))))
     return [*files, teacher(at(w).run)] if STAGES[at(w).stage].aligns else files
 
 
 def weights_to_compare(w):
-    """The same with the teacher's in any case, each once."""
+    """The weights to score, and always those of the teacher; each once."""
     return list(dict.fromkeys([*weights_to_score(w), teacher(at(w).run)]))
 
 
@@ -95,7 +95,7 @@ def shown(spec):
 
 
 def labels(spec, what):
-    """How Snakemake's report lists a table or figure."""
+    """The labels of a table or figure in Snakemake's report."""
     number = spec["paper_table" if what == "Table" else "paper_figure"]
     return {
         "title": spec["title"],
@@ -104,13 +104,14 @@ def labels(spec, what):
 
 
 def refuse(w):
-    """End with one sentence for a target that is neither a rule nor a file of ours."""
+    """End with one sentence: the target is neither a rule nor a file of the study."""
     cure = did_you_mean(w.target, STUDY.targets)
     sys.exit(f"gear: study '{STUDY.name}' has no target '{w.target}'. {cure}")
 
 
-# A small study's jobs are shorter than the import of torch: one process imports it for all of them.
-# On a cluster each job has its own, and what can never run there is said before the first is queued.
+# The jobs of a small study are shorter than the import of torch, so one process imports it for all.
+# On a cluster each job imports it. There, requests that can never run are reported before the first
+# job is queued.
 WARM = Warm()
 
 

@@ -1,4 +1,4 @@
-# The images: made here, or a folder of them that is listed and checked.
+# The images: they are made, or a folder of image files is listed and checked.
 
 
 if STUDY.makes_data:

@@ -1,5 +1,5 @@
-# The features that scores are measured in. A stand-in is trained, Inception is imported; the public
-# files are params here too, so that a plan resolves on a machine that has none of them.
+# The features that scores are computed on. A stand-in is trained, Inception is imported. The public
+# files are params, not inputs, so that Snakemake can plan on a machine without them.
 
 
 if STUDY.spec["features"]["kind"] == "standin":

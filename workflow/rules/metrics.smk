@@ -1,11 +1,11 @@
-# Samples and scores of a checkpoint: one job for all of them in a small study, else one job each.
+# Samples and scores of a checkpoint: one job for all in a small study, otherwise one job for each.
 # The wildcard `checkpoint` is stage/run/step.
 
 GROUPS = jobs.evaluation_groups(STUDY)
 if not STUDY.spec["together"]:
     GROUPS = {(): [c for checkpoints in GROUPS.values() for c in checkpoints]}
 
-# A rule for each set of samplers, because a rule's outputs cannot depend on its wildcards.
+# One rule for each set of samplers, because a rule's outputs cannot depend on its wildcards.
 for samplers, checkpoints in GROUPS.items():
 
     rule:
@@ -38,7 +38,7 @@ for samplers, checkpoints in GROUPS.items():
             "{params.options} --data {input.data:q} 2>&1 | tee {log:q}"
 
 
-# The pictures of a figure, out of the samples that were scored.
+# The pictures of a figure, decoded from the scored samples.
 rule decode_samples:
     input:
         lambda w: weights(decoder(w)),

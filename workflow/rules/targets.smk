@@ -1,7 +1,7 @@
-# What people ask for by name, besides each table and figure.
+# Targets besides the tables and figures.
 
 
-# Seconds of work on small files, so not worth a cluster's queue.
+# These rules need only seconds, so they do not go through a cluster's queue.
 localrules:
     all,
     all_tables,
@@ -22,7 +22,7 @@ rule all:
         f"{R}/README.md",
 
 
-# The page that a browser shows of the study's results.
+# The overview page of the study's results.
 rule make_index:
     input:
         rules.all_tables.input,

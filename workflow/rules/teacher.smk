@@ -1,5 +1,5 @@
-# The teachers that the AR aligns to. A study's stand-ins are trained, its pretrained teachers are
-# imported; either way the files are the same.
+# The teachers that the AR aligns to. Stand-ins are trained, pretrained teachers are imported. Both
+# have the same files.
 
 
 if TEACHERS["standin"]:
@@ -27,7 +27,7 @@ if TEACHERS["standin"]:
             '--output "$(dirname {output.weights:q})" --data {input:q} 2>&1 | tee {log:q}'
 
 
-# The public file is a param: a plan resolves on a machine that has none of them.
+# The public file is a param, not an input, so that Snakemake can plan on a machine without it.
 if TEACHERS["pretrained"]:
 
     rule import_teacher:

@@ -30,7 +30,7 @@ def _looks(rows):
 
 
 def _panel(axes, spec, heights, labels, groups):
-    """Bars of one sampler, their values above them; a run that diverged is said in words."""
+    """Draw the bars of one sampler with their values above; a diverged run has the word."""
     decimals, width = METRICS[spec["metric"]].decimals, WIDTH / len(labels)
     looks = _looks(spec["rows"])
     top = max((h for h in heights.values() if h is not None), default=1.0)

@@ -1,4 +1,4 @@
-"""The page of what reproduces and what does not: each claim, its criterion, what was seen."""
+"""The page of claims: each claim with its criterion, the measured values and a verdict."""
 
 from gear.report import caption
 from gear.report.files import csv_text
@@ -8,7 +8,7 @@ from gear.study.vocabulary import METRICS, number, shown
 
 TITLE = "What reproduces and what does not"
 HEAD = ("Claim", "Source", "Criterion", "Seen", "Paper", "Verdict")
-WIDTHS = (0.2, 0.1, 0.2, 0.27, 0.09, 0.12)  # in parts of the line
+WIDTHS = (0.2, 0.1, 0.2, 0.27, 0.09, 0.12)  # shares of the line
 WORDS = {"lower": "<", "higher": ">", "below": "<", "above": ">"}
 COLUMNS = (
     "claim,verdict,source,table,metric,sampler,protocol,criterion,row,than,seed_n,value,than_value,"
@@ -27,7 +27,7 @@ def forms(results, spec):
 
 
 def csv_lines(judged):
-    """A line for each part of each claim: the part's fields, some under other names."""
+    """Yield a line for each part of each claim: its fields, some under other names."""
     for one in judged:
         for part in one.parts:
             cells = vars(part) | part.column
@@ -39,7 +39,7 @@ def csv_lines(judged):
 
 
 def sheet(spec, judged):
-    """The page as a Sheet: a line for each claim, our own marked."""
+    """The page as a Sheet with a line for each claim; our own claims are marked."""
     head = [Head(text, left=True, width=width) for text, width in zip(HEAD, WIDTHS, strict=True)]
     lines = [_line(one, spec["samplers"]) for one in judged]
     above = f"{_summary(judged)} Our own are {EMPHASIS}."
@@ -47,7 +47,7 @@ def sheet(spec, judged):
 
 
 def _rows(part):
-    """'GEAR-L < LlamaGen-REPA-L'."""
+    """A comparison in words, such as 'GEAR-L < LlamaGen-REPA-L'."""
     if part.kind == "sooner":
         return f"speed-up of {part.row} > 1"
     than = part.than if isinstance(part.than, str) else f"{part.than:g}"
@@ -66,8 +66,8 @@ def criterion(judged, samplers):
     return ". ".join(f"{head}: {', '.join(names)}" for head, names in rows.items())
 
 
-def seen(part):
-    """What was measured, in words: '−0.10 ± 0.11, on 2 of 3 seeds'."""
+def values(part):
+    """The measured values in words, such as '−0.10 ± 0.11, 2 of 3 seeds'."""
     decimals = METRICS[part.column["metric"]].decimals
     if part.diverged:
         return "diverged"
@@ -85,7 +85,7 @@ def seen(part):
 
 
 def _labels(parts):
-    """What tells the parts of a claim apart: their rows, the rows compared with, or the metrics."""
+    """Labels that distinguish a claim's parts: their rows, the other rows, or the metrics."""
     metrics = [shown(part.column["metric"], part.column["protocol"]) for part in parts]
     for labels in ([p.row for p in parts], [f"against {p.than}" for p in parts], metrics):
         if len(set(labels)) == len(parts):
@@ -95,7 +95,7 @@ def _labels(parts):
 
 def _line(judged, samplers):
     """The six cells of a claim's line."""
-    parts = [seen(part) for part in judged.parts]
+    parts = [values(part) for part in judged.parts]
     if len(parts) > 1:
         parts = [": ".join(pair) for pair in zip(_labels(judged.parts), parts, strict=True)]
     paper = [
@@ -114,7 +114,7 @@ def _line(judged, samplers):
 
 
 def _summary(judged):
-    """How many of the paper's claims, and of our own questions, are reproduced."""
+    """The sentence on how many claims and own questions are reproduced."""
     counts = []
     for whose, ours in (("the paper's {} claims", False), ("our own {} questions", True)):
         verdicts = [one.holds for one in judged if one.claim["ours"] is ours]
@@ -127,7 +127,7 @@ def _summary(judged):
 
 
 def _notes(spec):
-    """How to read the page, and what it was made with."""
+    """Two lists of sentences: how to read the page, and what it was made with."""
     spread = spec["spread"]
     reading = [
         "In round brackets after a criterion: the table or figure of this study on which it is "

@@ -1,7 +1,7 @@
-"""Does a claim hold? Each criterion on the rows, limits or curves that it names.
+"""The verdict on each claim: its criteria, applied to the rows, limits or curves that it names.
 
-A criterion holds, does not, or cannot be judged: True, False or None here. What each claim asks is
-in the spec that gear.study.specs.claims made of claims.yaml.
+The result of a criterion is True (it holds), False (it does not hold) or None (undecidable). The
+criteria are in the spec that gear.study.specs.claims makes from claims.yaml.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Part:
     holds: bool | None
     value: float | None = None
     than_value: float | None = None
-    difference: float | None = None  # mean over seeds; of a curve the speed-up
+    difference: float | None = None  # mean over seeds; for a curve the speed-up
     sd: float | None = None
     holding: int = 0  # seeds on which it holds
-    margin: float | None = None  # what one training's difference must exceed
+    margin: float | None = None  # with one training the difference must exceed this
     paper: float | None = None  # the paper's difference
     diverged: bool = False
 
@@ -47,17 +47,20 @@ class Judged:
 
     @property
     def holds(self):
-        """All parts hold, one fails, or what is left cannot be judged."""
-        seen = [part.holds for part in self.parts]
-        return False if False in seen else None if None in seen else True
+        """False if a part fails, else None if a part is undecidable, else True."""
+        results = [part.holds for part in self.parts]
+        if False in results:
+            return False
+        return None if None in results else True
 
     @property
     def verdict(self):
         """The verdict with its reason or its number of seeds."""
         n = min(part.n for part in self.parts)
         if self.holds is None:
-            gone = any(part.diverged for part in self.parts)
-            return f"{VERDICTS[None]} ({'a run diverged' if gone else f'n = {n}'})"
+            diverged = any(part.diverged for part in self.parts)
+            reason = "a run diverged" if diverged else f"n = {n}"
+            return f"{VERDICTS[None]} ({reason})"
         return f"{VERDICTS[self.holds]} (n = {n})"
 
 
@@ -74,8 +77,9 @@ class Judge:
         return measure(self.results, self.rows[table, row], column)
 
     def spread(self, metric):
-        """The largest sd of a paired difference that the study measured in a metric, relative to
-        the row that it is from; None where it measured none."""
+        """The largest relative sd of a metric's paired differences; None if none was measured.
+
+        Each sd is divided by the mean of the second row of its pair."""
         if metric not in self.spreads:
             spread, relative = self.spec["spread"], []
             for column in (c for c in spread.get("columns", ()) if c["metric"] == metric):
@@ -88,12 +92,12 @@ class Judge:
         return self.spreads[metric]
 
     def margin(self, metric, value):
-        """What the difference of one training from `value` must exceed; None: not known."""
+        """The margin for the difference of one training from `value`; None: not known."""
         spread = self.spread(metric)
         return None if spread is None else self.spec["spread"]["sds"] * spread * abs(value)
 
     def pair(self, table, column, position, kind, row, than):
-        """One row against another: it must hold on every seed that both have."""
+        """The Part of two rows. It holds if it holds on every seed that both rows have."""
         a, b = (self.cell(table, name, column) for name in (row, than))
         pairs, sign = paired(a, b), SIGN[kind]
         part = Part(column, kind, row, than, pairs.n, None, a.mean, b.mean, pairs.mean, pairs.sd)
@@ -112,7 +116,7 @@ class Judge:
         return part
 
     def limit(self, table, column, kind, row, limit):
-        """One row against a number: it must hold on every seed."""
+        """The Part of a row and a number. It holds if it holds on every seed."""
         cell = self.cell(table, row, column)
         part = Part(column, kind, row, limit, cell.n, None, cell.mean, limit)
         if cell.mean is None:
@@ -123,8 +127,10 @@ class Judge:
         return part
 
     def curve(self, column, label):
-        """The speed-up of one curve. With one seed the verdict must not change when the baseline's
-        last value moves by ± the margin; otherwise it is undecided."""
+        """The Part of a curve's speed-up.
+
+        With one seed the verdict must not change when the baseline's last value moves by ± the
+        margin; otherwise it is undecided."""
         curves = {c["label"]: c for c in self.spec["curves"]}
         baseline, better = curves[label]["baseline"], METRICS[column["metric"]].better
         read = [read_curve(self.results, column, curves[name]) for name in (label, baseline)]
@@ -144,12 +150,13 @@ class Judge:
         if part.margin is not None:
             hard, easy = (factor(end.mean + s * better * part.margin) for s in (1, -1))
             stands, falls = (hard or 0) > 1, (easy or 0) <= 1
-            part.holds = True if stands else False if falls else None
+            if stands or falls:
+                part.holds = stands
         part.holding = int(bool(part.holds))
         return part
 
     def judge(self, claim):
-        """Judged, with a Part for each comparison, limit and curve of the claim."""
+        """The Judged claim, with a Part for each comparison, limit and curve."""
         parts = []
         for test in claim["tests"]:
             column, table = test["column"], claim.get("table")

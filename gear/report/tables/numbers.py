@@ -1,4 +1,4 @@
-"""The numbers behind the cells of a table: a value per seed, and differences paired by seed."""
+"""The numbers of a table's cells: a value per seed, and differences paired by seed."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Measurement(Seeds):
     """One metric of one row: a value per seed, and the paper's."""
 
     paper: str | None = None  # as the paper prints it
-    delta: float | None = None  # ours minus the paper's, where that means anything
+    delta: float | None = None  # ours minus the paper's, if the protocol is the same
     gain: float | None = None  # mean over seeds of the row minus its baseline row
 
 
@@ -24,9 +24,10 @@ class Row:
 
 
 def measure(results, row, column, printed=None):
-    """The Measurement of a row, without what needs other rows; printed: the paper's value as text.
+    """The Measurement of a row, without delta and gain; printed: the paper's value as text.
 
-    It has no values where this kind of checkpoint has no such metric."""
+    It has no values if this kind of checkpoint has no such metric. Mistake: a file is missing or
+    damaged."""
     block, values = METRICS[column["metric"]].block, {}
     for replica in row.get("replicas", ()):
         paths = replica["files"]

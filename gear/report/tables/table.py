@@ -25,7 +25,7 @@ def forms(results, spec):
 
 
 def sheet(spec, rows, comparisons):
-    """The table as a Sheet: ours, paired differences where it has them, notes."""
+    """The table as a Sheet: our values, paired differences if there are any, notes."""
     paper = f" · Table {spec['paper_table']} of the paper" if spec["paper_table"] else ""
     grids, notes = [_grid(spec, rows)], caption.table(spec)
     if comparisons:
@@ -34,7 +34,7 @@ def sheet(spec, rows, comparisons):
 
 
 def _grid(spec, rows):
-    """A line per row: its name, where its training stops, its parameters, its metrics."""
+    """A Grid with a line per row: name, last step, parameters, metrics."""
     stops = {row["step"] for row in spec["rows"] if "run" in row}
     head = [Head("Setting", left=True)]
     head += [Head("Steps")] if len(stops) > 1 else []
@@ -56,15 +56,17 @@ def _grid(spec, rows):
 
 
 def _name(row):
-    """The row's name with its marks; quoted rows say so."""
+    """The row's name with its marks."""
     mark = " †" if row.collapsed else ""
-    return row.spec["row"] + mark + (" (quoted)" if row.spec["source"] == "quoted" else "")
+    source = " (quoted)" if row.spec["source"] == "quoted" else ""
+    return row.spec["row"] + mark + source
 
 
 def _cell(measured, metric, bold):
     decimals, text = METRICS[metric].decimals, ""
     if measured.diverged:
-        text = "diverged" + (f" ({measured.diverged} of {measured.n})" if measured.n > 1 else "")
+        count = f" ({measured.diverged} of {measured.n})" if measured.n > 1 else ""
+        text = f"diverged{count}"
     elif measured.mean is not None:
         text = number(measured.mean, decimals)
     if measured.sd is not None:
@@ -80,7 +82,7 @@ def _cell(measured, metric, bold):
 
 
 def _differences(spec, comparisons):
-    """A line per pair of rows: mean ± sd (below zero / n, p of the sign test)."""
+    """A Grid with a line per pair of rows: mean ± sd (below zero / n, p of the sign test)."""
     head = [Head(caption.column_head(spec, column)) for column in spec["columns"]]
     metrics = [column["metric"] for column in spec["columns"]]
     lines = [
@@ -92,7 +94,7 @@ def _differences(spec, comparisons):
 
 
 def difference(compared, metric):
-    """'−0.52 ± 0.13 (3/3, p 0.25)'."""
+    """A paired difference in words, such as '−0.52 ± 0.13 (3/3, p 0.25)'."""
     decimals = METRICS[metric].decimals
     if not compared.whole:
         return "diverged" if compared.n else ""
@@ -109,8 +111,8 @@ def csv_lines(spec, rows, comparisons):
     lines = []
     for row in rows:
         if row.parameters:
-            none = {"metric": "params_m", "sampler": "", "protocol": ""}
-            lines.append(_line(spec, row.spec, none, row.parameters))
+            column = {"metric": "params_m", "sampler": "", "protocol": ""}
+            lines.append(_line(spec, row.spec, column, row.parameters))
         for column, measured in zip(spec["columns"], row.measured, strict=True):
             lines.append(_line(spec, row.spec, column, measured))
     for name, compared in comparisons.items():
@@ -124,7 +126,7 @@ def csv_lines(spec, rows, comparisons):
 
 
 def _line(spec, row, column, measured):
-    """One line of the CSV, or None for a cell that neither we nor the paper have."""
+    """One line of the CSV, or None for a cell without our value and the paper's."""
     if not measured.n and measured.paper is None:
         return None
     sampler = column["sampler"]

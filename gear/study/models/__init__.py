@@ -1,7 +1,7 @@
-"""Models of the files of config/: which keys each has, of which type and in which range.
+"""Models of the files of config/: the keys of each file, with their types and ranges.
 
-Only what a file says by itself is checked here. Names that another file must have, such as a run of
-a table, are looked up by the registry. The settings of runs have their ranges in gear/config.py.
-Defaults serve the types alone: the program goes on with what the file says. The entry of a kind of
-figure is in gear/study/specs/figures/<kind>.py.
+A model checks one file without the others. The registry looks up names that another file defines,
+such as the run of a table. The ranges of the settings of runs are in gear/config.py. The defaults
+here only make a key optional; the program uses the content of the file, not the model. The entry of
+a kind of figure is in gear/study/specs/figures/<kind>.py.
 """

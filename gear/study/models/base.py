@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from gear.files.mistakes import Mistake, did_you_mean
 
-PATTERNS = {  # what each pattern is for, and how to write it
+PATTERNS = {  # kind of text: its pattern, and how to write it
     "checkpoint": (r"^[A-Za-z0-9._-]+@[0-9]+k$", "write run@step, such as gear-l@400k"),
     "tokenizer": (
         r"^([A-Za-z0-9._-]+@[0-9]+k|none)$",
@@ -28,13 +28,13 @@ PATTERNS = {  # what each pattern is for, and how to write it
 
 
 class Entry(pydantic.BaseModel):
-    """A mapping with known keys. Types are exact: true is no number, and 8.0 no whole number."""
+    """A mapping with known keys. Types are strict: true is no number, 8.0 is no whole number."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
     def keys(cls):
-        """The keys that the file may have."""
+        """The keys that the mapping may have."""
         return [field.alias or name for name, field in cls.model_fields.items()]
 
     @pydantic.model_validator(mode="before")
@@ -48,12 +48,12 @@ class Entry(pydantic.BaseModel):
 
 
 def text(pattern):
-    """Text of one of the PATTERNS."""
+    """The type of a text that matches one of the PATTERNS."""
     return Annotated[str, Field(pattern=PATTERNS[pattern][0])]
 
 
 def once(names):
-    """The names. Mistake where one of them is there twice."""
+    """The names unchanged. Mistake: a name occurs twice."""
     for name in names:
         if names.count(name) > 1:
             raise Mistake(f"{name!r} is there twice; remove one.")
@@ -61,7 +61,7 @@ def once(names):
 
 
 def list_or_text(listed, other):
-    """A list, or a text in its place."""
+    """The type of a list that may be replaced by a text."""
     kinds = Annotated[listed, Tag("list")] | Annotated[other, Tag("text")]
     return Annotated[kinds, Discriminator(lambda v: "text" if isinstance(v, str) else "list")]
 

@@ -71,7 +71,7 @@ class Tables(Entry, extra="allow"):
 
 
 class Figure(Entry):
-    """What the entries of all kinds of figures have."""
+    """The keys that the entries of all kinds of figures share."""
 
     kind: str
     title: str

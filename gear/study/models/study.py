@@ -56,7 +56,7 @@ Steps = Annotated[dict[text("milestone"), Count], Field(min_length=1)]
 
 
 def of_stages(name, value, *default, **more):
-    """A model with an entry for each stage; more: {other key: (type, default)}."""
+    """A model with one key for each stage; more: {other key: (type, default)}."""
     entries = {stage: (value, *(default or (...,))) for stage in STAGES}
     return create_model(name, __base__=Entry, **entries, **more)
 
@@ -204,7 +204,7 @@ class Study(Entry):
 # ---- runs.yaml and devices.yaml ------------------------------------------------------------------
 
 
-class Run(Entry, extra="allow"):  # its other keys are settings, which the registry checks
+class Run(Entry, extra="allow"):  # all other keys are settings; the registry checks them
     parent: str = Field("", alias="from")
     tokenizer: text("tokenizer") = ""
     until: str = ""

@@ -1,1 +1,1 @@
-"""What each table, figure and claim shows, as data that its job receives."""
+"""Specs: the data that the job of a table, a figure or the page of claims receives."""

@@ -1,6 +1,6 @@
-"""What the job of the page `claims` receives: each claim's criterion and the rows that it asks.
+"""The spec of the page `claims`: each claim's criterion and the rows that it names.
 
-A claim on a table or figure that the study does not make is left out, and counted.
+A claim on a table or figure that the study does not make is left out. Their number is kept.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
@@ -12,38 +12,38 @@ ROW = ("row", "run", "stage", "step", "steps", "sampler", "paper", "replicas")
 
 
 def _column(spec, test, where):
-    """Position of the column that a test names. Mistake names what the table has."""
-    found = [
+    """Position of the column that a test names. Mistake: no column or several columns fit."""
+    positions = [
         i
         for i, column in enumerate(spec["columns"])
         if column["metric"] == test["metric"]
         and test.get("sampler", column["sampler"]) == column["sampler"]
     ]
-    if len(found) == 1:
-        return found[0]
+    if len(positions) == 1:
+        return positions[0]
     name = spec["name"]
-    if found:
+    if positions:
         raise Mistake(f"{where}: table {name} has several {test['metric']}; add its `sampler:`.")
     cure = did_you_mean(test["metric"], [c["metric"] for c in spec["columns"]])
     raise Mistake(f"{where}: table {name} has no such column of {test['metric']}. {cure}")
 
 
-def _asked(test):
+def _named(test):
     """The rows that a test names."""
     names = [name for kind in PAIRS for pair in test.get(kind, ()) for name in pair]
     return names + [name for kind in LIMITS for name in test.get(kind, ())]
 
 
 def _test(spec, test, where):
-    """A test with its column, its rows checked against the table's trained ones."""
+    """A test with its column. Mistake: it names a row that the table does not train."""
     trained = [row["row"] for row in spec["rows"] if "run" in row]
-    for name in _asked(test):
+    for name in _named(test):
         if name not in trained:
             raise Mistake(
                 f"{where}: table {spec['name']} has no trained row '{name}'. "
                 f"{did_you_mean(name, trained)}"
             )
-    if not _asked(test):
+    if not _named(test):
         raise Mistake(f"{where}: a test on a table asks lower, higher, below or above.")
     position = _column(spec, test, where)
     column = spec["columns"][position]
@@ -52,7 +52,7 @@ def _test(spec, test, where):
 
 
 def _curve_tests(study, claim, where):
-    """(tests, the curves that they ask) of a claim on the figure convergence."""
+    """(tests, the curves that they name) of a claim on the figure convergence."""
     spec, tests, names = study.figure_specs[claim["figure"]], [], []
     known = [c["label"] for c in spec["curves"] if c["baseline"]]
     for test in claim["tests"]:
@@ -68,7 +68,7 @@ def _curve_tests(study, claim, where):
 
 
 def _check_name(study, kind, claim, where):
-    """Mistake unless config/ has the table or figure that a claim names, made here or not."""
+    """Mistake unless config/ has the table or figure that a claim names."""
     known = study.named[f"{kind}s"]
     if claim[kind] not in known:
         cure = did_you_mean(claim[kind], known)
@@ -76,13 +76,13 @@ def _check_name(study, kind, claim, where):
 
 
 def claims_spec(study):
-    """JSON-able: everything that the page's job needs. Mistake: a name that leads nowhere."""
-    entry, made = study.claims, study.table_specs
-    claims, names, wanted, curves, left_out = [], set(), {}, {}, 0
+    """All that the page's job needs, as data for JSON. Mistake: a name does not exist."""
+    entry, tables = study.claims, study.table_specs
+    claims, names, rows_of, curves, left_out = [], set(), {}, {}, 0
     spread = {"sds": entry["spread"]["sds"], "table": entry["spread"]["table"]}
-    if spread["table"] in made:
-        spec = made[spread["table"]]
-        wanted[spec["name"]] = {name for pair in spec["comparisons"] for name in pair}
+    if spread["table"] in tables:
+        spec = tables[spread["table"]]
+        rows_of[spec["name"]] = {name for pair in spec["comparisons"] for name in pair}
         spread |= {"columns": spec["columns"], "comparisons": spec["comparisons"]}
     for claim in entry["claims"]:
         where = f"claims.yaml, '{claim['claim']}'"
@@ -94,13 +94,13 @@ def claims_spec(study):
         head = {k: claim[k] for k in ("claim", "source", "table", "figure") if k in claim}
         head["ours"] = claim.get("ours", False)
         if "figure" in claim and claim["figure"] in study.figures:
-            tests, found = _curve_tests(study, claim, where)
-            curves |= {curve["label"]: curve for curve in found}
-        elif claim.get("table") in made:
-            spec = made[claim["table"]]
+            tests, named = _curve_tests(study, claim, where)
+            curves |= {curve["label"]: curve for curve in named}
+        elif claim.get("table") in tables:
+            spec = tables[claim["table"]]
             tests = [_test(spec, test, where) for test in claim["tests"]]
-            rows = {name for test in claim["tests"] for name in _asked(test)}
-            wanted[spec["name"]] = wanted.get(spec["name"], set()) | rows
+            rows = {name for test in claim["tests"] for name in _named(test)}
+            rows_of[spec["name"]] = rows_of.get(spec["name"], set()) | rows
         else:
             _check_name(study, "table" if "table" in claim else "figure", claim, where)
             left_out += 1
@@ -108,8 +108,8 @@ def claims_spec(study):
         claims.append(head | {"tests": tests})
     rows = [
         _pruned(row, table, claims, spread)
-        for table, names in wanted.items()
-        for row in made[table]["rows"]
+        for table, names in rows_of.items()
+        for row in tables[table]["rows"]
         if row["row"] in names
     ]
     curves = list(curves.values())
@@ -124,7 +124,7 @@ def claims_spec(study):
 
 
 def _pruned(row, table, claims, spread):
-    """A table's row with what the claims on it ask, and no more: a command line has an end."""
+    """A table's row with only the values that claims use, to keep the command line short."""
     tests = [test for claim in claims if claim.get("table") == table for test in claim["tests"]]
     columns = [test["column"] for test in tests]
     metrics = {test["column"]["metric"] for claim in claims for test in claim["tests"]}
@@ -141,15 +141,15 @@ def _pruned(row, table, claims, spread):
             own["tokenizer"] = files["tokenizer"]
         return own
 
-    found = {"table": table} | {k: row[k] for k in ROW if k in row}
-    asked = {str(test["position"]) for test in tests}
-    found["paper"] = {k: v for k, v in row["paper"].items() if k in asked}
-    found["replicas"] = [r | {"files": kept(r["files"])} for r in row["replicas"]]
-    return found
+    pruned = {"table": table} | {k: row[k] for k in ROW if k in row}
+    positions = {str(test["position"]) for test in tests}
+    pruned["paper"] = {k: v for k, v in row["paper"].items() if k in positions}
+    pruned["replicas"] = [r | {"files": kept(r["files"])} for r in row["replicas"]]
+    return pruned
 
 
 def _shared(study, claims, rows, curves):
-    """What captions say of the study, for all that the claims ask."""
+    """The data for captions, for all runs and metrics of the claims."""
     columns = [test["column"] for claim in claims for test in claim["tests"]]
     runs = [replica["run"] for row in rows for replica in row["replicas"]]
     runs += [run for curve in curves for point in curve["points"] for run in point["files"]]

@@ -1,4 +1,4 @@
-"""What one figure's job receives; see gear/study/specs/tables.py."""
+"""The spec of one figure; see gear/study/specs/tables.py."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,10 +12,10 @@ from gear.study.vocabulary import metric
 
 @dataclass(frozen=True)
 class Shown:
-    """What a figure of one kind shows.
+    """The content of a figure of one kind.
 
-    content: its own part of the spec, JSON-able; runs: names of the runs that it shows; blocks: of
-    the metrics that it shows."""
+    content: the kind's part of the spec, as data for JSON; runs: names of the runs; blocks: blocks
+    of the metrics."""
 
     content: dict
     runs: list
@@ -24,7 +24,9 @@ class Shown:
 
 
 def of_samples(study, entry, where):
-    """(block, the metric and its protocol as content) of a figure of one metric of samples."""
+    """(block, {metric, protocol}) of a figure of one metric of samples.
+
+    Mistake: the metric is no metric of samples."""
     block = metric(entry["metric"], where).block
     if block != "generation":
         raise Mistake(f"{where}: '{entry['metric']}' is no metric of samples; choose gfid.")
@@ -32,13 +34,13 @@ def of_samples(study, entry, where):
 
 
 def row_of(study, label, checkpoint, kind, sampler=""):
-    """A row of a figure that shows one file of a checkpoint, a Need of that kind."""
+    """A row of a figure that shows one file of a checkpoint; kind: of the Need."""
     row = {"label": label, "seed": study.runs[checkpoint.run].settings.seed}
     return row | named(study, checkpoint) | {"file": Need(kind, checkpoint, sampler)}
 
 
 def rows(study, entry, where, kind, sampler=""):
-    """A figure with a row for each checkpoint, of its label and one of its files."""
+    """The Shown of a figure with a row for each checkpoint; kind: of the row's file."""
     shown = {label: study.at(reference, where) for label, reference in entry["rows"].items()}
     content = [row_of(study, label, each, kind, sampler) for label, each in shown.items()]
     samplers = (sampler,) if sampler else ()
@@ -46,7 +48,7 @@ def rows(study, entry, where, kind, sampler=""):
 
 
 def figure_spec(study, name):
-    """JSON-able: everything that the figure's job needs. Mistake: a name that leads nowhere."""
+    """All that the figure's job needs, as data for JSON. Mistake: a name does not exist."""
     entry, where = pick(study, "figure", name), f"figures.yaml, {name}"
     for sampler in (*entry.get("samplers", ()), *filter(None, [entry.get("sampler")])):
         study.sampler(sampler, where)

@@ -1,8 +1,8 @@
-"""What the job of results/<study>/README.md receives: the titles of what a study makes."""
+"""The spec of results/<study>/README.md: titles of tables and figures, and the claims."""
 
 
 def index_spec(study):
-    """JSON-able: claims, tables with their first column, and figures."""
+    """Claims, tables with their first column, and figures, as data for JSON."""
     tables = [
         {
             "name": name,

@@ -1,8 +1,8 @@
-"""What one table or figure job receives: everything that it shows, and nothing else.
+"""The spec of a table or figure: everything that its job shows, and nothing else.
 
 `table_spec` and `figure_spec` look up runs, steps, file names (relative to the study's root) and
-published values, so that a job reads config/ no more and a change elsewhere re-runs nothing.
-Imports only the standard library, because Snakemake parses with it.
+published values. So a job does not read config/, and a change elsewhere re-runs nothing. Snakemake
+imports this module at each start, so it must not import torch.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
@@ -17,7 +17,7 @@ __all__ = ["figure_spec", "inputs", "table_spec"]
 
 
 def _replica(study, checkpoint, samplers, blocks):
-    """One trained model behind a row: which file holds which of its numbers."""
+    """One trained model of a row, with the files that hold its numbers."""
     source, files = study.tokenizer_of(checkpoint), {}
     if blocks - ANALYSED:
         files["tokenizer"] = Need("validation", source)
@@ -34,9 +34,10 @@ def _replica(study, checkpoint, samplers, blocks):
 
 
 def _columns(study, entry, where):
-    """The metrics as columns: those of generation once per sampler, the others once.
+    """The columns: metrics of generation once for each sampler, other metrics once.
 
-    `sampler` is '' for the latter, and None where each row names its own."""
+    A column's `sampler` is '' for other metrics, and None where each row names its own sampler.
+    Mistake: rows and table both name samplers, or nobody names one."""
     blocks = {key: metric(key, where).block for key in entry["metrics"]}
     own = [row["row"] for row in entry["rows"] if "sampler" in row]
     if own and entry["samplers"]:
@@ -58,7 +59,7 @@ def _columns(study, entry, where):
 
 
 def _samplers(study, entry, where):
-    """Every sampler that the table names, once. Mistake: the study has no such sampler."""
+    """The samplers that the table names, each once. Mistake: the study has no such sampler."""
     names = [*entry["samplers"], *(row["sampler"] for row in entry["rows"] if "sampler" in row)]
     for name in names:
         study.sampler(name, where)
@@ -66,8 +67,9 @@ def _samplers(study, entry, where):
 
 
 def _parameters(study, checkpoints, columns):
-    """Whose parameters the table shows: the AR's where they differ by row, the tokenizer's in a
-    table of reconstructions without samples, else nobody's."""
+    """The network whose parameters the table shows: 'ar', 'tokenizer' or None.
+
+    'ar' where the ARs of the rows differ; 'tokenizer' in a table of reconstructions only."""
     runs = [study.runs[checkpoint.run] for checkpoint in checkpoints]
     blocks = {metric(c["metric"], "").block for c in columns}
     if "generation" not in blocks:
@@ -77,7 +79,7 @@ def _parameters(study, checkpoints, columns):
 
 
 def _paper_cells(study, entry, row, columns, parameters, where):
-    """{column's position, or 'params_m': {value, protocol}} that the paper prints for a row."""
+    """{column's position or 'params_m': {value, protocol}} of the paper's values for a row."""
     if "paper" not in row:
         return {}
     if "paper" not in entry:
@@ -86,7 +88,7 @@ def _paper_cells(study, entry, row, columns, parameters, where):
     cells = {}
     for position, column in enumerate(columns):
         for sampler, protocol, value in published.get(column["metric"], ()):
-            # a row with its own sampler is one sampler in the paper too, under the paper's name
+            # a row with its own sampler: the paper gives it another sampler name
             if sampler == column["sampler"] or (column["sampler"] is None and sampler):
                 cells[str(position)] = {"value": value, "protocol": protocol}
     if parameters and "params_m" in published:
@@ -95,12 +97,12 @@ def _paper_cells(study, entry, row, columns, parameters, where):
 
 
 def _row(study, entry, row, columns, parameters, where):
-    made = {"row": row["row"], "source": "trained" if "run" in row else "quoted"}
-    made["paper"] = _paper_cells(study, entry, row, columns, parameters, where)
+    line = {"row": row["row"], "source": "trained" if "run" in row else "quoted"}
+    line["paper"] = _paper_cells(study, entry, row, columns, parameters, where)
     if "run" not in row:
-        if not made["paper"]:
+        if not line["paper"]:
             raise Mistake(f"{where}: row '{row['row']}' has no run; give `run:` or `paper:`.")
-        return made
+        return line
     checkpoint = study.at(row["run"], where)
     samplers = [row["sampler"]] if "sampler" in row else entry["samplers"]
     blocks = {metric(c["metric"], where).block for c in columns}
@@ -108,29 +110,29 @@ def _row(study, entry, row, columns, parameters, where):
         samplers = []
     runs = study.replicas(checkpoint.run) if "seeds" in entry else [checkpoint.run]
     replicas = [study.checkpoint(run, checkpoint.milestone, where) for run in runs]
-    made |= named(study, checkpoint) | {
+    line |= named(study, checkpoint) | {
         "baseline": row.get("baseline"),
         "bold": row["row"] == entry.get("default"),
         "replicas": [_replica(study, each, samplers, blocks) for each in replicas],
     }
     if "sampler" in row:
-        made["sampler"] = row["sampler"]
+        line["sampler"] = row["sampler"]
     if parameters:
-        made["parameters"] = Need("record", checkpoint)
-    return made
+        line["parameters"] = Need("record", checkpoint)
+    return line
 
 
 def _check_names(entry, rows, where):
-    """Rows are unique, and baselines, comparisons and the default are trained rows."""
+    """Mistake unless rows are unique and baselines, comparisons and default are trained rows."""
     names = [r["row"] for r in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise Mistake(f"{where}: the row '{twice}' is there twice; rename one.")
     trained = [r["row"] for r in rows if r["source"] == "trained"]
-    wanted = [("baseline", r.get("baseline")) for r in rows]
-    wanted += [("comparisons", n) for pair in entry.get("comparisons", []) for n in pair]
-    wanted.append(("default", entry.get("default")))
-    for what, name in wanted:
+    references = [("baseline", r.get("baseline")) for r in rows]
+    references += [("comparisons", n) for pair in entry.get("comparisons", []) for n in pair]
+    references.append(("default", entry.get("default")))
+    for what, name in references:
         if name is not None and name not in trained:
             raise Mistake(
                 f"{where}: {what} names no trained row '{name}'. {did_you_mean(name, trained)}"
@@ -138,7 +140,7 @@ def _check_names(entry, rows, where):
 
 
 def table_spec(study, name):
-    """JSON-able: everything that the table's job needs. Mistake: a name that leads nowhere."""
+    """All that the table's job needs, as data for JSON. Mistake: a name does not exist."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
     columns = _columns(study, entry, where)
     shown = [study.at(row["run"], where) for row in entry["rows"] if "run" in row]
@@ -164,8 +166,7 @@ def table_spec(study, name):
 def inputs(spec):
     """The files that a job reads, relative to the study's root, sorted, each once.
 
-    Each is a Need where the spec is as table_spec and figure_spec make it, and a plain path where
-    it has travelled as JSON."""
+    They are Needs in a spec of table_spec or figure_spec, plain paths in a spec read from JSON."""
     files = set()
 
     def collect(node):

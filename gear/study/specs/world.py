@@ -1,4 +1,4 @@
-"""What tables and figures have in common: the study's protocols, samplers and stand-ins."""
+"""The part that all specs share: the study's protocols, samplers, features and teachers."""
 
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.stages import STAGES
@@ -18,16 +18,17 @@ def pick(study, kind, name):
 
 
 def protocol_name(study, block):
-    """Protocol name of a metric's block, as the CSV's column has it."""
-    if block in ("generation", "reconstruction"):
-        return study.spec["protocols"]["generation" if block == "generation" else "validation"][
-            "name"
-        ]
+    """The name of the protocol of a metric's block, as in the CSV files."""
+    protocols = study.spec["protocols"]
+    if block == "generation":
+        return protocols["generation"]["name"]
+    if block == "reconstruction":
+        return protocols["validation"]["name"]
     return "" if block == "parameters" else block
 
 
 def world(study, runs, blocks, samplers):
-    """What captions say of the study: protocols, samplers, features and teachers in use."""
+    """The data for captions: the protocols, samplers, features and teachers in use."""
     spec = study.spec
     kinds = [
         k
@@ -66,14 +67,14 @@ def world(study, runs, blocks, samplers):
 
 
 def resolutions(study, runs):
-    """{'images': {run: pixels}, 'scored': pixels} where runs differ in the size of their images."""
+    """The resolutions of images and of scores; {} where all runs have the same."""
     pixels = {r: study.runs[r].settings.data.resolution for r in runs}
     several = len(set(pixels.values())) > 1
     return {"resolutions": {"images": pixels, "scored": study.data.resolution}} if several else {}
 
 
 def named(study, checkpoint):
-    """How a spec names a checkpoint."""
+    """{stage, run, step, steps}: the name of a checkpoint in a spec."""
     return {
         "stage": checkpoint.stage,
         "run": checkpoint.run,
