@@ -305,6 +305,8 @@ def test_a_job_goes_on_in_the_next_before_its_time_is_over(checkout):
     weights = checkout.folder / "long/400k/weights.safetensors"
     until(weights.exists)
     said = [p.read_text() for p in sorted((checkout.folder / "long/log").glob("*.txt"))]
-    assert len(said) == 2 and "the state is saved" in said[0] and "goes on from" in said[1]
+    # two attempts on a quiet host; a busy one may need more
+    assert len(said) > 1 and all("the state is saved" in text for text in said[:-1])
+    assert all("goes on from" in text for text in said[1:]) and "goes on from" not in said[0]
     state = slurm("scontrol", "show", "job", number)
-    assert "Requeue=1 Restarts=1 " in state
+    assert f"Requeue=1 Restarts={len(said) - 1} " in state
