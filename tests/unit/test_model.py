@@ -32,11 +32,11 @@ def save(folder, settings, record=None, **modules):
 
 
 @pytest.fixture
-def home(tmp_path, tiny, make):
+def home(tmp_path, smoke_settings, tiny_networks):
     """A study's folder: tokenizer/vq/400k, joint/both/400k and ar/fresh/400k, whose run.json names
     the tokenizer."""
-    settings = tiny()
-    tokenizer, ar = make.tokenizer(settings).eval(), make.ar(settings)
+    settings = smoke_settings()
+    tokenizer, ar = tiny_networks.tokenizer(settings).eval(), tiny_networks.ar(settings)
     study = tmp_path / "results/tiny"
     vq = save(study / "tokenizer/vq/400k", settings, tokenizer=tokenizer)
     teacher = save(study / "teacher/dinov2", settings, network=ar)
@@ -161,8 +161,8 @@ def test_the_tokenizer_of_moved_results_is_found(home, images):
     assert torch.equal(load(moved / "ar/fresh/400k").encode(images), tokens)
 
 
-def test_a_tokenizer_that_was_changed_is_not_taken(home, make, images):
-    save(home.vq, home.settings, tokenizer=make.tokenizer(home.settings, seed=9))
+def test_a_tokenizer_that_was_changed_is_not_taken(home, tiny_networks, images):
+    save(home.vq, home.settings, tokenizer=tiny_networks.tokenizer(home.settings, seed=9))
     model = load(home.fresh)
     sentence = (
         f"{home.fresh} holds no weights 'tokenizer'; name the tokenizer that its AR was trained on "
@@ -186,7 +186,7 @@ def test_the_tokenizer_of_the_same_imported_file_is_found(home, tmp_path, images
 # ---- mistakes ------------------------------------------------------------------------------------
 
 
-def test_a_folder_without_what_is_asked_for(home, tiny, make, tmp_path):
+def test_a_folder_without_what_is_asked_for(home, smoke_settings, tiny_networks, tmp_path):
     model = load(home.vq)
     no_ar = f"{home.vq} holds no weights 'ar'; name a joint or ar checkpoint."
     assert said(model.sample, 3) == no_ar
@@ -198,8 +198,8 @@ def test_a_folder_without_what_is_asked_for(home, tiny, make, tmp_path):
     assert said(gear.load, home.vq, device="gpu") == (
         "there is no device 'gpu'; `device` is cuda or cpu."
     )
-    codes = tiny(**{"tokenizer.codebook_size": 32})
-    save(tmp_path / "codes", codes, tokenizer=make.tokenizer(codes))
+    codes = smoke_settings(**{"tokenizer.codebook_size": 32})
+    save(tmp_path / "codes", codes, tokenizer=tiny_networks.tokenizer(codes))
     assert said(load, home.joint, tmp_path / "codes") == (
         f"the AR of {home.joint} reads 16 codes, the tokenizer of {tmp_path}/codes makes 32; name "
         "the tokenizer that the AR was trained on."
