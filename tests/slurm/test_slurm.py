@@ -303,7 +303,7 @@ def test_a_job_goes_on_in_the_next_before_its_time_is_over(checkout):
     options = ["--parsable", "-t", "1", "-o", "long.txt", "-D", checkout.folder]
     number = slurm("sbatch", *options, script).strip()
     weights = checkout.folder / "long/400k/weights.safetensors"
-    until(weights.exists)
+    until(weights.exists, 2 * PATIENCE)
     said = [p.read_text() for p in sorted((checkout.folder / "long/log").glob("*.txt"))]
     # two attempts on a quiet host; a busy one may need more
     assert len(said) > 1 and all("the state is saved" in text for text in said[:-1])
