@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from gear.report.make import main
+from gear.study.registry import Study
 from gear.study.specs.tables import inputs
 
 HEAD = (
@@ -15,6 +16,16 @@ HEAD = (
 )
 BOOK = {"usage": 0.9, "usage_entropy": 3.9, "perplexity": 49.0, "entropy": 3.2,
         "effective_size": 24.5, "top1": 0.2, "top10": 0.8}  # fmt: skip
+
+
+def demo_study():
+    """The demo study, with steps of its own: what the demo costs is tuned elsewhere."""
+    study = Study("demo")
+    for run in study.runs.values():
+        for step, number in {"100k": 100, "400k": 400, "1500k": 600, "4000k": 800}.items():
+            if run.stage == "ar" and step in run.steps:
+                run.steps[step] = number
+    return study
 
 
 def noise(path):

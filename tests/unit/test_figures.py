@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import cell, edit, fake, lines, make_figure, make_table, pictures
+from fakes import cell, demo_study, edit, fake, lines, make_figure, make_table, pictures
 
 import gear.report.figures
 from gear.report.curves import reached_at
@@ -21,13 +21,7 @@ from gear.study.specs.tables import figure_spec, inputs, table_spec
 
 @pytest.fixture(scope="module")
 def demo():
-    """The demo study, with steps of its own: what the demo costs is tuned elsewhere."""
-    study = Study("demo")
-    for run in study.runs.values():
-        for step, number in {"100k": 100, "400k": 400, "1500k": 600, "4000k": 800}.items():
-            if run.stage == "ar" and step in run.steps:
-                run.steps[step] = number
-    return study
+    return demo_study()
 
 
 def test_each_kind_has_a_module_of_its_name_that_draws():

@@ -8,7 +8,7 @@ import json
 import shutil
 
 import pytest
-from fakes import HEAD, cell, edit, fake, lines, make_table
+from fakes import HEAD, cell, demo_study, edit, fake, lines, make_table
 
 from gear.report.seeds import sign_test
 from gear.study import jobs
@@ -19,13 +19,7 @@ from gear.study.specs.tables import inputs, table_spec
 
 @pytest.fixture(scope="module")
 def demo():
-    """The demo study, with steps of its own: what the demo costs is tuned elsewhere."""
-    study = Study("demo")
-    for run in study.runs.values():
-        for step, number in {"100k": 100, "400k": 400, "1500k": 600, "4000k": 800}.items():
-            if run.stage == "ar" and step in run.steps:
-                run.steps[step] = number
-    return study
+    return demo_study()
 
 
 @pytest.fixture(scope="module")
