@@ -47,7 +47,7 @@ class ARUpdate:
         )
 
     def prefix(self, batch):
-        """The Prefix of each image's condition, with the null in place of a tenth of them."""
+        """The Prefix of each image's condition; the null where the condition is dropped."""
         drop = dropped(self.settings.ar.label_dropout, self.settings.seed, batch)
         return self.ar.condition(batch.labels, to_device(drop, batch.labels.device))
 
