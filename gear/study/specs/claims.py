@@ -54,7 +54,10 @@ def _test(spec, test, where):
 def _curve_tests(study, claim, where):
     """(tests, the curves that they name) of a claim on the figure convergence."""
     spec, tests, names = study.figure_specs[claim["figure"]], [], []
-    known = [c["label"] for c in spec["curves"] if c["baseline"]]
+    known = [c["label"] for c in spec.get("curves", ()) if c.get("baseline")]
+    if not known:
+        figure = claim["figure"]
+        raise Mistake(f"{where}: no curve of figure '{figure}' has a baseline; name convergence.")
     for test in claim["tests"]:
         for name in test.get("sooner", [""]):
             if name not in known:
