@@ -298,6 +298,7 @@ def test_a_job_goes_on_in_the_next_before_its_time_is_over(checkout):
     job = json.loads(jobs.training(Study("smoke"), "vq", "400k"))
     job["stop"] = 1500
     data = checkout.folder / "data/digits-smoke/manifest.json"
+    assert checkout.snakemake("data/digits-smoke/manifest.json")[0] == 0
     script = checkout.folder / "long.sh"
     script.write_text(LONG.format(python=sys.executable, job=json.dumps(job), data=data))
     options = ["--parsable", "-t", "1", "-o", "long.txt", "-D", checkout.folder]
