@@ -1,4 +1,4 @@
-"""A SLURM cluster on this host alone: one slurmctld, several slurmd, GPUs that are none.
+"""A SLURM cluster on this host alone: one slurmctld, several slurmd, pretended GPUs.
 
     python tests/helpers/cluster.py start FOLDER [--nodes 3]
     python tests/helpers/cluster.py stop FOLDER
@@ -67,7 +67,7 @@ def configure(folder, nodes):
     """Write slurm.conf and gres.conf, and link the first to where SLURM looks."""
     if CONFIG.exists() and not CONFIG.is_symlink():
         raise SystemExit(f"{CONFIG} is there: this host has a SLURM of its own; use another host.")
-    if CONFIG.is_symlink() and (CONFIG.readlink().parent / "slurmctld.pid").exists():
+    if CONFIG.is_symlink() and _runs(CONFIG.readlink().parent / "slurmctld.pid"):
         raise SystemExit(f"a sandbox runs already in {CONFIG.readlink().parent}; stop it first.")
     host = socket.gethostname().split(".")[0]
     lines = [
@@ -89,6 +89,14 @@ def configure(folder, nodes):
         link.symlink_to(folder / name)
 
 
+def _runs(pid_file):
+    """Whether the file's process is a SLURM daemon: a killed test or a reboot leaves the file."""
+    try:
+        return Path(f"/proc/{pid_file.read_text().strip()}/comm").read_text().startswith("slurm")
+    except OSError:
+        return False
+
+
 def start(folder, nodes=3, patience=30):
     """Start the daemons and wait until all nodes are idle."""
     for program in ("slurmctld", "slurmd", "sbatch"):
@@ -99,6 +107,14 @@ def start(folder, nodes=3, patience=30):
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     configure(folder, nodes)
+    try:
+        _start_daemons(nodes, patience)
+    except BaseException:
+        stop(folder)
+        raise
+
+
+def _start_daemons(nodes, patience):
     subprocess.run(["slurmctld", "-c"], check=True)
     for number in range(1, nodes + 1):
         subprocess.run(["slurmd", "-N", f"n{number}"], check=True)
@@ -108,8 +124,7 @@ def start(folder, nodes=3, patience=30):
         if done.stdout.split() and set(done.stdout.split()) == {"idle"}:
             return
         time.sleep(0.2)
-    log = (folder / "slurmctld.log").read_text()[-2000:]
-    stop(folder)
+    log = (CONFIG.readlink().parent / "slurmctld.log").read_text()[-2000:]
     raise SystemExit(f"the nodes did not come up: {done.stdout}{done.stderr}\n{log}")
 
 
@@ -119,12 +134,9 @@ def stop(folder):
     if CONFIG.is_symlink() and CONFIG.readlink().parent == folder:
         _cancel_all()
     pids = []
-    for file in folder.glob("*.pid"):
+    for file in filter(_runs, folder.glob("*.pid")):
         pids.append(int(file.read_text()))
-        try:
-            os.kill(pids[-1], signal.SIGTERM)
-        except ProcessLookupError:
-            pids.pop()
+        os.kill(pids[-1], signal.SIGTERM)
     end = time.monotonic() + 20
     while time.monotonic() < end and any(Path(f"/proc/{pid}").exists() for pid in pids):
         time.sleep(0.1)
