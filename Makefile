@@ -55,7 +55,7 @@ clean: ## remove the environment and caches; results and data stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache gear.egg-info
 	find gear tests benchmarks workflow -name __pycache__ -prune -exec rm -rf {} +
 
-# The stamp is touched last, so an interrupted installation is taken up again.
+# The stamp is touched last, so an interrupted installation starts again.
 $(READY): envs/requirements.lock pyproject.toml
 	@$(BIN)/python $(FITS) 2>/dev/null || { \
 	  for python in $(or $(PYTHON),python3.11 python3); do \

@@ -54,7 +54,7 @@ def restore(prefixes, accept_code=False):
         studies = {DATA if unit_of(p) == DATA else "/".join(p.split("/")[:2]) for p in absent}
         print(
             "where a changed setting needs what is absent, that and all that was made from it is "
-            f"planned anew; pull it first: gear artifacts pull {' '.join(sorted(studies))}"
+            f"planned again; pull it first: gear artifacts pull {' '.join(sorted(studies))}"
         )
     if len(missing) > len(absent):
         print(
@@ -63,7 +63,7 @@ def restore(prefixes, accept_code=False):
         )
     show("accepted although the code of their rules has changed", accepted_lines)
     show("stale, so Snakemake will make them again", stale)
-    show("changed or made anew here, left as they are", other)
+    show("changed or made again here; they stay as they are", other)
     return stale, other
 
 

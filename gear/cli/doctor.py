@@ -70,10 +70,10 @@ def data(study):
             )
 
 
-def weights(study, found):
+def weights(study, needed):
     """Files that the target's runs start from, align to and are scored with."""
-    runs = [study.runs[name] for name in found.runs]
-    ends = [study.checkpoint(*end) for end in found.runs.items()]
+    runs = [study.runs[name] for name in needed.runs]
+    ends = [study.checkpoint(*end) for end in needed.runs.items()]
     left = [study.runs[end.run] for end in ends if not is_made(study, end)]
     starts = {
         r.settings.tokenizer.quantizer for r in runs if STAGES[r.stage].public and r.from_public
@@ -95,14 +95,14 @@ def weights(study, found):
             said = f"no file of VGG16 is named, which LPIPS needs; {PUBLISHED['vgg16']}: {cure}."
             yield Finding(MISSING, "weights", said)
     features = study.spec["features"]
-    scored = found.of("samples", "validation", "pictures")
+    scored = needed.of("samples", "validation", "pictures")
     if features["kind"] == "inception" and scored and not _imported(study, "features"):
         yield _file("weights", features["weights"], "Inception", PUBLISHED["inception"])
         yield _file("reference", features["reference"], "reference", PUBLISHED["reference"])
 
 
 def _imported(study, folder):
-    """Whether a job has already taken up what is published."""
+    """Whether a job has already imported the published files."""
     return Path(study.root, folder, "weights.safetensors").is_file()
 
 
@@ -127,16 +127,16 @@ def _teacher(spec, name):
     return _file("weights", path, spec["label"], cure)
 
 
-def disk(study, found):
-    """Room for what the target keeps, beside what is made already."""
-    entries = [entry(study.runs[run], last, study) for run, last in found.runs.items()]
-    needed = sum(Budget(study, entries, found, {}).disk(left=True).values())
+def disk(study, needed):
+    """Room for what the target keeps, beside what exists already."""
+    entries = [entry(study.runs[run], last, study) for run, last in needed.runs.items()]
+    to_come = sum(Budget(study, entries, needed, {}).disk(left=True).values())
     folder = Path(study.root)
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    said = f"{free / 1e9:,.1f} GB are free at {folder}, {needed / 1e9:,.1f} GB are still to come"
-    if free > needed:
+    said = f"{free / 1e9:,.1f} GB are free at {folder}, {to_come / 1e9:,.1f} GB are still to come"
+    if free > to_come:
         return Finding(OK, "disk", said)
     cure = "free some, or put results/ on another file system and link it here"
     return Finding(MISSING, "disk", f"{said}; {cure}.")
@@ -164,17 +164,17 @@ def cluster(study):
     needs = [_need(study, rule, profile) for rule in jobs.rules(study)]
     state = MISSING if "jobs" in study.spec else NOTE  # a study that does without a cluster
     try:
-        found = slurm.ask()
+        site = slurm.ask()
     except Mistake as error:  # one machine with enough GPUs does without
         return [Finding(NOTE, "SLURM", str(error))]
     wait = profile.get("slurm-init-seconds-before-status-checks", 40)
     status_command = profile.get("slurm-status-command", "sacct")
-    problems = list(found.problems(needs, status_command, wait))
+    problems = list(site.problems(needs, status_command, wait))
     if problems:
         return [Finding(state, "SLURM", said) for said in problems]
-    default = found.default or "none"
-    said = f"{len(found.partitions)} partitions, default {default}; each rule's jobs find nodes"
-    accounts = "accounting by slurmdbd" if found.accounting else "no accounting"
+    default = site.default or "none"
+    said = f"{len(site.partitions)} partitions, default {default}; each rule's jobs find nodes"
+    accounts = "accounting by slurmdbd" if site.accounting else "no accounting"
     return [Finding(OK, "SLURM", f"{said}; {accounts}, {status_command} is asked")]
 
 
@@ -197,11 +197,11 @@ def device():
 
 def findings(study, target):
     """Every Finding about a study's target, in the order in which the work meets them."""
-    found = wanted(study, target)
+    needed = wanted(study, target)
     yield device()
     yield from data(study)
-    yield from weights(study, found)
-    yield disk(study, found)
+    yield from weights(study, needed)
+    yield disk(study, needed)
     yield remote()
     yield from cluster(study)
 

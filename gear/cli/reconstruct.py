@@ -27,13 +27,13 @@ SCORES = ("l1", "psnr", "ssim")
 
 def png_names(names):
     """{name: its PNG}. Mistake where two images would become one."""
-    found = {}
+    source_of = {}
     for name in names:
         target = Path(name).with_suffix(".png").as_posix()
-        if target in found:
-            raise Mistake(f"{found[target]} and {name} would both become {target}; rename one.")
-        found[target] = name
-    return {name: target for target, name in found.items()}
+        if target in source_of:
+            raise Mistake(f"{source_of[target]} and {name} would both become {target}; rename one.")
+        source_of[target] = name
+    return {name: target for target, name in source_of.items()}
 
 
 def check_apart(images, output):

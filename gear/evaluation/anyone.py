@@ -171,7 +171,7 @@ def reconstructed(source, original_source, options, device):
         for name, metric in (("psnr", psnr), ("ssim", ssim), ("l1", l1)):
             values[name].append(metric(*shown).cpu())
     rfid, bound = frechet_with_bound(*(stream.finish() for stream in streams))
-    means = {name: torch.cat(found).mean().item() for name, found in values.items()}
+    means = {name: torch.cat(batches).mean().item() for name, batches in values.items()}
     return {
         "images": samples.count,
         "metrics": {"rfid": rfid, **means},

@@ -213,22 +213,22 @@ def _by(shape):
     return f"{shape[1]} x {shape[0]}"
 
 
-def require_size(found, wanted, where):
+def require_size(size, wanted, where):
     """Mistake unless images have the reference's height and width."""
-    if tuple(found) != tuple(wanted):
+    if tuple(size) != tuple(wanted):
         raise Mistake(
-            f"{where} has images of {_by(found)} pixels, the reference's have {_by(wanted)}; "
+            f"{where} has images of {_by(size)} pixels, the reference's have {_by(wanted)}; "
             "resize the samples as their authors did, or name the reference of that resolution."
         )
 
 
-def require_all_classes(found, wanted, where):
+def require_all_classes(classes, wanted, where):
     """Mistake where a class of `wanted` (None: the numbers up to the largest) has no image."""
-    if found is None:
+    if classes is None:
         return
-    have = set(found.tolist())
-    if wanted is None and found.dtype.kind in "iu":
-        wanted = range(int(found.max()) + 1)
+    have = set(classes.tolist())
+    if wanted is None and classes.dtype.kind in "iu":
+        wanted = range(int(classes.max()) + 1)
     missing = [c for c in dict.fromkeys(wanted if wanted is not None else ()) if c not in have]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -41,10 +41,10 @@ def peek(path, protocol):
     Mistake where it is no reference of the protocol."""
     if not Path(path).exists():
         raise Mistake(f"{path} is missing; name the reference, an .npz or a folder of images.")
-    found = [] if Path(path).is_dir() else check(path, protocol)
-    if "size" in found:
+    fields = [] if Path(path).is_dir() else check(path, protocol)
+    if "size" in fields:
         return tuple(int(x) for x in arrays(path, "size")["size"]) or None, None
-    if found and "arr_0" not in found:
+    if fields and "arr_0" not in fields:
         return None, None
     images = open_images(path, protocol.square)
     return images.size, images.classes
@@ -52,8 +52,8 @@ def peek(path, protocol):
 
 def check(path, protocol):
     """Keys of an .npz. Mistake where it is no reference of the protocol."""
-    found = keys(path)
-    if "protocol" in found:
+    fields = keys(path)
+    if "protocol" in fields:
         stated = str(arrays(path, "protocol")["protocol"])
         if stated != protocol.name:
             raise Mistake(
@@ -61,26 +61,26 @@ def check(path, protocol):
                 "two protocols do not compare: make or name another."
             )
     wanted = [key for part in protocol.moments for key in MOMENTS[part]]
-    have = [key for key in wanted if key in found]
-    if not have and "arr_0" in found:
-        return found
+    have = [key for key in wanted if key in fields]
+    if not have and "arr_0" in fields:
+        return fields
     if have != wanted:
-        missing = next(key for key in wanted if key not in found)
+        missing = next(key for key in wanted if key not in fields)
         raise Mistake(
             f"{path} has no {missing}, which protocol {protocol.name} needs (it holds "
-            f"{', '.join(found)}); it is of another protocol: name a reference of {protocol.name}."
+            f"{', '.join(fields)}); it is of another protocol: name a reference of {protocol.name}."
         )
-    if protocol.reference_rows and not {"arr_0", "pooled"} & set(found):
+    if protocol.reference_rows and not {"arr_0", "pooled"} & set(fields):
         raise Mistake(
             f"{path} has moments alone, but {protocol.name} also compares single images; name a "
             "reference with images (arr_0), or a folder of them."
         )
-    return found
+    return fields
 
 
 def moments(path, protocol, count):
     """{part: Statistics} of an .npz. Mistake where they are of another network or damaged."""
-    found = {}
+    statistics = {}
     for part in protocol.moments:
         mean, cov = arrays(path, *MOMENTS[part]).values()
         width = WIDTHS[protocol.name][part]
@@ -92,8 +92,8 @@ def moments(path, protocol, count):
             )
         if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
             raise Mistake(f"{path}: {part} moments hold NaN or infinity; download it again.")
-        found[part] = Statistics(count, mean.astype(np.float64), cov.astype(np.float64))
-    return found
+        statistics[part] = Statistics(count, mean.astype(np.float64), cov.astype(np.float64))
+    return statistics
 
 
 def extracted(extract, images, batch, what="reference"):
@@ -108,14 +108,14 @@ def load(path, extract, batch):
     size, _ = peek(path, protocol)
     if Path(path).is_dir():
         return _of_images(path, extract, batch)
-    found = keys(path)
-    if "protocol" in found:
+    fields = keys(path)
+    if "protocol" in fields:
         return read(path, protocol, extract.weights)
-    if "mu" not in found:
+    if "mu" not in fields:
         return _of_images(path, extract, batch)
     known = moments(path, protocol, UNSTATED)
     rows = {}
-    if "arr_0" in found and protocol.reference_rows:
+    if "arr_0" in fields and protocol.reference_rows:
         pieces = extracted(extract, open_images(path, protocol.square), batch)
         rows["pooled"] = np.concatenate([features.pooled_ND for features in pieces])
     return Reference(Summary(UNSTATED, known, rows), size)
@@ -158,6 +158,6 @@ def save(path, reference, extract):
 
 def of_features(features: Features, protocol=PROTOCOLS["demo"]):
     """The Summary of features that are all there, such as a stand-in's reference."""
-    found = {part: Statistics.of(features.part(part)) for part in protocol.moments}
+    statistics = {part: Statistics.of(features.part(part)) for part in protocol.moments}
     rows = {part: features.part(part) for part in protocol.reference_rows}
-    return Summary(len(features.pooled_ND), found, rows)
+    return Summary(len(features.pooled_ND), statistics, rows)

@@ -62,9 +62,9 @@ class Scorer:
         extract = networks.extractor(self.protocol.name, network, weights)
         self.extract = lambda images: extract(resized(images, self.size) if self.size else images)
         path = f"{features}/reference.npz"
-        found = reference.read(path, self.protocol, weights)
-        self.reference = found.summary
-        self.size = found.size and found.size[0]  # of its images, if it has some
+        own = reference.read(path, self.protocol, weights)
+        self.reference = own.summary
+        self.size = own.size and own.size[0]  # of its images, if it has some
 
         def pooled(images):
             networks.require_colour(images, "rFID on Inception features")

@@ -47,9 +47,9 @@ def through(tokenizer, settings, data, pooled, rounding):
     soft = SoftAssignment(settings.joint.temperature)
     for images, _ in data.pieces(piece_of(settings)):
         images = images.to(device)
-        decoded, found, assignment = reconstruct(tokenizer, images)
+        decoded, indices, assignment = reconstruct(tokenizer, images)
         recon = in_unit(decoded)
-        tokens.append(found.cpu())
+        tokens.append(indices.cpu())
         soft.add(assignment)
         truth = images.float() / 255
         for name, f in PER_IMAGE.items():

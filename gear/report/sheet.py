@@ -16,7 +16,7 @@ TEX = {
     "−": "$-$", "±": r"$\pm$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "×": r"$\times$",
     "†": r"$^\dagger$", "‖": r"$\Vert$", "τ": r"$\tau$", "λ": r"$\lambda$", "Δ": r"$\Delta$",
     "“": "``", "”": "''", "–": "--", "·": r"$\cdot$", "*": "$^{*}$",
-    "<": "$<$", ">": "$>$",
+    "<": "$<$", ">": "$>$", "≤": r"$\leq$", "≥": r"$\geq$",
 }  # fmt: skip
 STYLE = (
     "body{font-family:sans-serif;margin:1.5em;max-width:75em}"

@@ -74,8 +74,8 @@ def choose(logits_BK, u_B):
     cumulative = logits_BK.double().softmax(-1).cumsum(-1)
     point = torch.as_tensor(u_B, dtype=torch.float64, device=logits_BK.device)[:, None]
     # times the last sum, which is not exactly 1; right: a code of probability 0 is never chosen
-    found = torch.searchsorted(cumulative, point * cumulative[:, -1:], right=True)[:, 0]
-    return found.clamp_max(logits_BK.shape[-1] - 1)
+    indices = torch.searchsorted(cumulative, point * cumulative[:, -1:], right=True)[:, 0]
+    return indices.clamp_max(logits_BK.shape[-1] - 1)
 
 
 @torch.no_grad()

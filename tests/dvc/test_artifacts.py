@@ -70,7 +70,6 @@ def test_a_jobs_seconds_are_those_of_its_benchmark_file(mini_saved):
     assert str(saved("tables")["table"])[0] != "-"
 
 
-@pytest.mark.xfail(strict=True, reason="results/demo was saved with -0.0; save it anew")
 def test_the_committed_results_say_how_long_their_jobs_took(monkeypatch):
     monkeypatch.chdir(ROOT)
     jobs = [job for job in Saved(["results"]).jobs if not job["rule"].startswith("make_")]
@@ -236,7 +235,7 @@ def test_what_was_made_anew_here_is_not_overwritten(clone):
     clone.mini("table", "--config", "setting=2")
     made = (clone.folder / WEIGHTS).read_bytes()
     assert "pull would overwrite it" in clone.refused("pull", R)
-    assert "changed or made anew here, left as they are: 5" in clone.artifacts("restore", R)
+    assert "changed or made again here; they stay as they are: 5" in clone.artifacts("restore", R)
     assert (clone.folder / WEIGHTS).read_bytes() == made
     assert NOTHING in clone.mini("table", "-n", "--config", "setting=2")
     clone.artifacts("save", R)

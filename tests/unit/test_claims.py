@@ -9,7 +9,7 @@ from fakes import edit, fake, lines
 from gear.report import compare
 from gear.report.make import main, make
 from gear.study.registry import CONFIG, Study
-from gear.study.specs.claims import claims_spec
+from gear.study.specs.claims import PAIRS, claims_spec
 
 PLAIN = "metrics/ar/{}/1500k/plain.json"
 SEEDS = ("", "-s22", "-s23")
@@ -47,6 +47,7 @@ def seeds(root, run, metric, values):
 
 LOWER = "GEAR-L has a lower gFID than LlamaGen-REPA-L, on fresh ARs"
 HIGHER = "GEAR-L has a higher inception score than LlamaGen-REPA-L, on fresh ARs"
+NO_WORSE = "GEAR's tokenizer reconstructs no worse"
 GAN = "Without the GAN loss gFID is worse"
 STE = "Naive end-to-end training by STE collapses the codebook"
 SOONER = "GEAR reaches the gFID at which its baseline ends in fewer steps"
@@ -64,6 +65,17 @@ def test_a_claim_must_hold_on_every_seed_paired(page):
     seeds(page.root, "llamagen-repa-l", "is", (5, 5, 5))
     seeds(page.root, "gear-l-frozen", "is", (6, 6, 5))  # equal is not higher
     assert page()[HIGHER][0]["verdict"] == "not reproduced (n = 3)"
+
+
+def test_equal_values_are_no_worse(page):
+    values = "metrics/{}/400k/validation.json"
+    for suffix in SEEDS:
+        for run in ("tokenizer/vq", "joint/gear-l"):
+            edit(page.root, values.format(run + suffix), "demo", rfid=7)
+    (line,) = page()[NO_WORSE]
+    assert (line["verdict"], line["holding"]) == ("reproduced (n = 3)", "3")
+    edit(page.root, values.format("joint/gear-l" + SEEDS[1]), "demo", rfid=7.1)
+    assert page()[NO_WORSE][0]["verdict"] == "not reproduced (n = 3)"
 
 
 def test_one_training_decides_beyond_the_measured_spread_alone(page):
@@ -89,7 +101,7 @@ def test_without_a_measured_spread_one_training_decides_no_difference(tmp_path):
     output = tmp_path / "tables/claims"
     make("claims", tmp_path, spec, output)
     for line in lines(f"{output}.csv"):
-        if line["criterion"] in ("lower", "higher"):
+        if line["criterion"] in PAIRS:
             assert line["holds"] == "" and line["verdict"] == "not decidable here (n = 1)"
     text = (tmp_path / "tables/claims.md").read_text()
     assert "| GEAR gains at every size | Table 9 |" in text and "−3.47, −4.09, −1.94" in text

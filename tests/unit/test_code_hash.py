@@ -1,4 +1,4 @@
-"""What counts as code when a rule is planned anew: not comments, docstrings, formatting, messages.
+"""What counts as code when a rule is planned again: not comments, docstrings, formatting, messages.
 
 Every module that some rule counts is rewritten in these ways and must keep its hash; a changed
 constant, call or branch must change it. Equality over versions of Python is tested on a text whose

@@ -9,7 +9,14 @@ from gear.study.vocabulary import METRICS, number, shown
 TITLE = "What reproduces and what does not"
 HEAD = ("Claim", "Source", "Criterion", "Seen", "Paper", "Verdict")
 WIDTHS = (0.2, 0.1, 0.2, 0.27, 0.09, 0.12)  # shares of the line
-WORDS = {"lower": "<", "higher": ">", "below": "<", "above": ">"}
+WORDS = {
+    "lower": "<",
+    "higher": ">",
+    "not_higher": "≤",
+    "not_lower": "≥",
+    "below": "<",
+    "above": ">",
+}
 COLUMNS = (
     "claim,verdict,source,table,metric,sampler,protocol,criterion,row,than,seed_n,value,than_value,"
     "difference,difference_sd,holding,margin,paper_difference,holds"

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from gear.report.curves import before_divergence, read_curve, speedup
 from gear.report.seeds import paired
 from gear.report.tables.numbers import measure
+from gear.study.specs.claims import LIMITS, PAIRS
 from gear.study.vocabulary import METRICS
 
 VERDICTS = {True: "reproduced", False: "not reproduced", None: "not decidable here"}
-SIGN = {"lower": -1, "higher": 1, "below": -1, "above": 1}
+SIGN = {"lower": -1, "higher": 1, "not_higher": -1, "not_lower": 1, "below": -1, "above": 1}
+EQUAL_HOLDS = ("not_higher", "not_lower")
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Part:
     """One comparison, limit or curve of a claim's tests."""
 
     column: dict  # metric, sampler, protocol
-    kind: str  # lower | higher | below | above | sooner
+    kind: str  # lower | higher | not_higher | not_lower | below | above | sooner
     row: str
     than: str | float  # the other row, or the limit
     n: int  # seeds that both rows have
@@ -107,7 +109,9 @@ class Judge:
         if not pairs.whole:
             part.diverged = pairs.n > 0
             return part
-        part.holding = sum(d * sign > 0 for d in pairs.values.values())
+        part.holding = sum(
+            d * sign > 0 or (d == 0 and kind in EQUAL_HOLDS) for d in pairs.values.values()
+        )
         part.holds = part.holding == pairs.n
         if pairs.n == 1:
             part.margin = self.margin(column["metric"], b.mean)
@@ -160,10 +164,10 @@ class Judge:
         parts = []
         for test in claim["tests"]:
             column, table = test["column"], claim.get("table")
-            for kind in ("lower", "higher"):
+            for kind in PAIRS:
                 for pair in test.get(kind, ()):
                     parts.append(self.pair(table, column, test["position"], kind, *pair))
-            for kind in ("below", "above"):
+            for kind in LIMITS:
                 for row, limit in test.get(kind, {}).items():
                     parts.append(self.limit(table, column, kind, row, limit))
             parts += [self.curve(column, label) for label in test.get("sooner", ())]

@@ -101,14 +101,17 @@ class Criterion(Entry):
     sampler: str = ""
     lower: Pairs = []
     higher: Pairs = []
+    not_higher: Pairs = []
+    not_lower: Pairs = []
     below: Limits = {}
     above: Limits = {}
     sooner: Some = []
 
     @pydantic.model_validator(mode="after")
     def _asks(self):
-        if not self.model_fields_set & {"lower", "higher", "below", "above", "sooner"}:
-            raise Mistake("a test asks lower, higher, below, above or sooner; add one.")
+        kinds = [name for name in type(self).model_fields if name not in ("metric", "sampler")]
+        if not self.model_fields_set & set(kinds):
+            raise Mistake(f"a test asks {', '.join(kinds[:-1])} or {kinds[-1]}; add one.")
         return self
 
 

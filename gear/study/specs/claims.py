@@ -7,7 +7,7 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.specs.world import world
 from gear.study.vocabulary import METRICS
 
-PAIRS, LIMITS = ("lower", "higher"), ("below", "above")
+PAIRS, LIMITS = ("lower", "higher", "not_higher", "not_lower"), ("below", "above")
 ROW = ("row", "run", "stage", "step", "steps", "sampler", "paper", "replicas")
 
 
@@ -44,7 +44,7 @@ def _test(spec, test, where):
                 f"{did_you_mean(name, trained)}"
             )
     if not _named(test):
-        raise Mistake(f"{where}: a test on a table asks lower, higher, below or above.")
+        raise Mistake(f"{where}: a test on a table asks {', '.join(PAIRS)}, {' or '.join(LIMITS)}.")
     position = _column(spec, test, where)
     column = spec["columns"][position]
     kinds = {k: test[k] for k in (*PAIRS, *LIMITS) if k in test}
