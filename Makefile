@@ -34,9 +34,10 @@ demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, co
 test: lint ## lint, unit tests and the smoke study
 	$(BIN)/python -m pytest -q $(WORKERS) --dist worksteal
 
-lint: $(READY) ## ruff, snakefmt and snakemake --lint
+lint: $(READY) ## ruff, basedpyright, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --config study=smoke
 

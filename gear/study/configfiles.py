@@ -16,7 +16,11 @@ def studies(folder=CONFIG):
     return sorted(p.stem for p in (folder / "studies").glob("*.yaml"))
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+# the C library is not everywhere
+_Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):
     """YAML whose keys must be text and unique; plain YAML takes the last of several equal keys.
 
     Anchors and merge keys work. deep=True refuses an anchor that contains itself."""
@@ -48,7 +52,8 @@ def read_yaml(path):
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        line, problem = error.problem_mark.line + 1, error.problem
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = error.problem or "it cannot be parsed"
         cure = "" if ";" in problem else "; correct it"
         raise Mistake(f"{path} is not valid YAML, line {line}: {problem}{cure}.") from None
     except RecursionError:

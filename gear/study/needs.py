@@ -50,6 +50,10 @@ class Need(str):
 
     kind: a key of FILES; sampler: '' for kinds without one."""
 
+    kind: str
+    checkpoint: Checkpoint
+    sampler: str
+
     def __new__(cls, kind, checkpoint, sampler=""):
         need = super().__new__(cls, FILES[kind].format(checkpoint=checkpoint.path, sampler=sampler))
         need.kind, need.checkpoint, need.sampler = kind, checkpoint, sampler

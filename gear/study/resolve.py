@@ -190,7 +190,7 @@ def _images(study, settings, scale, where):
         )
     if scale == 1:
         return {}
-    images = {"data.resolution": int(base * scale)}
+    images: dict = {"data.resolution": int(base * scale)}
     if settings.get("data.source", config.Data.source) == "digits":
         images["data.path"] = f"{settings.get('data.path', config.Data.path)}-{base * scale:g}"
     return images

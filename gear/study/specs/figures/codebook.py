@@ -30,12 +30,12 @@ def _reference(study, label, reference, where):
 
 
 def spec(study, entry, where):
-    curves = [_curve(study, *item, where) for item in entry["runs"].items()]
-    references = (entry.get("reference") or {}).items()
+    curves = [_curve(study, label, run, where) for label, run in entry["runs"].items()]
+    references = entry.get("reference") or {}
     first = study.runs[curves[0]["run"]].settings
     content = {
         "curves": curves,
-        "references": [_reference(study, *item, where) for item in references],
+        "references": [_reference(study, label, run, where) for label, run in references.items()],
         "codes": first.tokenizer.codebook_size,
         "temperature": first.joint.temperature,
     }
