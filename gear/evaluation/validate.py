@@ -22,6 +22,7 @@ PER_IMAGE = {"psnr": psnr, "ssim": ssim, "l1": l1}
 RECONSTRUCTION = ("rfid", "psnr", "ssim", "l1")
 ROUNDINGS = ("none", "uint8")  # of what rFID sees: none, as published
 CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size", "top1", "top10")
+CODEBOOK += ("top100", "top1000", "entropy_t1")
 
 
 @torch.no_grad()

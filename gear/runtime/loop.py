@@ -219,6 +219,8 @@ class Segment:
             if reports:
                 self._report(progress, logs)
                 self.window, self.agreed = [], 0
+            elif self.step == 1:  # what the run starts from; it counts in its window too
+                self._record(progress, logs)
             self._save_if_due()
         for log in (progress, *logs):
             log.close()
@@ -285,13 +287,18 @@ class Segment:
         means = torch.stack([v.mean() for v in values])
         return dict(zip(names, means.tolist(), strict=True))
 
-    def _report(self, progress, logs):
-        """Give the window's means to history, progress line, loggers and guards."""
+    def _record(self, progress, logs):
+        """The window's means, which history, progress line and loggers get."""
         means = self._means()
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)
         for log in logs:
             log.log(self.step, means)
+        return means
+
+    def _report(self, progress, logs):
+        """Give the window's means to history, progress line, loggers and guards."""
+        means = self._record(progress, logs)
         bad = self._not_finite(means)
         if bad:
             self.status = "diverged"

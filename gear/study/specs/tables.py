@@ -181,7 +181,7 @@ def inputs(spec):
         collect(row.get("parameters", {}))
         for replica in row.get("replicas", ()):
             collect(replica["files"])
-    for curve in (*spec.get("curves", ()), *spec.get("references", ())):
+    for curve in spec.get("curves", ()):
         collect(curve.get("file", {}))
         for point in curve.get("points", ()):
             collect(point["files"])
