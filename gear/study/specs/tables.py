@@ -153,6 +153,7 @@ def table_spec(study, name):
     return {
         "name": name,
         "title": entry["title"],
+        **({"note": entry["note"]} if "note" in entry else {}),
         "paper_table": entry.get("paper"),
         "columns": columns,
         "parameters": parameters,
