@@ -107,6 +107,13 @@ def resolutions(spec):
         f"Resolution: {_listed(sizes)}. Samples of another size are resized to {scored} pixels, by "
         "the antialiased bicubic filter, before they are scored."
     ]
+    aliased = [row["row"] for row in spec["rows"] if row.get("aliased")]
+    if aliased:
+        sentences.append(
+            f"{_listed(aliased)}: the same samples, resized as in the published code, bicubic "
+            "without antialias and before they are rounded to 8 bits; the paper's numbers of these "
+            "sizes are of such images."
+        )
     if any(teacher["kind"] == "standin" for teacher in spec["teachers"].values()):
         sentences.append(
             f"The stand-in teacher was trained at {scored} pixels; for larger images its positions "

@@ -77,7 +77,8 @@ def content(path):
         }
     generation = {"gfid": 10 + noise(path), "sfid": 20.0, "is": 7.0, "precision": 0.7,
                   "recall": 0.6}  # fmt: skip
-    return {"demo": generation, "adm": generation}
+    again = generation | {"gfid": 30.0}
+    return {"demo": generation, "adm": generation, "adm-aliased": again}
 
 
 def fake(root, spec):

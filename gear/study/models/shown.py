@@ -38,6 +38,7 @@ class Row(Entry):
     sampler: str = ""
     baseline: str = ""
     studies: Names = []
+    aliased: bool = False
 
     @pydantic.model_validator(mode="after")
     def _another_is_the_baseline(self):

@@ -117,6 +117,13 @@ def _row(study, entry, row, columns, parameters, where):
     }
     if "sampler" in row:
         line["sampler"] = row["sampler"]
+    if row.get("aliased"):
+        if not study.spec["protocols"]["generation"].get("aliased"):
+            raise Mistake(
+                f"{where}: row '{row['row']}' shows aliased scores; set "
+                f"protocols.generation.aliased: true in studies/{study.name}.yaml."
+            )
+        line["aliased"] = True
     if parameters:
         line["parameters"] = Need("record", checkpoint)
     return line
