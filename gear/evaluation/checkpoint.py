@@ -21,7 +21,7 @@ from gear.evaluation import validate
 from gear.evaluation.score import Scorer
 from gear.files.aside import read_json, write_json
 from gear.runtime.device import setup, use
-from gear.sampling.decode import decode, decoded
+from gear.sampling.decode import decode
 from gear.sampling.generate import Sampler, generate, save_arrays
 from gear.tokenizer.load import load_frozen
 
@@ -72,7 +72,7 @@ def evaluate(job, args):
     for name, sampler in job["samplers"].items():
         drawn = generate(ar, classes, Sampler(**sampler))
         save_arrays(f"{args.samples}/{name}.npz", drawn)
-        scores = scorer.nothing() if diverged else scorer(decoded(tokenizer, drawn["tokens"]))
+        scores = scorer.nothing() if diverged else scorer.of_tokens(tokenizer, drawn["tokens"])
         write_json(f"{args.metrics}/{name}.json", scores)
     if diverged:
         found = validate.nothing(job["validation"])

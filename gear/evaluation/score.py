@@ -13,12 +13,13 @@ import numpy as np
 from gear import config
 from gear.evaluation import networks
 from gear.features import standin
-from gear.features.resize import resized
+from gear.features.resize import aliased, resized
 from gear.files.aside import read_json, write_json
 from gear.files.mistakes import Mistake
+from gear.metrics import ALIASED
 from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.runtime.device import setup, use
-from gear.sampling.decode import decoded
+from gear.sampling.decode import decoded, decoded_floats
 from gear.tokenizer.load import load_frozen
 
 KINDS = {"demo": "standin"}  # the kind of features that a protocol is computed on, else inception
@@ -30,7 +31,8 @@ class Scorer:
     def __init__(self, protocol, features, device="cpu"):
         """protocol: a study's protocols.generation; features: folder of its feature network."""
         self.protocol = named(protocol["name"])
-        self.settings = {k: v for k, v in protocol.items() if k != "name"}
+        self.settings = {k: v for k, v in protocol.items() if k not in ("name", "aliased")}
+        self.aliased = protocol.get("aliased", False)
         chosen_settings(self.protocol, self.settings)
         record = read_json(f"{features}/run.json")
         self.kind = record.get("kind", "standin")
@@ -78,9 +80,24 @@ class Scorer:
         values, _ = measured(self.protocol, fake, self.reference, self.settings)
         return {self.protocol.name: values}
 
+    def of_tokens(self, tokenizer, tokens):
+        """The scores of the images that a tokenizer makes of tokens (N, T).
+
+        Where the protocol has `aliased`, images of another size than the reference's are scored
+        again, resized as published, under ALIASED."""
+        found = self(decoded(tokenizer, tokens))
+        side = int(np.shape(tokens)[1] ** 0.5) * tokenizer.downsampling
+        if self.aliased and self.size not in (None, side):
+            floats = decoded_floats(tokenizer, tokens)
+            again = self(aliased(images, self.size) for images in floats)
+            found[ALIASED.format(self.protocol.name)] = again[self.protocol.name]
+        return found
+
     def nothing(self):
         """The scores of a run that diverged."""
-        return {self.protocol.name: dict.fromkeys(self.protocol.metrics)}
+        names = [self.protocol.name]
+        names += [ALIASED.format(self.protocol.name)] if self.aliased else []
+        return {name: dict.fromkeys(self.protocol.metrics) for name in names}
 
 
 def load_samples(path):
@@ -106,7 +123,7 @@ def main():
     tokens = load_samples(args.samples)["tokens"]
     require_count(len(tokens), args.job["protocol"].get("images"), f"{args.samples}: ")
     tokenizer = load_frozen(args.tokenizer).to(device)
-    write_json(args.output, scorer(decoded(tokenizer, tokens)))
+    write_json(args.output, scorer.of_tokens(tokenizer, tokens))
 
 
 if __name__ == "__main__":

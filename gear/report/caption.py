@@ -65,6 +65,16 @@ def teachers(spec):
     return [f"Alignment teacher: {_listed(words)}."]
 
 
+def lpips(weights):
+    """The sentence on the weights of LPIPS; none where no tokenizer was trained with it."""
+    if not weights:
+        return []
+    return [
+        f"LPIPS in the tokenizers' loss: weight {_listed(f'{w:g}' for w in weights)} (the paper "
+        "states 0.1, the published code has 1)."
+    ]
+
+
 def analysis(spec):
     """The sentences on CKNNA and CKA, with the choices that the paper leaves open."""
     if "analysis" not in spec:
@@ -97,6 +107,13 @@ def resolutions(spec):
         f"Resolution: {_listed(sizes)}. Samples of another size are resized to {scored} pixels, by "
         "the antialiased bicubic filter, before they are scored."
     ]
+    aliased = [row["row"] for row in spec["rows"] if row.get("aliased")]
+    if aliased:
+        sentences.append(
+            f"{_listed(aliased)}: the same samples, resized as in the published code, bicubic "
+            "without antialias and before they are rounded to 8 bits; the paper's numbers of these "
+            "sizes are of such images."
+        )
     if any(teacher["kind"] == "standin" for teacher in spec["teachers"].values()):
         sentences.append(
             f"The stand-in teacher was trained at {scored} pixels; for larger images its positions "
@@ -167,14 +184,16 @@ def study(spec):
 def origin(spec, metrics=(), rows=()):
     """The sentences on study, steps, samplers, protocols and teachers."""
     world = study(spec) + steps(rows) + resolutions(spec) + samplers(spec)
-    return world + protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
+    world += protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
+    return world + lpips(spec.get("lpips"))
 
 
 def table(spec):
     """Two lists of sentences below a table: how to read it, and what it was made with."""
     metrics = [column["metric"] for column in spec["columns"]]
     trained = [row for row in spec["rows"] if "run" in row]
-    reading = _seeds(trained) + _brackets(trained)
+    reading = [spec["note"]] if "note" in spec else []
+    reading += _seeds(trained) + _brackets(trained)
     if any(row["bold"] for row in trained):
         reading.append("Bold: the default setting.")
     reading += _paper(spec)

@@ -28,6 +28,9 @@ TOLERANCES = {
     "effective_size": (0.10, 0.0),
     "top1": (0.0, 0.03),
     "top10": (0.0, 0.03),
+    "top100": (0.0, 0.03),
+    "top1000": (0.0, 0.03),
+    "entropy_t1": (0.0, 0.1),
     "ntp": (0.0, 0.05),
     "align": (0.0, 0.03),
 } | {key: (0.0, 0.05) for key, entry in METRICS.items() if entry.block in ANALYSED}

@@ -23,6 +23,7 @@ from gear.files import hashes
 from gear.files.aside import NoRoom, write, write_json
 from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
+from gear.runtime.device import autocast
 from gear.runtime.guards import Guards, not_finite
 from gear.runtime.job import deadline
 from gear.runtime.progress import Progress, lines, say
@@ -42,10 +43,9 @@ class Trainer:
         self.networks = []  # modules with convolutions, also frozen ones
         self.blocks = []  # repeated parts of networks, for runtime.recompute and runtime.compile
 
-    def autocast(self):
-        """The autocast context of forward passes: bfloat16 if runtime.precision is bf16."""
-        low = self.settings.runtime.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+    def autocast(self, precision=None):
+        """The autocast context of forward passes in a precision; None: runtime.precision."""
+        return autocast(self.device, precision or self.settings.runtime.precision)
 
     def parts(self, batch):
         """[Batch]: the micro-batches of this process's share, on its device.
@@ -219,6 +219,8 @@ class Segment:
             if reports:
                 self._report(progress, logs)
                 self.window, self.agreed = [], 0
+            elif self.step == 1:  # what the run starts from; it counts in its window too
+                self._record(progress, logs)
             self._save_if_due()
         for log in (progress, *logs):
             log.close()
@@ -285,13 +287,18 @@ class Segment:
         means = torch.stack([v.mean() for v in values])
         return dict(zip(names, means.tolist(), strict=True))
 
-    def _report(self, progress, logs):
-        """Give the window's means to history, progress line, loggers and guards."""
+    def _record(self, progress, logs):
+        """The window's means, which history, progress line and loggers get."""
         means = self._means()
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)
         for log in logs:
             log.log(self.step, means)
+        return means
+
+    def _report(self, progress, logs):
+        """Give the window's means to history, progress line, loggers and guards."""
+        means = self._record(progress, logs)
         bad = self._not_finite(means)
         if bad:
             self.status = "diverged"

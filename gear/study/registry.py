@@ -80,9 +80,22 @@ class Study:
         self.named[kind] = tuple(entries)
         selection = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
         for name, entry in selection.items():
+            if kind == "tables":
+                entry["rows"] = self._rows(entry["rows"], f"{kind}.yaml, {name}")
             if "seeds" in entry:
                 self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
         return selection
+
+    def _rows(self, rows, where):
+        """The rows of a table that this study shows. Mistake: a row names an unknown study."""
+        for row in rows:
+            for study in row.get("studies", ()):
+                if study not in studies(self.folder):
+                    raise Mistake(
+                        f"{where}: row '{row['row']}' names no study '{study}'. "
+                        f"{did_you_mean(study, studies(self.folder))}"
+                    )
+        return [row for row in rows if self.name in row.get("studies", [self.name])]
 
     def choice(self, kind, name, where):
         """The study's entry of one size, quantizer, teacher or sampler. Mistake: no such name."""

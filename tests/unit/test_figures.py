@@ -13,6 +13,7 @@ from fakes import cell, demo_study, edit, fake, lines, make_figure, make_table, 
 
 import gear.report.figures
 from gear.report.curves import reached_at
+from gear.report.figures import codebook
 from gear.study import jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import CONFIG, Study
@@ -72,13 +73,25 @@ def test_codebook_draws_what_its_curves_hold(tmp_path):
     made = make_figure(tmp_path, spec)
     found = [x for x in lines(made["csv"]) if x["label"] == "GEAR-L"]
     assert [(x["step"], x["top1"], x["effective_size"]) for x in found] == [
-        ("0", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
+        ("1", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
     assert [(x["usage"], x["dead"], x["perplexity"]) for x in found] == [
         ("1", "0", "15"), ("0.75", "4", "11")]  # fmt: skip
     (reference,) = [x for x in lines(made["csv"]) if x["kind"] == "reference"]
-    assert (reference["run"], reference["entropy"]) == ("vq", "3.2")
-    assert reference["usage"] == reference["perplexity"] == ""  # of more tokens than a batch has
-    assert len(made) == 5
+    assert (reference["run"], reference["step"]) == ("gear-l", "1")
+    assert all(reference[c] == found[0][c] for c in (*codebook.PANELS, "top100"))
+    assert "step 1 of GEAR-L, before any update" in made["md"].read_text() and len(made) == 5
+
+
+def test_codebook_draws_curves_of_before_the_first_step_had_a_line(tmp_path):
+    spec = figure_spec(Study("smoke"), "codebook")
+    fake(tmp_path, spec)
+    for path in inputs(spec):
+        table = (tmp_path / path).read_text().replace("\n1,", "\n5,").replace("top100", "other")
+        (tmp_path / path).write_text(table)
+    made = make_figure(tmp_path, spec)
+    assert {x["kind"] for x in lines(made["csv"])} == {"curve"}
+    assert {x["top100"] for x in lines(made["csv"])} == {""}
+    assert "these trainings logged no step 1" in made["md"].read_text()
 
 
 def test_samples_grid_lists_every_picture(tmp_path):

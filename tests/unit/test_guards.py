@@ -101,7 +101,7 @@ def test_a_poisoned_window_is_not_saved_by_a_signal_either(segment):
     again = segment("ar", at=4, **keep)
     again.run("x")
     rows = list(csv.DictReader((again.output / "curves.csv").open()))
-    assert [r["step"] for r in rows] == ["3", "6"] and rows[1]["align_ar"] == "nan"
+    assert [r["step"] for r in rows] == ["1", "3", "6"] and rows[2]["align_ar"] == "nan"
     assert json.loads((again.output / "run.json").read_text())["status"] == "diverged"
 
 

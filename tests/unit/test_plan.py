@@ -229,9 +229,12 @@ def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited_config):
         "tables: []",
     )
     edited_config("studies/smoke.yaml", "figures: [samples, codebook, ", "figures: [codebook] # ")
-    folder = edited_config("figures.yaml", "tokenizer): vq@400k}", "tokenizer): lfq@400k}")
+    folder = edited_config("figures.yaml", "w/ STE: gear-l-ste}", "LFQ: gear-l-lfq}")
+    with pytest.raises(ValueError, match="gear-l-lfq starts from .*lfq.*; leave `start` out, or"):
+        Study("smoke", folder=folder)
+    folder = edited_config("figures.yaml", "  start: LlamaGen", "  # start: LlamaGen")
     assert wanted(Study("smoke", folder=folder)).runs == dict.fromkeys(
-        ("vq", "lfq", "gear-l", "gear-l-ste", "gear-l-control"), "400k"
+        ("vq", "lfq", "gear-l", "gear-l-lfq", "gear-l-control"), "400k"
     )
 
 

@@ -10,10 +10,12 @@ import shutil
 import pytest
 from fakes import HEAD, cell, demo_study, edit, fake, lines, make_table
 
+from gear.report import caption
 from gear.report.seeds import sign_test
 from gear.study import jobs
 from gear.study.configfiles import read_entries
 from gear.study.registry import CONFIG, Study
+from gear.study.specs import world
 from gear.study.specs.tables import inputs, table_spec
 
 
@@ -153,6 +155,46 @@ def test_rows_of_several_resolutions_say_so(tmp_path, demo):
         fake(tmp_path, spec)
         text, _ = make_table(tmp_path, spec)
         assert ("24 pixels (1.5×, 1.5× + GEAR)" in text) == said == ("resized to 16" in text)
+
+
+def test_the_papers_study_shows_both_readings_of_lambda_and_of_the_resize(tmp_path, demo, paper):
+    for name, other in (("coefficient", "tokenizer alone"), ("resolution", "no antialias")):
+        assert not [r for r in table_spec(demo, name)["rows"] if other in r["row"]]
+        spec = table_spec(paper, name)
+        fake(tmp_path, spec)
+        text, _ = make_table(tmp_path, spec)
+        assert len([r for r in spec["rows"] if other in r["row"]]) == text.count(f"{other} |") > 2
+        assert "LPIPS in the tokenizers' loss: weight 0.1 (the paper" in text
+    runs = [f"gear-l-lambda{value}-tokenizer" for value in ("0.25", "0.75", "1")]
+    aligns = [paper.runs[run].settings.align for run in runs]
+    assert [(a.weight, a.tokenizer_weight) for a in aligns] == [(0.5, w) for w in (0.25, 0.75, 1)]
+    first, again = (
+        cell(tmp_path, "resolution", row, "gfid")
+        for row in ("2× + GEAR", "2× + GEAR, no antialias")
+    )
+    assert (first["protocol"], again["protocol"], again["ours"]) == ("adm", "adm-aliased", "30")
+    assert first["paper"] == again["paper"] and "published sweep" in "".join(
+        (tmp_path / "tables/coefficient.md").read_text()
+    )
+
+
+def test_rows_of_another_study_and_aliased_rows_are_checked(edited_config):
+    folder = edited_config("tables.yaml", "studies: [paper]", "studies: [papers]")
+    with pytest.raises(ValueError, match="names no study 'papers'. Did you mean 'paper'"):
+        Study("demo", folder=folder)
+    edited_config("tables.yaml", "studies: [papers]", "studies: [demo]")
+    folder = edited_config("studies/paper.yaml", ", aliased: true}", "}")
+    with pytest.raises(ValueError, match="no antialias' shows aliased scores; set protocols.gen"):
+        Study("paper", folder=folder)
+
+
+def test_captions_state_each_weight_of_lpips_behind_a_row(paper, demo):
+    for runs, expected in ((["gear-l-frozen"], [0.1]), (["gear-l", "vq-lpips1"], [0.1, 1.0])):
+        assert world.lpips_weights(paper, runs) == expected
+    assert world.lpips_weights(demo, ["gear-l-frozen"]) == [] == caption.lpips([])
+    assert "weight 0.1 and 1 (" in caption.lpips([0.1, 1.0])[0]
+    needed = {run for need in paper.needs for run in [need.checkpoint.run]}
+    assert "vq-lpips1" not in needed and paper.runs["vq-lpips1"].settings.loss.lpips == 1.0
 
 
 def test_diverged_and_collapsed_rows_are_marked(tmp_path, demo):

@@ -56,9 +56,11 @@ def test_a_milestone_says_what_it_is(scripted, tmp_path):
     assert found["parameters"] == {"net": 2}
     assert found["inputs"][str(tmp_path / "input")].startswith("ba7816bf8f01cfea")  # of "abc"
     rows = list(csv.DictReader((segment.output / "curves.csv").open()))
-    assert rows == [{"step": "2", "total": "1.5"}, {"step": "3", "total": "4"}]
+    # the first step has a line of its own, and counts in its window too
+    assert [tuple(row.values()) for row in rows] == [("1", "1"), ("2", "1.5"), ("3", "4")]
     lines = (segment.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
+        {"step": 1, "total": 1.0},
         {"step": 2, "total": 1.5},
         {"step": 3, "total": 4.0},
     ]

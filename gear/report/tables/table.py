@@ -3,7 +3,7 @@
 from gear.report import caption
 from gear.report.files import csv_text
 from gear.report.sheet import Cell, Grid, Head, Sheet, formats
-from gear.report.tables.numbers import numbers
+from gear.report.tables.numbers import numbers, protocol_of
 from gear.study.vocabulary import METRICS, number
 
 COLUMNS = (
@@ -138,7 +138,7 @@ def _line(spec, row, column, measured):
         "steps": row.get("steps", ""),
         "seed_n": measured.n or "",
         "sampler": row.get("sampler", "") if sampler is None else sampler,
-        "protocol": column["protocol"],
+        "protocol": protocol_of(row, column),
         "metric": column["metric"],
         "ours": "diverged" if measured.diverged else measured.mean,
         "ours_sd": measured.sd,

@@ -37,6 +37,8 @@ class Row(Entry):
     paper: str = ""
     sampler: str = ""
     baseline: str = ""
+    studies: Names = []
+    aliased: bool = False
 
     @pydantic.model_validator(mode="after")
     def _another_is_the_baseline(self):
@@ -47,6 +49,7 @@ class Row(Entry):
 
 class Table(Entry):
     title: str
+    note: str = ""
     paper: Count = 1
     samplers: Names
     metrics: list_or_text(Metrics, str)

@@ -152,6 +152,7 @@ class Generation(Entry):
     neighbours: Count = 1
     prdc_images: Count = 1
     split_size: Count = 1
+    aliased: bool = False
 
 
 class Validation(Entry):

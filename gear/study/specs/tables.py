@@ -117,6 +117,13 @@ def _row(study, entry, row, columns, parameters, where):
     }
     if "sampler" in row:
         line["sampler"] = row["sampler"]
+    if row.get("aliased"):
+        if not study.spec["protocols"]["generation"].get("aliased"):
+            raise Mistake(
+                f"{where}: row '{row['row']}' shows aliased scores; set "
+                f"protocols.generation.aliased: true in studies/{study.name}.yaml."
+            )
+        line["aliased"] = True
     if parameters:
         line["parameters"] = Need("record", checkpoint)
     return line
@@ -153,6 +160,7 @@ def table_spec(study, name):
     return {
         "name": name,
         "title": entry["title"],
+        **({"note": entry["note"]} if "note" in entry else {}),
         "paper_table": entry.get("paper"),
         "columns": columns,
         "parameters": parameters,
@@ -181,7 +189,7 @@ def inputs(spec):
         collect(row.get("parameters", {}))
         for replica in row.get("replicas", ()):
             collect(replica["files"])
-    for curve in (*spec.get("curves", ()), *spec.get("references", ())):
+    for curve in spec.get("curves", ()):
         collect(curve.get("file", {}))
         for point in curve.get("points", ()):
             collect(point["files"])

@@ -27,6 +27,18 @@ def protocol_name(study, block):
     return "" if block == "parameters" else block
 
 
+def lpips_weights(study, runs):
+    """The weights of LPIPS, sorted, with which the tokenizers of runs were trained: those that a
+    run trains, starts from or freezes. [] where none was trained with LPIPS."""
+    weights, todo = set(), list(runs)
+    while todo:
+        run = study.runs[todo.pop()]
+        if STAGES[run.stage].owns_tokenizer:
+            weights.add(run.settings.loss.lpips)
+        todo += [run.tokenizer.run] if run.tokenizer else []
+    return sorted(weights) if any(weights) else []
+
+
 def world(study, runs, blocks, samplers):
     """The data for captions: the protocols, samplers, features and teachers in use."""
     spec = study.spec
@@ -53,6 +65,8 @@ def world(study, runs, blocks, samplers):
             "studies/demo.yaml."
         )
     choices = {"analysis": spec["analysis"]} if compared else {}
+    if weights := lpips_weights(study, runs):
+        choices["lpips"] = weights
     return choices | {
         "study": study.name,
         "world": spec["title"],
