@@ -5,7 +5,6 @@ then the centre; one that has that size is taken as it is. Scores are means over
 of gear.Model.reconstruct: of reconstructions that are not rounded to 8 bits. Only the PNG is.
 """
 
-import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 from gear.data.folder import find_images
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
+from gear.files.aside import line
 from gear.files.mistakes import Mistake
 from gear.model import PIXELS, load
 from gear.sampling.generate import save_arrays
@@ -106,7 +106,7 @@ def main(args):
         save_arrays(args.tokens, {"tokens": tokens, "names": np.array(names)})
     means = {name: torch.cat([v[name] for v in values]).mean().item() for name in SCORES}
     if args.json:
-        print(json.dumps({"images": len(names), **means}))
+        print(line({"images": len(names), **means}))
     else:
         said = "L1 {l1:.4f}, PSNR {psnr:.2f} dB, SSIM {ssim:.3f}".format(**means)
         print(f"{args.output}: {len(names)} images of {size} x {size} pixels; {said}")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gear import config
 from gear.files import hashes
-from gear.files.aside import read_json, write_json
+from gear.files.aside import read_json
 from gear.files.mistakes import Mistake
 from gear.foreign import convert, source
 from gear.runtime import checkpoint, provenance
@@ -145,8 +145,7 @@ def _write(parts, dest, origin):
     aside = dest.parent / f".{dest.name}.{os.getpid()}.part"
     try:
         for name, folder in parts.items():
-            checkpoint.save_weights(aside / name / "weights.safetensors", folder.weights)
-            write_json(aside / name / "run.json", folder.record(origin))
+            checkpoint.save_folder(aside / name, folder.weights, folder.record(origin))
         for name, target in targets.items():
             target.mkdir(parents=True, exist_ok=True)
             for file in ("weights.safetensors", "run.json"):
