@@ -1,6 +1,5 @@
 """`gear evaluate`: gear.evaluate, printed."""
 
-
 from gear.evaluation.anyone import evaluate
 from gear.files.aside import line
 
