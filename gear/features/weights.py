@@ -7,7 +7,7 @@ import torch
 from gear.files import hashes
 from gear.files.mistakes import Mistake
 from gear.foreign import convert, source
-from gear.foreign.convert import Taken, unwrapped
+from gear.foreign.convert import COUNTER, Taken, unprefixed, unwrapped
 
 
 def verified(path, what, sha256=None, published=None):
@@ -38,16 +38,16 @@ def load_strictly(path, network, what, unused=()):
     unused: beginnings of keys that the network does not need. BatchNorm's counters of batches may
     be missing, because old files have none and no code here reads them.
     Mistake: a key is missing or surplus, or a tensor has another shape."""
-    content = source.read(path)
+    content = unprefixed(source.read(path))
     name, state, _ = unwrapped(content) if isinstance(content, dict) else ("", None, {})
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Mistake(f"{path} holds no named tensors alone; wanted: {what}.")
     state = {k: v for k, v in state.items() if not k.startswith(tuple(unused))}
     expected = network.state_dict()
-    counters = {k: v for k, v in expected.items() if k.endswith("num_batches_tracked")}
+    counters = {k: v for k, v in expected.items() if k.endswith(COUNTER)}
     shapes = {k: v.shape for k, v in expected.items() if k not in counters}
     taken = Taken("features", name, {k: v for k, v in state.items() if k not in counters}, ())
     mapping = {key: (key,) for key in shapes}
     convert.check(taken, mapping, shapes, path)
-    network.load_state_dict(convert.to_ours(taken, mapping) | counters)
+    network.load_state_dict(convert.to_ours(taken, mapping, path) | counters)
     return network

@@ -50,7 +50,7 @@ class Folder:
         if not taken.prefixes:
             log(f"left out: {taken.name}, {len(taken.tensors)} tensors, as there is an average")
             return
-        state = convert.to_ours(taken, mapping)
+        state = convert.to_ours(taken, mapping, where)
         self.parameters[taken.kind] = sum(p.numel() for p in module.parameters())
         for prefix in taken.prefixes:
             self.weights[prefix] = state
@@ -165,7 +165,9 @@ def import_weights(
     settings; sha256: the hash that the file must have. Mistake: anything is wrong with the file or
     with `dest`."""
     path, dest, began = Path(path), Path(dest), time.monotonic()
-    content = layouts.find(source.read(path), layout, path)
+    if resolution is not None and resolution < 1:
+        raise Mistake(f"{path}: the resolution is {resolution}; it must be at least 1.")
+    content = layouts.find(convert.unprefixed(source.read(path)), layout, path)
     digest = hashes.sha256(path)
     if sha256 and digest != sha256:
         raise Mistake(
