@@ -1,5 +1,6 @@
 """Local files of public weights for metrics: checked, and never downloaded."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -10,11 +11,12 @@ from gear.foreign import convert, source
 from gear.foreign.convert import COUNTER, Taken, unprefixed, unwrapped
 
 
-def verified(path, what, sha256=None, published=None):
+def verified(path, what, sha256=None, published=None, unknown=None):
     """The sha256 of a file. Mistake: the file is missing, or has another sha256.
 
     what: description of the file in messages; sha256: the expected value; published: the beginning
-    of the publisher's value, which is checked if the user gives no sha256."""
+    of the publisher's value, which is checked if the user gives no sha256; unknown: what may differ
+    in other files of the same shapes, for a warning where neither value is known."""
     path = Path(path)
     if not path.is_file():
         raise Mistake(f"{path} is missing; put {what} there, or name another file.")
@@ -28,6 +30,12 @@ def verified(path, what, sha256=None, published=None):
         raise Mistake(
             f"{path} has sha256 {digest[:8]}..., that of {what} begins with {published}; download "
             "it again, or name the file's own sha256 in the study or with --sha256."
+        )
+    if unknown and not sha256 and not published:
+        print(
+            f"gear: warning: {path} has sha256 {digest}, and no publisher's value is known to "
+            f"compare it with; {unknown}, so check it and give it with --sha256.",
+            file=sys.stderr,
         )
     return digest
 

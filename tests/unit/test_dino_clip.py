@@ -54,11 +54,14 @@ def plain_cls(state, pictures):
 
 
 @pytest.mark.parametrize("name", ["facebook.pth", "timm.safetensors"])
-def test_dinov2s_cls_token(tmp_path, pictures, name):
+def test_dinov2s_cls_token(tmp_path, pictures, name, capsys):
     state = random_state(dinov2(facebook=name == "facebook.pth"))
     path = write(tmp_path / name, state)
     network, found = dino.load(path, shape=SHAPE)
     assert found == sha256(path)
+    assert f"warning: {path} has sha256 {found}, and no publisher" in capsys.readouterr().err
+    dino.load(path, found, shape=SHAPE)
+    assert "warning" not in capsys.readouterr().err
     wanted = plain_cls(state, pictures)
     pooled = dino.features(network, pictures).pooled_ND
     assert wanted.std(0).min() > 1e-3  # pictures differ
