@@ -3,7 +3,7 @@
 from gear.evaluation.anyone import evaluate
 from gear.files.aside import line
 
-OPTIONS = ("weights", "sha256", "images", "classes", "captions", "save_reference")
+OPTIONS = ("weights", "sha256", "images", "classes", "captions", "save_reference", "force")
 
 
 def main(args):

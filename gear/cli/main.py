@@ -88,6 +88,7 @@ def _reconstruct(commands):
     command.add_argument("--images", required=True, help="folder, searched with its subfolders")
     command.add_argument("--output", required=True, help="folder of PNGs, one per image")
     command.add_argument("--tokens", help="write the tokens found to this .npz")
+    _force(command)
     command.add_argument("--resolution", type=int, help="pixels; default: the checkpoint's")
     command.add_argument("--json", action="store_true", help="print L1, PSNR and SSIM as JSON")
     _device(command)
@@ -115,6 +116,7 @@ def _sample(commands):
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--output", required=True, help="the grid, a .png file")
     command.add_argument("--tokens", help="write tokens, labels and seeds to this .npz")
+    _force(command)
     _device(command)
 
     def run(args):
@@ -152,6 +154,7 @@ def _evaluate(commands):
     command.add_argument("--classes", type=int, help="how many must be there, where labels are")
     command.add_argument("--captions", help="for clip_score: lines, or .json {file: caption}")
     command.add_argument("--save-reference", help="write the reference's statistics to this .npz")
+    _force(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _device(command)
 
@@ -190,11 +193,12 @@ def _export(commands):
     command.add_argument("checkpoint", help="folder of a checkpoint")
     command.add_argument("output", help="a .pt file")
     command.add_argument("--part", choices=("tokenizer", "ar"), help="where it holds both")
+    _force(command)
 
     def run(args):
         from gear.weights.exporting import export
 
-        export(args.checkpoint, args.output, args.part)
+        export(args.checkpoint, args.output, args.part, args.force)
 
     command.set_defaults(run=run)
 
@@ -244,6 +248,10 @@ def _artifacts(commands):
     command.set_defaults(run=run)
 
 
+def _force(command):
+    command.add_argument("--force", action="store_true", help="replace files that are there")
+
+
 def _device(command):
     command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
 
@@ -277,6 +285,13 @@ def _as_options(sentence, command):
     return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), sentence)
 
 
+def _refuse_empty(args):
+    """Mistake: an option's text is empty. As a path it would be the working directory."""
+    for name, value in vars(args).items():
+        if isinstance(value, str) and not value.strip():
+            raise Mistake(f"`{name}` is empty; write a value, or leave it out.")
+
+
 def make_parser():
     """The parser of all commands; each sets `run`, the function of the parsed options."""
     parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
@@ -295,6 +310,7 @@ def main(arguments=None):
         raise SystemExit("gear: `gear score` is now `gear likelihood`; write that.")
     args = make_parser().parse_args(arguments)
     try:
+        _refuse_empty(args)
         return args.run(args)
     except Mistake as error:  # a user's mistake
         sentence = _as_options(str(error), args.parser)

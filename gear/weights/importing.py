@@ -22,6 +22,7 @@ from gear import config
 from gear.files import hashes
 from gear.files.aside import read_json
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_writable
 from gear.foreign import convert, source
 from gear.runtime import checkpoint, provenance
 from gear.weights import layouts
@@ -174,6 +175,7 @@ def import_weights(
             f"{path} has sha256 {digest}, wanted: {sha256}; download it again, or correct the hash."
         )
     _refuse_other(dest, digest)
+    require_writable(dest / "run.json", dest)
     log(f"{path}: --layout {layout}, sha256 {digest}")
     names = {taken.name for taken in content.taken}
     if tokenizer_only:

@@ -113,7 +113,7 @@ def test_samples_are_those_of_the_command(home, tmp_path):
             [
                 *("sample", "--checkpoint", str(folder), "--classes", "3,7", "--count", "2"),
                 *("--guidance", "1.5", "--seed", "4", "--top-k", "9", "--device", "cpu"),
-                *(f"--output={tmp_path}/grid.png", f"--tokens={tmp_path}/t.npz"),
+                *(f"--output={tmp_path}/grid.png", f"--tokens={tmp_path}/t.npz", "--force"),
             ]
         )
         with np.load(tmp_path / "t.npz") as file:
