@@ -4,6 +4,7 @@ What a subcommand needs is imported in its handler, so that `gear --help` and `g
 torch."""
 
 import argparse
+import os
 import re
 import sys
 
@@ -48,6 +49,16 @@ def _target(command):
     command.add_argument("--target", default="all", help="a table or figure; default: all")
 
 
+def _look_at(results):
+    """Say that a folder of results is not there: a misspelt one looks like one without results.
+
+    Mistake: it is a file."""
+    if os.path.exists(results) and not os.path.isdir(results):
+        raise Mistake(f"--results {results} is a file; name the folder of the results.")
+    if not os.path.exists(results):
+        print(f"gear: {results} does not exist, so nothing counts as made yet", file=sys.stderr)
+
+
 def _plan(commands):
     command = commands.add_parser("plan", help="what a study will train, and what it will cost")
     _target(command)
@@ -62,6 +73,7 @@ def _plan(commands):
         from gear.plan import report
         from gear.study.registry import Study
 
+        _look_at(args.results)
         if args.resources:
             return print("\n".join(report.resources(Study(args.study, args.results))))
         chosen = (args.target, args.device, args.tflops, args.wait)
@@ -77,6 +89,7 @@ def _doctor(commands):
     def run(args):
         from gear.cli import doctor
 
+        _look_at(args.results)
         return doctor.main(args.study, args.results, args.target)
 
     command.set_defaults(run=run)

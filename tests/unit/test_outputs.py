@@ -105,3 +105,17 @@ def test_a_reference_is_not_written_over(tmp_path):
             cli.main((line + more).split())
         assert sentence in str(error.value)
     assert kept.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("command", ["plan", "doctor"])
+def test_results_that_are_not_there_are_said(tmp_path, command, monkeypatch, capsys):
+    monkeypatch.setattr("gear.cli.doctor.main", lambda *_: 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as error:
+        cli.main([command, "--study", "smoke", "--results", str(tmp_path / "file")])
+    assert str(error.value).startswith(f"gear: --results {tmp_path}/file is a file; name")
+    cli.main([command, "--study", "smoke", "--results", str(tmp_path / "none")])
+    said = f"gear: {tmp_path}/none does not exist, so nothing counts as made yet\n"
+    assert capsys.readouterr().err == said
+    cli.main([command, "--study", "smoke", "--results", str(tmp_path)])
+    assert capsys.readouterr().err == ""
