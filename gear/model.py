@@ -74,6 +74,9 @@ class Model:
 
     def __init__(self, folder, tokenizer=None, device=None):
         """See `load`."""
+        for name, path in (("folder", folder), ("tokenizer", tokenizer)):
+            if path is not None and not str(path).strip():
+                raise Mistake(f"`{name}` is empty; name the folder of a checkpoint.")
         self.device, self.folder = use(device), Path(folder)
         if tokenizer is not None or not holds(self.folder, "tokenizer"):
             self._require_ar()

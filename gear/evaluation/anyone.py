@@ -76,6 +76,8 @@ def evaluate(
         raise Mistake(f"there is no protocol '{protocol}'. {did_you_mean(protocol, PROTOCOLS)}")
     options = Options(weights, sha256, images, classes, captions, save_reference)
     read = [p for p in (samples, reference, weights, captions) if isinstance(p, str | os.PathLike)]
+    if not all(str(path).strip() for path in read):
+        raise Mistake("a path is empty; name the file or the folder.")
     require_free({"save_reference": save_reference}, force, read)
     compute = {"reconstruction": reconstructed, "clip_score": captioned}.get(protocol)
     common = samples, reference, options, use(device)

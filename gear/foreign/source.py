@@ -81,6 +81,8 @@ def _torch(path):
             f"{path} asks for '{names[0]}', which is neither a tensor nor a plain container; it is "
             "not loaded, because that could run code: save only its tensors and import that file."
         ) from None
+    except (MemoryError, OSError):
+        raise  # such an error does not mean that the file is torn
     except Exception as error:
         raise _torn(path, error) from None
 

@@ -124,8 +124,6 @@ def _listed(left_out):
 
 def _refuse_other(dest, sha256):
     """Mistake where `dest` holds anything but an import of the same file."""
-    if dest.exists() and not dest.is_dir():
-        raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
     for folder in (dest, dest / "tokenizer", dest / "ar"):
         record = folder / "run.json"
         if not record.exists() and not (folder / "weights.safetensors").exists():
@@ -166,6 +164,9 @@ def import_weights(
     settings; sha256: the hash that the file must have. Mistake: anything is wrong with the file or
     with `dest`."""
     path, dest, began = Path(path), Path(dest), time.monotonic()
+    if dest.exists() and not dest.is_dir():
+        raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
+    require_writable(dest / "run.json", dest)
     if resolution is not None and resolution < 1:
         raise Mistake(f"{path}: the resolution is {resolution}; it must be at least 1.")
     content = layouts.find(convert.unprefixed(source.read(path)), layout, path)
@@ -175,7 +176,6 @@ def import_weights(
             f"{path} has sha256 {digest}, wanted: {sha256}; download it again, or correct the hash."
         )
     _refuse_other(dest, digest)
-    require_writable(dest / "run.json", dest)
     log(f"{path}: --layout {layout}, sha256 {digest}")
     names = {taken.name for taken in content.taken}
     if tokenizer_only:

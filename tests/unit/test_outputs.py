@@ -5,6 +5,7 @@ import os
 import pytest
 from PIL import Image
 
+import gear
 from gear.cli import main as cli
 from gear.files.mistakes import Mistake
 from gear.files.outputs import require_free
@@ -119,3 +120,13 @@ def test_results_that_are_not_there_are_said(tmp_path, command, monkeypatch, cap
     assert capsys.readouterr().err == said
     cli.main([command, "--study", "smoke", "--results", str(tmp_path)])
     assert capsys.readouterr().err == ""
+
+
+def test_an_empty_path_is_refused_in_python_too():
+    for call in (
+        lambda: gear.load(""),
+        lambda: gear.load("x", tokenizer=" "),
+        lambda: gear.evaluate("", "x", protocol="adm"),
+    ):
+        with pytest.raises(Mistake, match="is empty; name the f"):
+            call()
