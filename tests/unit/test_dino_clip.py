@@ -162,3 +162,13 @@ def test_captions(tmp_path):
 def test_a_file_of_another_clip_is_refused(tmp_path, clip):
     with pytest.raises(ValueError, match="clip.pt, the file: '.*' has shape"):
         features_clip.Clip(tmp_path / "clip.pt", shape=TINY | {"embed_dim": 8})
+
+
+def test_clip_without_a_hash_is_said_to_be_unchecked(clip, tmp_path, capsys):
+    """Weights of another activation have the same shapes and give another score."""
+    found = features_clip.Clip(tmp_path / "clip.pt", shape=TINY)
+    said = capsys.readouterr().err
+    assert f"has sha256 {found.sha256}, and no publisher's value is known" in said
+    assert "weights trained with another activation or on other images" in said
+    features_clip.Clip(tmp_path / "clip.pt", found.sha256, shape=TINY)
+    assert "warning" not in capsys.readouterr().err
