@@ -78,10 +78,10 @@ def load_weights(path, prefix, module):
     run.json beside the file may state its sha256; older ones do not. Weights that are not finite
     are only taken if run.json says that the run diverged.
     Mistake: missing, damaged or other file, not finite, or a key or shape that does not fit."""
-    record = _record(path)
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
+    record = _record(path)
     expected = module.state_dict()
     wrong = sorted(set(state) ^ set(expected))
     wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]

@@ -186,7 +186,7 @@ def test_another_tokenizer_of_the_same_shapes_is_refused(home, tiny_networks):
     assert load(home.joint, home.joint).likelihood(np.zeros((1, 16), int), 3) > 0
 
 
-@pytest.mark.parametrize("change", ["flipped", "swapped", "not a number"])
+@pytest.mark.parametrize("change", ["flipped", "swapped", "torn", "not a number"])
 def test_weights_that_are_not_those_of_the_run_are_refused(home, tiny_networks, images, change):
     folder, record = (
         home.study / "tokenizer/own/400k",
@@ -198,6 +198,8 @@ def test_weights_that_are_not_those_of_the_run_are_refused(home, tiny_networks, 
     weights = folder / "weights.safetensors"
     if change == "swapped":
         weights.write_bytes((home.joint / "weights.safetensors").read_bytes())
+    elif change == "torn":
+        weights.write_bytes(weights.read_bytes()[:-9])
     elif change == "flipped":
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
@@ -209,6 +211,8 @@ def test_weights_that_are_not_those_of_the_run_are_refused(home, tiny_networks, 
     sentence = said(load(folder).encode, images)
     if change == "not a number":
         assert "has numbers that are not finite" in sentence
+    elif change == "torn":
+        assert "is no complete safetensors file" in sentence
     else:
         assert "the weights were changed or are of another run" in sentence
 
