@@ -10,11 +10,13 @@ from pathlib import Path
 
 import yaml
 
+from gear.artifacts.units import require_inside
 from gear.files.aside import write
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_text
 
 REMOTE = "storage"
+KEYS = ("outs", "md5", "meta", "desc")  # of a .dvc file
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
 CURES = {  # words of dvc's error: the cure
@@ -56,12 +58,25 @@ def dvc(*arguments):
 
 
 def outs(file):
-    """{path: entry with md5, size, ...} of a .dvc file; {} if the file does not exist."""
+    """{path: entry with md5, size, ...} of a .dvc file; {} if the file does not exist.
+
+    Mistake: it asks for more than outputs of its unit."""
     if not Path(file).exists():
         return {}
-    folder = os.path.dirname(file)
-    entries = yaml.load(read_text(file), YAML)["outs"]
-    return {os.path.normpath(os.path.join(folder, entry["path"])): entry for entry in entries}
+    folder, content = os.path.dirname(file), yaml.load(read_text(file), YAML)
+    for key in content:
+        if key not in KEYS:  # `wdir` moves the paths, `deps` downloads from anywhere
+            raise Mistake(
+                f"{file} has '{key}', which no file of ours has; take the file from a source that "
+                "you trust."
+            )
+    entries = {}
+    for entry in content["outs"]:
+        path = entry["path"]
+        absolute = os.path.isabs(path)
+        entries[path if absolute else os.path.normpath(os.path.join(folder, path))] = entry
+    require_inside(entries, str(file).removesuffix(".dvc"), file)
+    return entries
 
 
 def commit(kept):

@@ -9,7 +9,9 @@ same way, and `save` replaces it.
 import json
 import os
 import re
+import stat
 from concurrent.futures import ThreadPoolExecutor
+from os.path import dirname
 from pathlib import Path
 
 from gear.artifacts import records
@@ -34,15 +36,29 @@ def unit_of(path):
     It is all data, a run with its samples, scores and analyses, or the file's folder."""
     if path.startswith(f"{DATA}/"):
         return DATA
-    run, folder = OF_A_RUN.match(path), os.path.dirname(path)
+    run, folder = OF_A_RUN.match(path), dirname(path)
     if path == f"{folder}/{INDEX}":
         return f"{folder}/index"
     return "/".join(run.groups()) if run else folder
 
 
+def require_inside(paths, name, file):
+    """Mistake: a path that a file of a unit lists is not one of that unit's outputs.
+
+    Such a file may come from someone else. Its paths are read, written and touched."""
+    for path in paths:
+        plain = isinstance(path, str) and path == os.path.normpath(path) and path[:1] != "/"
+        inside = plain and path.split("/")[0] != ".." and name in (unit_of(path), dirname(path))
+        if not inside:
+            raise Mistake(
+                f"{file} lists '{path}', which is no output of {name}; take the file from a source "
+                "that you trust, or delete that entry."
+            )
+
+
 def large(paths):
     """The paths that DVC keeps among some outputs: large files, and the folders of data sets."""
-    return sorted({os.path.dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)})
+    return sorted({dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)})
 
 
 def _is_large(path):
@@ -90,7 +106,10 @@ class Saved:
         for file in [*files, record_file(DATA)]:
             content = read_json(file, "take it from git") if file.exists() else {}
             if "jobs" in content:  # such a file of an older table has no jobs
-                self.records[str(file).removesuffix(".prov.json")] = content["jobs"]
+                name = str(file).removesuffix(".prov.json")
+                for job in content["jobs"]:
+                    require_inside(job["outputs"], name, file)
+                self.records[name] = content["jobs"]
         self.jobs = [job for jobs in self.records.values() for job in jobs]
         self.job_of = {path: job for job in self.jobs for path in job["outputs"]}
         self.record_of = {}
@@ -148,9 +167,12 @@ class Contents:
 
     def _sha(self, path):
         try:
-            ctime = os.stat(path).st_ctime_ns
+            found = os.stat(path)
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device would never end
+            return None
+        ctime = found.st_ctime_ns
         record = None if self.thorough else records.read(path)
         memo = records.restored(record) if record else None
         return memo[0] if memo and memo[1] == ctime else sha256(path)

@@ -1,12 +1,12 @@
 """`gear likelihood`: gear.Model.likelihood of the tokens of a file."""
 
-import json
 import math
 import zlib
 from zipfile import BadZipFile
 
 import numpy as np
 
+from gear.files.aside import line
 from gear.files.mistakes import Mistake
 from gear.model import load
 
@@ -42,7 +42,7 @@ def main(args):
     result = {"images": images, "tokens": tokens.size, "ntp": ntp}
     result["perplexity"] = math.exp(ntp) if ntp < 700 else math.inf  # exp(710) overflows
     if args.json:
-        print(json.dumps(result))
+        print(line(result))
         return
     print(
         f"{ntp:.4f} nats per token (perplexity {result['perplexity']:.2f}; {images} images of "

@@ -4,6 +4,7 @@ What a subcommand needs is imported in its handler, so that `gear --help` and `g
 torch."""
 
 import argparse
+import os
 import re
 import sys
 
@@ -48,6 +49,16 @@ def _target(command):
     command.add_argument("--target", default="all", help="a table or figure; default: all")
 
 
+def _look_at(results):
+    """Say that a folder of results is not there: a misspelt one looks like one without results.
+
+    Mistake: it is a file."""
+    if os.path.exists(results) and not os.path.isdir(results):
+        raise Mistake(f"--results {results} is a file; name the folder of the results.")
+    if not os.path.exists(results):
+        print(f"gear: {results} does not exist, so nothing counts as made yet", file=sys.stderr)
+
+
 def _plan(commands):
     command = commands.add_parser("plan", help="what a study will train, and what it will cost")
     _target(command)
@@ -62,6 +73,7 @@ def _plan(commands):
         from gear.plan import report
         from gear.study.registry import Study
 
+        _look_at(args.results)
         if args.resources:
             return print("\n".join(report.resources(Study(args.study, args.results))))
         chosen = (args.target, args.device, args.tflops, args.wait)
@@ -77,6 +89,7 @@ def _doctor(commands):
     def run(args):
         from gear.cli import doctor
 
+        _look_at(args.results)
         return doctor.main(args.study, args.results, args.target)
 
     command.set_defaults(run=run)
@@ -88,6 +101,7 @@ def _reconstruct(commands):
     command.add_argument("--images", required=True, help="folder, searched with its subfolders")
     command.add_argument("--output", required=True, help="folder of PNGs, one per image")
     command.add_argument("--tokens", help="write the tokens found to this .npz")
+    _force(command)
     command.add_argument("--resolution", type=int, help="pixels; default: the checkpoint's")
     command.add_argument("--json", action="store_true", help="print L1, PSNR and SSIM as JSON")
     _device(command)
@@ -115,6 +129,7 @@ def _sample(commands):
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--output", required=True, help="the grid, a .png file")
     command.add_argument("--tokens", help="write tokens, labels and seeds to this .npz")
+    _force(command)
     _device(command)
 
     def run(args):
@@ -152,6 +167,7 @@ def _evaluate(commands):
     command.add_argument("--classes", type=int, help="how many must be there, where labels are")
     command.add_argument("--captions", help="for clip_score: lines, or .json {file: caption}")
     command.add_argument("--save-reference", help="write the reference's statistics to this .npz")
+    _force(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _device(command)
 
@@ -190,11 +206,12 @@ def _export(commands):
     command.add_argument("checkpoint", help="folder of a checkpoint")
     command.add_argument("output", help="a .pt file")
     command.add_argument("--part", choices=("tokenizer", "ar"), help="where it holds both")
+    _force(command)
 
     def run(args):
         from gear.weights.exporting import export
 
-        export(args.checkpoint, args.output, args.part)
+        export(args.checkpoint, args.output, args.part, args.force)
 
     command.set_defaults(run=run)
 
@@ -244,6 +261,10 @@ def _artifacts(commands):
     command.set_defaults(run=run)
 
 
+def _force(command):
+    command.add_argument("--force", action="store_true", help="replace files that are there")
+
+
 def _device(command):
     command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
 
@@ -277,6 +298,13 @@ def _as_options(sentence, command):
     return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), sentence)
 
 
+def _refuse_empty(args):
+    """Mistake: an option's text is empty. As a path it would be the working directory."""
+    for name, value in vars(args).items():
+        if isinstance(value, str) and not value.strip():
+            raise Mistake(f"`{name}` is empty; write a value, or leave it out.")
+
+
 def make_parser():
     """The parser of all commands; each sets `run`, the function of the parsed options."""
     parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
@@ -295,6 +323,7 @@ def main(arguments=None):
         raise SystemExit("gear: `gear score` is now `gear likelihood`; write that.")
     args = make_parser().parse_args(arguments)
     try:
+        _refuse_empty(args)
         return args.run(args)
     except Mistake as error:  # a user's mistake
         sentence = _as_options(str(error), args.parser)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gear.data.png import save_png
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_free
 from gear.model import load
 from gear.sampling.generate import save_arrays
 
@@ -35,6 +36,7 @@ def main(args):
     """args: the options of `gear sample` (gear/cli/main.py)."""
     if Path(args.output).suffix.lower() != ".png":
         raise Mistake(f"--output is '{args.output}'; the grid is a PNG, name it *.png.")
+    require_free({"output": args.output, "tokens": args.tokens}, args.force)
     classes = parse_classes(args.classes)
     model = load(args.checkpoint, args.tokenizer, args.device)
     options = {name: getattr(args, name) for name in OPTIONS}

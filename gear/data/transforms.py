@@ -32,6 +32,8 @@ def open_image(path, channels):
     try:
         with Image.open(path) as file:
             file.info.pop("transparency", None)  # convert() would drop it with a warning
+            if file.mode == "F":
+                raise Mistake("its pixels are floats, whose range it does not state")
             return to_8_bits(file).convert(MODES[channels])
     except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(
@@ -43,7 +45,9 @@ def to_8_bits(image):
     """A 16-bit gray image in mode L (65535 becomes 255); other images unchanged."""
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
-    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    values = np.asarray(image).astype(np.int64)
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        raise Mistake(f"it has pixels of {values.min()} to {values.max()}, beyond 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

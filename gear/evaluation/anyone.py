@@ -6,6 +6,7 @@ be wrong with the files' form is found before the first image goes through a net
 depend on the batch beyond float rounding.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from gear.evaluation import images as sets
 from gear.evaluation import networks, reference
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.outputs import require_free
 from gear.metrics import PROTOCOLS
 from gear.metrics.frechet import Stream, frechet_with_bound
 from gear.metrics.protocol import Summary, chosen_settings, measured, named
@@ -52,6 +54,7 @@ def evaluate(
     classes=None,
     captions=None,
     save_reference=None,
+    force=False,
     device=None,
 ):
     """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256'} of images:
@@ -66,11 +69,16 @@ def evaluate(
     weights: local file of the feature network; default: the one in weights/. sha256: that it has,
     where it is not the publisher's. images: the exact number of samples; default: the protocol's.
     classes: how many must be there, where samples have labels. captions: for clip_score, a file of
-    lines or a .json {file: caption}. save_reference: write the reference's statistics to this .npz.
+    lines or a .json {file: caption}. save_reference: write the reference's statistics to this .npz;
+    force: also where it is there already.
     Mistake: whatever does not fit."""
     if protocol not in PROTOCOLS:
         raise Mistake(f"there is no protocol '{protocol}'. {did_you_mean(protocol, PROTOCOLS)}")
     options = Options(weights, sha256, images, classes, captions, save_reference)
+    read = [p for p in (samples, reference, weights, captions) if isinstance(p, str | os.PathLike)]
+    if not all(str(path).strip() for path in read):
+        raise Mistake("a path is empty; name the file or the folder.")
+    require_free({"save_reference": save_reference}, force, read)
     compute = {"reconstruction": reconstructed, "clip_score": captioned}.get(protocol)
     common = samples, reference, options, use(device)
     result = compute(*common) if compute else generated(named(protocol), *common)

@@ -20,7 +20,7 @@ from torch import nn
 from gear import config
 from gear.data.memory import to_float
 from gear.data.sets import image_set, validation_set
-from gear.files.aside import aside, read_json, write, write_json
+from gear.files.aside import aside, read_json, write
 from gear.files.mistakes import Mistake
 from gear.metrics.protocol import Features
 from gear.runtime import checkpoint
@@ -124,7 +124,6 @@ def train(settings, spec, output, manifest=None):
     predictions = extract_all(network, validation).probs_NC.argmax(-1)
     accuracy = float((predictions == validation.labels.numpy()).mean())
     reference = extract_all(network, data)
-    checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
     with aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:
         np.savez(
             handle,
@@ -132,10 +131,8 @@ def train(settings, spec, output, manifest=None):
             spatial=reference.spatial_NS,
             probs=reference.probs_NC,
         )
-    write_json(
-        f"{output}/run.json",
-        {"label": spec["label"], "shape": shape, "spec": spec, "accuracy": accuracy},
-    )
+    record = {"label": spec["label"], "shape": shape, "spec": spec, "accuracy": accuracy}
+    checkpoint.save_folder(output, {"classifier": network}, record)
     print(f"stand-in classifier: validation accuracy {accuracy:.3f}")
 
 

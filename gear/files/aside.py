@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +67,41 @@ def write(path, content):
 
 
 def write_json(path, data):
-    """Write `data` as JSON with sorted keys, through a temporary file."""
-    write(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write `data` as JSON with sorted keys, through a temporary file.
+
+    Mistake: a number is NaN or infinite, which JSON cannot say."""
+    try:
+        text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise Mistake(
+            f"{path} is not written, because {not_finite(data)} is not a finite number; look at "
+            "what it was computed from."
+        ) from None
+    write(path, text + "\n")
+
+
+def not_finite(data, name=""):
+    """The dotted name of the first number that is NaN or infinite, or None."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return name
+    if isinstance(data, dict | list | tuple):
+        items = data.items() if isinstance(data, dict) else enumerate(data)
+        found = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in items)
+        return next(filter(None, found), None)
+    return None
+
+
+def line(data):
+    """`data` as one line of JSON. A number that is NaN or infinite becomes null."""
+    return json.dumps(_with_null(data), allow_nan=False)
+
+
+def _with_null(data):
+    if isinstance(data, dict):
+        return {key: _with_null(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_null(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def read_json(path):

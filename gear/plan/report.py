@@ -265,6 +265,6 @@ def plan(
         device = throughput(device, study)
     content = gather(study, target, device, wait)
     if as_json:
-        print(json.dumps(content, indent=1, ensure_ascii=False))
+        print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print("\n".join(text(content, with_details)))

@@ -1,5 +1,6 @@
 """`gear compare`: compare the tables of two results folders, cell by cell."""
 
+import csv
 import math
 from pathlib import Path
 
@@ -42,18 +43,39 @@ VERDICTS = ["equal", "within", "different", "missing"]
 
 
 def _tables(folder):
-    """{table: its cells} of a results folder. Mistake: the folder holds no table."""
+    """{table: its cells} of a results folder.
+
+    Mistake: the folder holds no table, or a table is not as we write it."""
     names = sorted(path.stem for path in Path(folder).glob("tables/*.csv"))
     if not names:
         raise Mistake(
             f"{folder} holds no tables/*.csv; name a study's results folder, such as "
             "results/demo, and make its tables first (for the demo: make demo)."
         )
-    results = Results(folder)
-    return {name: _cells(results.csv(f"tables/{name}.csv")) for name in names}
+    results, tables = Results(folder), {}
+    for name in names:
+        file = f"tables/{name}.csv"
+        lines = results.csv(file)
+        _require_even(Path(folder) / file)
+        tables[name] = _cells(lines, f"{folder}/{file}")
+    return tables
 
 
-def _cells(lines):
+def _require_even(path):
+    """Mistake: a line of a CSV file has more or fewer cells than its head.
+
+    pandas would shift or fill it."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        head, *lines = csv.reader(handle)
+    for number, line in enumerate(lines, 2):
+        if line and len(line) != len(head):
+            raise Mistake(
+                f"{path}: row {number} has {len(line)} cells, the head has {len(head)}; make the "
+                "table again."
+            )
+
+
+def _cells(lines, where):
     """The columns ours, ours_sd and seed_n of the measured cells, as text, indexed by KEY.
 
     Quoted rows are left out. So are sign-test p-values and paired differences of a single seed,
@@ -65,8 +87,15 @@ def _cells(lines):
         single = (lines["run"] == "") & (lines["seed_n"] == "1")
         derived = lines["metric"].str.endswith("_sign_p") | single
         lines = lines[(lines["source"] == "trained") & ~derived]
-    lines = lines.drop_duplicates(KEY, keep="last")
-    return lines.set_index(KEY)[["ours", "ours_sd", "seed_n"]]
+    values = ["ours", "ours_sd", "seed_n"]
+    lines = lines.drop_duplicates([*KEY, *values])  # a claim has a line for each of its tests
+    twice = lines[lines.duplicated(KEY)]
+    if len(twice):
+        row, step, _, metric = twice.iloc[0][KEY]
+        raise Mistake(
+            f"{where} has two values of {metric} for row '{row}' {step}; make the table again."
+        )
+    return lines.set_index(KEY)[values]
 
 
 def _compare_table(a, b):

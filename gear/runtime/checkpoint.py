@@ -17,7 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from gear.files.aside import aside
+from gear.files.aside import aside, read_json, write_json
+from gear.files.hashes import sha256_once
 from gear.files.mistakes import Mistake
 from gear.runtime.progress import say
 
@@ -26,11 +27,27 @@ def save_weights(path, modules):
     """Write {'ar': module or state dict} as one safetensors file with keys `ar.<key>`."""
     tensors = {}
     for prefix, module in modules.items():
-        state = module.state_dict() if isinstance(module, torch.nn.Module) else module
-        for key, value in state.items():
+        for key, value in _state(module).items():
             tensors[f"{prefix}.{key}"] = value.detach().cpu().contiguous().clone()
     with aside(path) as part:
         save_file(tensors, part)
+
+
+def _state(module):
+    return module.state_dict() if isinstance(module, torch.nn.Module) else module
+
+
+def save_folder(folder, modules, record):
+    """Write weights.safetensors and run.json, which states the sha256 of the weights.
+
+    modules: see `save_weights`; record: the other content of run.json. Mistake: weights are not
+    finite, and the record does not say that the run diverged."""
+    path = Path(folder) / "weights.safetensors"
+    if record.get("status") != "diverged":
+        for prefix, module in modules.items():
+            require_finite(_state(module), f"{path}, {prefix}")
+    save_weights(path, modules)
+    write_json(Path(folder) / "run.json", record | {"weights_sha256": sha256_once(path)})
 
 
 @contextmanager
@@ -41,6 +58,8 @@ def _opened(path):
             yield file
     except FileNotFoundError:
         raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
+    except OSError:
+        raise  # such an error does not mean that the file is damaged
     except Exception as error:
         raise Mistake(
             f"{path} is no complete safetensors file ({error}); remove its folder and run again."
@@ -56,10 +75,13 @@ def holds(path, prefix):
 def load_weights(path, prefix, module):
     """The module with the weights `prefix.*` of a safetensors file, loaded strictly.
 
-    Mistake: missing or damaged file, or a key or shape that does not fit."""
+    run.json beside the file may state its sha256; older ones do not. Weights that are not finite
+    are only taken if run.json says that the run diverged.
+    Mistake: missing, damaged or other file, not finite, or a key or shape that does not fit."""
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
+    record = _record(path)
     expected = module.state_dict()
     wrong = sorted(set(state) ^ set(expected))
     wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]
@@ -68,8 +90,44 @@ def load_weights(path, prefix, module):
             f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
             "the file is of another run."
         )
+    if record.get("status") != "diverged":
+        require_finite(state, path)
     module.load_state_dict(state)
     return module
+
+
+def _record(path):
+    """run.json beside a file of weights, or {}. Mistake: the file has another sha256 than it says.
+
+    A folder that is not complete yet has no run.json."""
+    file = Path(path).with_name("run.json")
+    record = read_json(file) if file.exists() and Path(path).exists() else {}
+    stated = record.get("weights_sha256") if isinstance(record, dict) else None
+    if stated and sha256_once(path) != stated:
+        raise Mistake(
+            f"{path} has sha256 {sha256_once(path)[:8]}..., but {file.name} beside it says "
+            f"{stated[:8]}...: the weights were changed or are of another run; pull the folder "
+            "again, or make it again."
+        )
+    return record if isinstance(record, dict) else {}
+
+
+def not_finite(state):
+    """The first key of a state dict whose tensor is not finite, or None.
+
+    Numbers so large that their squares overflow count as well: a network has none."""
+    floats = ((key, value) for key, value in state.items() if value.is_floating_point())
+    return next((k for k, v in floats if not v.float().square().sum().isfinite()), None)
+
+
+def require_finite(state, where):
+    """Mistake: a tensor of a state dict is not finite. where: its file."""
+    key = not_finite(state)
+    if key is not None:
+        raise Mistake(
+            f"{where}: '{key}' has numbers that are not finite, so nothing that it computes means "
+            "anything; take another checkpoint, or make this one again."
+        )
 
 
 def save_state(path, state):

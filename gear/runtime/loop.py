@@ -20,7 +20,7 @@ import torch
 
 from gear import config
 from gear.files import hashes
-from gear.files.aside import NoRoom, write, write_json
+from gear.files.aside import NoRoom, write
 from gear.files.mistakes import Mistake
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
 from gear.runtime.device import autocast
@@ -41,6 +41,7 @@ class Trainer:
         self.averages = {}  # name -> EMA of modules[name]
         self.optimizers = {}
         self.networks = []  # modules with convolutions, also frozen ones
+        self.files = []  # weights of other networks that its losses read
         self.blocks = []  # repeated parts of networks, for runtime.recompute and runtime.compile
 
     def autocast(self, precision=None):
@@ -105,8 +106,10 @@ class Segment:
         self.output = Path(output)
         self.folder = self.output.parent
         self.start, self.stop = start, stop
-        self.inputs = {str(p): hashes.sha256(p) for p in inputs}
+        self.inputs = {str(p): hashes.sha256_once(p) for p in inputs}
         self.identity = identity(self.settings, self.inputs.values())
+        # not part of the identity, so that older states stay valid
+        self.inputs |= {str(p): hashes.sha256_once(p) for p in trainer.files}
         self.states = States(self.folder)
         self.writes = distributed.rank() == 0
         self.step, self.history, self.status = start, [], "running"
@@ -242,6 +245,7 @@ class Segment:
         if not (due or stops):
             return
         bad = self._not_finite(self._means()) if self.window else []
+        bad = bad or self._bad_weights()
         if not bad:  # a window that is not finite is recorded at its end, not saved
             self._save_latest(must=stops)
         self.saved = time.monotonic()
@@ -314,10 +318,21 @@ class Segment:
 
         No state of such a window is saved. Mistake: there is such a mean, and runtime.on_nonfinite
         is stop."""
-        bad = not_finite(means)
+        return self._tolerated(not_finite(means), self._where())
+
+    def _bad_weights(self):
+        """[name of the first exported tensor that is not finite], or []. Mistake: as above."""
+        for prefix, module in self.trainer.exports().items():
+            key = checkpoint.not_finite(module.state_dict())
+            if key is not None:
+                return self._tolerated([f"{prefix}.{key}"], f"the update of step {self.step}")
+        return []
+
+    def _tolerated(self, bad, where):
+        """`bad`, the names of what is not finite. Mistake: some is, and the run shall stop then."""
         if bad and self.settings.runtime.on_nonfinite == "stop":
             raise Mistake(
-                f"{', '.join(bad)} became non-finite in {self._where()}; the last good state is "
+                f"{', '.join(bad)} became non-finite in {where}; the last good state is "
                 f"{self.states.last(self.start)}. Lower optim.lr_* or raise optim.warmup of this "
                 "run, or set runtime.on_nonfinite: record to keep the row."
             )
@@ -326,16 +341,19 @@ class Segment:
     # ---- results ---------------------------------------------------------------------------
 
     def finish(self):
-        """Write the milestone's files, then delete the latest states."""
+        """Write the milestone's files, then delete the latest states.
+
+        The losses are those before the last update, so the weights are looked at as well."""
         if self.status != "diverged":
-            self.status = "finished"
+            bad = self._bad_weights()
+            self.status = "diverged" if bad else "finished"
+            if bad and self.writes:
+                say(f"diverged in the update of step {self.step}: {bad[0]} not finite")
         record = self.record()
         if self.writes:
             checkpoint.save_state(self.states.milestone(self.stop), self.state())
-            exports = self.trainer.exports()
-            checkpoint.save_weights(self.output / "weights.safetensors", exports)
             write(self.output / "curves.csv", curves(self.history))
-            write_json(self.output / "run.json", record)
+            checkpoint.save_folder(self.output, self.trainer.exports(), record)
             self.states.forget()
         distributed.barrier()
         distributed.stop()

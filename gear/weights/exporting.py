@@ -8,6 +8,7 @@ import torch
 from gear.ar.load import load_ar
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_free
 from gear.foreign import convert
 from gear.runtime import checkpoint
 from gear.tokenizer.load import load_tokenizer
@@ -22,17 +23,17 @@ def parts_of(folder):
     return [part for part in ("tokenizer", "ar") if checkpoint.holds(path, part)]
 
 
-def export(folder, output, part=None):
+def export(folder, output, part=None, force=False):
     """Write the averaged weights of one part of a checkpoint to a file.
 
     part: `tokenizer` or `ar`; None is allowed where the folder holds only one of them. VQ and AR
-    are written as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}. Mistake: the
-    output exists or has another ending, or the folder does not hold the part."""
+    are written as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}. force: replace
+    the output. Mistake: the output exists or has another ending, or the folder does not hold the
+    part."""
     output, parts = Path(output), parts_of(folder)
     if output.suffix not in (".pt", ".pth", ".ckpt"):
         raise Mistake(f"{output} should be a .pt file; name it so.")
-    if output.exists():
-        raise Mistake(f"{output} is there already; name another file, or remove it.")
+    require_free({"": output}, force, [Path(folder) / "weights.safetensors"])
     if part not in (None, *parts):
         raise Mistake(f"{folder} holds no {part}; it has: {', '.join(parts) or 'neither'}.")
     if part is None and len(parts) != 1:

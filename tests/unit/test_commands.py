@@ -125,7 +125,7 @@ def test_scores_are_of_unrounded_reconstructions(home, capsys):
             np.mean([structural_similarity(p, q, data_range=1) for p, q in pairs]), abs=1e-6
         ),
     }
-    reconstruct(home)
+    reconstruct(home, force=True)
     assert capsys.readouterr().out.startswith(f"{home.path}/out: 5 images of 16 x 16 pixels; L1 0.")
 
 
@@ -169,7 +169,7 @@ def test_a_failure_leaves_the_earlier_result(home, monkeypatch):
     (home.path / "images/sub/c.png").write_bytes(b"no picture")
     monkeypatch.setattr("gear.cli.reconstruct.PIXELS", SIDE**2)  # the last image alone fails
     said = refused("reconstruct", tokenizer=home.path / "tokenizer", images=home.path / "images",
-                   output=home.path / "out", tokens=home.path / "t.npz")  # fmt: skip
+                   output=home.path / "out", tokens=home.path / "t.npz", force=True)  # fmt: skip
     assert "images/sub/c.png cannot be read as an image" in said
     assert {name: (home.path / "out" / name).read_bytes() for name in NAMES} == before
     assert not list((home.path / "out").glob(".*")) and not (home.path / "t.npz").exists()
@@ -265,7 +265,7 @@ def test_an_image_does_not_depend_on_the_others(home, monkeypatch):
     monkeypatch.setattr("gear.model.DRAWN", 2)
     sample(home, tokens=home.path / "small.npz")
     monkeypatch.setattr("gear.model.DRAWN", 64)
-    sample(home, tokens=home.path / "large.npz", classes="7,0,3", count=5)
+    sample(home, tokens=home.path / "large.npz", classes="7,0,3", count=5, force=True)
     small, large = drawn(home.path / "small.npz"), drawn(home.path / "large.npz")
     assert np.array_equal(small["tokens"][3:], large["tokens"][:3])  # class 7
     assert np.array_equal(small["tokens"][:3], large["tokens"][10:13])  # class 3

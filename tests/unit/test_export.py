@@ -111,7 +111,7 @@ def test_gate_and_up_are_the_two_halves(trained, tmp_path):
     [
         (("x.pt",), "gear-l holds tokenizer and ar; add --part tokenizer or --part ar"),
         (("x.safetensors", "ar"), "x.safetensors should be a .pt file; name it so"),
-        (("there.pt", "ar"), "there.pt is there already; name another file, or remove it"),
+        (("there.pt", "ar"), "there.pt is there already; name another file, remove it"),
     ],
 )
 def test_an_export_that_cannot_be(trained, tmp_path, options, match):
