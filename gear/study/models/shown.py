@@ -47,6 +47,7 @@ class Row(Entry):
 
 class Table(Entry):
     title: str
+    reading: str = ""
     paper: Count = 1
     samplers: Names
     metrics: list_or_text(Metrics, str)
@@ -75,6 +76,7 @@ class Figure(Entry):
 
     kind: str
     title: str
+    reading: str = ""
     paper: str = ""
 
 
