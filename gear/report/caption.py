@@ -181,9 +181,9 @@ def origin(spec, metrics=(), rows=()):
 
 
 def arrows(metrics):
-    """'↓: lower is better, ↑: higher is better.', as far as the metrics need it."""
+    """'↓ lower is better, ↑ higher is better.', as far as the metrics need it."""
     ways = {METRICS[key].better for key in metrics}
-    said = [f"{ARROWS[w].strip()}: {way} is better" for w, way in SAID.items() if w in ways]
+    said = [f"{ARROWS[w].strip()}\u00a0{way} is better" for w, way in SAID.items() if w in ways]
     return [f"{', '.join(said)}."] if said else []
 
 

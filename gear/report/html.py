@@ -20,8 +20,12 @@ h3{font-size:1.1rem;margin:2.2em 0 .2em}main,nav{padding:1rem;min-width:0}
 .soft,figcaption,summary,.files{color:var(--soft)}.reading{margin:.1em 0 .8em}
 .wide{overflow-x:auto;margin:.6em 0}summary{cursor:pointer}details{margin:.5em 0}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.3em .8em;border-bottom:1px solid var(--line);text-align:right;
-vertical-align:top;white-space:nowrap}thead th{vertical-align:bottom;font-weight:600}
+th,td{padding:.3em .65em;border-bottom:1px solid var(--line);text-align:right;
+vertical-align:top;white-space:nowrap}thead th{vertical-align:bottom;font-weight:600;
+white-space:normal;overflow-wrap:normal}
+tbody th:first-child{white-space:normal;min-width:7.5em;max-width:15em}
+.more{display:flex;flex-wrap:wrap;gap:0 1.3rem;align-items:baseline}.more p{margin:.3em 0}
+.more>details[open]{flex-basis:100%;min-width:0}
 .left{text-align:left}tbody th{font-weight:500;position:sticky;left:0;background:var(--ground)}
 td.words,th.words{white-space:normal;text-align:left;min-width:9em}
 td.best{background:var(--best)}td small,th small{display:block;color:var(--soft);font-weight:400}
@@ -31,13 +35,15 @@ max-width:46rem;background:#fff;padding:.5rem;border-radius:6px}.files{font-size
 section{scroll-margin-top:1rem}.verdicts{display:flex;flex-wrap:wrap;gap:.6rem;padding:0}
 .verdicts li{list-style:none;background:var(--card);border-radius:8px;padding:.5rem 1rem}
 .verdicts b{display:block;font-size:1.6rem;line-height:1.2}
+ul.claims summary{color:inherit}ul.claims details,ul.claims p{margin:.1em 0}
 ul.claims{padding:0;margin:.6em 0}ul.claims>li{list-style:none;margin:.35em 0;padding:.4em .8em;
 background:var(--card);border-left:4px solid var(--open);border-radius:4px}
 .yes b{color:var(--yes)}.no b{color:var(--no)}.open b{color:var(--open)}
 ul.claims>li.yes{border-color:var(--yes)}ul.claims>li.no{border-color:var(--no)}
 nav ol,nav ul{padding-left:1.1em;margin:.2em 0}nav li{margin:.15em 0}nav{font-size:.9rem}
 @media(min-width:1100px){body{display:grid;grid-template-columns:17rem minmax(0,62rem);gap:2rem}
-nav{position:sticky;top:0;height:100vh;overflow-y:auto;border-right:1px solid var(--line)}}
+nav{position:sticky;top:0;height:100vh;overflow-y:auto;border-right:1px solid var(--line)}
+nav details::details-content{content-visibility:visible;display:block}nav summary{list-style:none}}
 @media print{nav{display:none}}
 """
 
@@ -95,11 +101,16 @@ def _cell(head, cell, first):
     return f"<td{_class(_shape(head), best)}{title}>{text}</td>"
 
 
+def _whole(text):
+    """A head whose arrow is not torn from it."""
+    return text.replace(" ↓", "\u00a0↓").replace(" ↑", "\u00a0↑")
+
+
 def table(grid):
     """A grid as a table in a box that scrolls."""
     heads = "".join(
-        f"<th{_class(_shape(head))}>{escape(head.text)}"
-        + (f"<small>{escape(head.paper)}</small>" if head.paper else "")
+        f"<th{_class(_shape(head))}>{escape(_whole(head.text))}"
+        + (f"<small>{escape(head.paper)}</small>" if head.paper not in head.text else "")
         + "</th>"
         for head in grid.head
     )
@@ -118,19 +129,25 @@ def table(grid):
     )
 
 
-def content(sheet):
-    """The body of a sheet: reading aid, grids, notes; what is long is folded away."""
+def content(sheet, more=""):
+    """The body of a sheet: reading aid, grids, and a line of all that is folded away.
+
+    more: HTML at the end of that line."""
     parts = [f'<p class="reading">{prose(sheet.reading)}</p>'] if sheet.reading else []
     for grid in sheet.grids:
-        if grid.folded:
-            parts.append(folded(grid.above, table(grid)))
-        else:
+        if not grid.folded:
             parts += [f"<p>{prose(grid.above)}</p>"] if grid.above else []
             parts.append(table(grid))
     notes = "".join(f"<p>{prose(*paragraph)}</p>" for paragraph in sheet.notes if paragraph)
-    parts += [folded("Notes", notes)] if notes else []
-    parts += [folded(DETAILS, f"<p>{prose(*sheet.details)}</p>")] if sheet.details else []
-    return "\n".join(parts)
+    line = [folded("Notes", notes)] if notes else []
+    line += [folded(grid.above, table(grid)) for grid in sheet.grids if grid.folded]
+    line += [folded(DETAILS, f"<p>{prose(*sheet.details)}</p>")] if sheet.details else []
+    return "\n".join((*parts, beside(*line, more)))
+
+
+def beside(*blocks):
+    """Folded blocks and links in one line; a block that is opened takes a line of its own."""
+    return f'<div class="more">{"".join(blocks)}</div>'
 
 
 def to_html(sheet):

@@ -22,7 +22,7 @@ from gear.report.tables import table as tables
 from gear.report.tables.judge import VERDICTS, Judge
 from gear.report.tables.numbers import numbers
 
-PAGE = "index.html"
+PAGE, REPORT = "index.html", "report.html"
 AFTER = {"1": 0, "4": 4, "5": 4}  # {figure of the paper: the table that it follows}
 STANDIN = (
     " gFD, rFD and names with a star are scores on a stand-in feature network; they compare within "
@@ -58,14 +58,12 @@ def found(results, spec):
 
 
 def _claim(cells, holds):
-    """A claim with its verdict; its criterion and what was seen open on a click."""
+    """A claim with its verdict; on a click its criterion and what was seen."""
     claim, source, criterion, seen, paper, verdict = (escape(c.text, quote=False) for c in cells)
     rest = f"<p>Criterion: {criterion}.<br>Seen: {seen}."
     rest += f"<br>The paper's difference: {paper}." if paper else ""
-    return (
-        f'<li class="{LOOKS[holds]}"><b>{verdict}</b>: {claim} '
-        f'<span class="soft">{source}</span>{html.folded("criterion and numbers", rest)}</li>'
-    )
+    head = f'<b>{verdict}</b>: {claim} <span class="soft">{source}</span>'
+    return f'<li class="{LOOKS[holds]}"><details><summary>{head}</summary>{rest}</p></details></li>'
 
 
 # ---- how it was made -----------------------------------------------------------------------------
@@ -115,7 +113,7 @@ def table(results, spec):
     """The section of one table."""
     sheet = tables.sheet(spec, *numbers(results, spec))
     files = _files(results, f"tables/{spec['name']}", ("csv", "md", "tex"))
-    return _section(spec, "Table", html.content(sheet) + origin(results, spec) + files)
+    return _section(spec, "Table", html.content(sheet, origin(results, spec) + files))
 
 
 def figure(results, spec):
@@ -127,9 +125,9 @@ def figure(results, spec):
     blocks = [re.sub(r"\\([|*_])", r"\1", block) for block in text.strip().split("\n\n")]
     said = [b for b in blocks[1:] if b[0] not in "!<" and b != spec["reading"]]
     notes = "".join(f"<p>{escape(block, quote=False)}</p>" for block in said)
-    body = f"{reading}<figure style='margin:0'>{picture}</figure>{html.folded('Caption', notes)}"
     files = _files(results, path, ("csv", "svg", "pdf", "png"))
-    return _section(spec, "Figure", body + origin(results, spec) + files)
+    more = html.beside(html.folded("Caption", notes), origin(results, spec), files)
+    return _section(spec, "Figure", f"{reading}{picture}{more}")
 
 
 def _picture(path, title):
@@ -208,21 +206,23 @@ def page(study, root):
         contents.append(f'<li><a href="#part{number}">{head}</a><ul>{items}</ul></li>')
     if not chapters:
         raise Mistake(f"{root} has no tables or figures of study '{study.name}'; make some first.")
-    return html.document(f"GEAR: {study.name}", _body(study, chapters, missing), _nav(contents))
+    return html.document(
+        f"GEAR: {study.name}", _body(study, results.root, chapters, missing), _nav(contents)
+    )
 
 
 def _short(noun, spec):
     number = _number(spec, noun)
-    title = re.sub(r" \(.*|[,:].*", "", spec["title"])
+    title = re.sub(r" \(.*|:.*|(?<=\?).*", "", spec["title"])
     return f"{number} · {title}" if number else title
 
 
 def _nav(contents):
     items = "".join(contents)
-    return f"<nav><details open><summary>Contents</summary><ol>{items}</ol></details></nav>"
+    return f"<nav><details><summary>Contents</summary><ol>{items}</ol></details></nav>"
 
 
-def _body(study, chapters, missing):
+def _body(study, root, chapters, missing):
     intro = (
         f"<h1>GEAR, regenerated</h1><p class='soft'>Study {escape(study.spec['title'])}.</p>"
         "<p>Each number is ours. Where the paper prints one, it stands small below ours. The best "
@@ -230,8 +230,10 @@ def _body(study, chapters, missing):
         f"{STANDIN if study.spec['features']['kind'] == 'standin' else ''}</p>"
     )
     names = ", ".join(missing)
-    gone = f'<p class="soft">Not made yet: {names}.</p>' if missing else ""
-    return "\n".join((intro, gone, *chapters))
+    said = f'<p class="soft">Not made yet: {names}.</p>' if missing else ""
+    if (root / REPORT).is_file():
+        said += f"<p class='soft'>{html.link(REPORT, 'Snakemake’s report')} has each job.</p>"
+    return "\n".join((intro, said, *chapters))
 
 
 def write_page(folder):
@@ -247,12 +249,18 @@ def write_page(folder):
     return target
 
 
+def said(folder):
+    """Write the page; the line that says where it is."""
+    page = write_page(folder)
+    return f"The results as a page, for a browser: {page} ({page.resolve().as_uri()})"
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", help="a study's results, such as results/demo")
     folder = parser.parse_args(arguments).folder
     try:
-        print(f"The results as a page: {write_page(folder)}")
+        print(said(folder))
     except Mistake as error:
         raise SystemExit(f"gear.report.page: {error}") from None
 
