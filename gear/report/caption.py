@@ -1,9 +1,9 @@
 """Sentences of captions: what was measured, how often, and what may not be concluded."""
 
 from gear.report.sheet import PAPER
-from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, WORDS, shown
+from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, PLACES, WHERE, WORDS, shown
 
-SAID = {-1: "lower", 1: "higher"}
+WAYS = {-1: "lower", 1: "higher"}
 DECIDING = 6  # seeds from which a sign test can give p < 0.05
 
 
@@ -183,7 +183,7 @@ def origin(spec, metrics=(), rows=()):
 def arrows(metrics):
     """'↓ lower is better, ↑ higher is better.', as far as the metrics need it."""
     ways = {METRICS[key].better for key in metrics}
-    said = [f"{ARROWS[w].strip()}\u00a0{way} is better" for w, way in SAID.items() if w in ways]
+    said = [f"{ARROWS[w].strip()}\u00a0{way} is better" for w, way in WAYS.items() if w in ways]
     return [f"{', '.join(said)}."] if said else []
 
 
@@ -252,7 +252,15 @@ def column_head(column):
     return shown(column["metric"], column["protocol"]) + ARROWS[METRICS[column["metric"]].better]
 
 
-def guidance(spec, sampler):
-    """The sentence above the columns of one of several samplers."""
-    words = sampler_words(spec["samplers"][sampler])
+def part(column):
+    """What tables have a grid of their own for: a place of features, else a sampler or ''."""
+    place = column["metric"].rpartition("_")[2]
+    return place if place in PLACES else column["sampler"]
+
+
+def part_head(spec, name):
+    """The sentence above the columns of one of several parts."""
+    if name in PLACES:
+        return WHERE[name]
+    words = sampler_words(spec["samplers"][name])
     return f"{words[0].upper()}{words[1:]}:"

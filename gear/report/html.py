@@ -30,8 +30,8 @@ tbody th:first-child{white-space:normal;min-width:7.5em;max-width:15em}
 td.words,th.words{white-space:normal;text-align:left;min-width:9em}
 td.best{background:var(--best)}td small,th small{display:block;color:var(--soft);font-weight:400}
 td small b{color:var(--ink)}td i,em{font-style:normal;color:var(--soft)}em{font-style:italic}
-img{max-width:100%;height:auto;display:block}img.pixels{image-rendering:pixelated;width:100%;
-max-width:46rem;background:#fff;padding:.5rem;border-radius:6px}.files{font-size:.85rem}
+img{max-width:100%;height:auto;display:block}img.pixels{background:#fff;padding:.5rem;
+border-radius:6px}.files{font-size:.85rem}
 section{scroll-margin-top:1rem}.verdicts{display:flex;flex-wrap:wrap;gap:.6rem;padding:0}
 .verdicts li{list-style:none;background:var(--card);border-radius:8px;padding:.5rem 1rem}
 .verdicts b{display:block;font-size:1.6rem;line-height:1.2}

@@ -17,6 +17,12 @@ class Metric:
     block: str  # generation | reconstruction | codebook | likelihood | similarity | states
 
 
+WHERE = {  # of the places below, in words
+    "pre": "Before quantization:",
+    "post": "After quantization:",
+    "aligned": "At the aligned layer:",
+    "last": "At the last layer:",
+}
 PLACES = {  # where features are compared with the teacher's: their block
     "pre": "similarity",  # the tokenizer's, before quantization
     "post": "similarity",  # the tokenizer's, after quantization

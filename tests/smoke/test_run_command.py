@@ -18,6 +18,8 @@ def test_a_finished_study_has_nothing_to_do(checkout):
     assert status == 0 and text.splitlines()[1:] == ["nothing to be done"]
     status, text = checkout.run("gear", "run", "quick", "--study", "smoke")
     assert status == 0 and "Nothing to be done" in text
+    page = checkout.folder / "results/smoke/index.html"
+    assert str(page) in text.splitlines()[-1] and "What was found" in page.read_text("utf-8")
 
 
 def test_the_jobs_of_a_dry_run_are_counted_by_rule(checkout):

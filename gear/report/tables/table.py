@@ -25,20 +25,17 @@ def forms(results, spec):
 
 
 def sheet(spec, rows, comparisons):
-    """The table as a Sheet: a Grid for each sampler, paired differences, quoted rows, notes."""
+    """The table as a Sheet: a Grid for each part with its differences, quoted rows, notes."""
     paper = f" · Table {spec['paper_table']} of the paper" if spec["paper_table"] else ""
     trained = [row for row in rows if "run" in row.spec]
     quoted = [row for row in rows if "run" not in row.spec]
     compared = groups(trained)
     constant = _constant(spec, trained)
     blocks = _blocks(spec, constant)
-    grids = [
-        _grid(spec, trained, compared, *block, first=not number)
-        for number, block in enumerate(blocks)
-    ]
-    if comparisons:
-        shown = [position for _, positions in blocks for position in positions]
-        grids.append(_differences(spec, comparisons, shown))
+    grids = []
+    for block in blocks:
+        grids.append(_grid(spec, trained, compared, *block, first=not grids))
+        grids += [_differences(spec, comparisons, block[1])] if comparisons else []
     grids += [_quoted(spec, quoted, *block) for block in blocks if quoted]
     pairs = "the better of a row and its baseline"
     bold = pairs if set(map(len, compared)) == {2} else "the best of the rows that are compared"
@@ -99,16 +96,16 @@ def _constant(spec, rows):
 
 
 def _blocks(spec, constant):
-    """[(sentence above, positions of columns)]: a block for each sampler if there are several."""
-    shown = [p for p in range(len(spec["columns"])) if p not in constant]
-    samplers = list(dict.fromkeys(filter(None, (spec["columns"][p]["sampler"] for p in shown))))
-    if len(samplers) < 2:
-        return [("", shown)]
+    """[(sentence above, positions of columns)]: one for each sampler or place, or one for all."""
+    part = {p: caption.part(c) for p, c in enumerate(spec["columns"]) if p not in constant}
+    names = list(dict.fromkeys(filter(None, part.values())))
+    if len(names) < 2:
+        return [("", list(part))]
     blocks = []
-    for sampler in samplers:
-        own = (sampler,) if blocks else (sampler, "")
-        positions = [p for p in shown if spec["columns"][p]["sampler"] in own]
-        blocks.append((caption.guidance(spec, sampler), positions))
+    for name in names:
+        own = (name,) if blocks else (name, "")
+        positions = [p for p in part if part[p] in own]
+        blocks.append((caption.part_head(spec, name), positions))
     return blocks
 
 
