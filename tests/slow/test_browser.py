@@ -23,10 +23,8 @@ OPTIONS = (
     "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000"
 ).split()
 OPTIONS.append("--host-resolver-rules=MAP * ~NOTFOUND")
-# a request of a page, which has an origin; the browser's own have none
-REQUEST = re.compile(
-    r'"initiator":"(?!not an origin)[^"]*"[^{}]*"url":"((?:http|ws)s?:[^"]*)"', re.ASCII
-)
+# a request of a page, which has an origin; the browser's own have none. Each stands on a line.
+REQUEST = re.compile(r'"initiator":"(?!not an origin)[^"]*".*"url":"((?:http|ws)s?:[^"]*)"')
 PROBE = """<script>addEventListener("load", () => {
 const box = (e) => e.getBoundingClientRect();
 const said = {width: innerWidth, needed: document.documentElement.scrollWidth,
