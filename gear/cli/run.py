@@ -3,6 +3,7 @@
 The command stays Snakemake's own: `gear run` only puts its parts in the order that Snakemake needs.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -53,12 +54,13 @@ def _execute(words):
     """Snakemake's exit status. It has the terminal's Ctrl-C itself, and ends by it in its own way;
     a signal that ends this process is passed on."""
     with subprocess.Popen(words, env=_environment()) as process:
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            while True:
+                with contextlib.suppress(KeyboardInterrupt):
+                    return process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def main(targets, study, results="results", cluster=False, dry=False):
@@ -74,7 +76,15 @@ def main(targets, study, results="results", cluster=False, dry=False):
         return _dry(words)
     status = _execute(words)
     if status == 0:
-        from gear.report import page
-
-        print(page.said(Path(results, study)))
+        print(_page(Path(results, study)))
     return status
+
+
+def _page(folder):
+    """The line that says where the page of results is, or why there is none."""
+    from gear.report import page
+
+    try:
+        return page.said(folder)
+    except Mistake as error:  # of what was asked for nothing is missing
+        return f"no page of results: {error}"

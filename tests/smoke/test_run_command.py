@@ -4,13 +4,25 @@ import shutil
 
 import pytest
 
-from gear.cli.run import CLUSTER, LOCAL, command
+from gear.cli.run import CLUSTER, LOCAL, _execute, _page, command
 
 
 @pytest.mark.parametrize("cluster, profile", [(False, LOCAL), (True, CLUSTER)])
 def test_config_stands_last(cluster, profile):
     words = command(["a", "b"], "demo", "here", cluster)
     assert words == ["snakemake", "a", "b", *profile, "--config", "study=demo", "results=here"]
+
+
+@pytest.mark.parametrize("signal, status", [("INT", 3), ("TERM", 5)])
+def test_snakemake_ends_by_a_signal_in_its_own_way(signal, status):
+    """It has Ctrl-C from the terminal; what this process alone is sent is passed on."""
+    waits = "for i in 1 2 3 4 5; do sleep 0.1; done"
+    script = f"trap 'exit 5' TERM; sleep 0.5; kill -{signal} $PPID; {waits}; exit 3"
+    assert _execute(["sh", "-c", script]) == status
+
+
+def test_a_run_without_tables_says_why_there_is_no_page(tmp_path):
+    assert _page(tmp_path / "demo").startswith("no page of results: ")
 
 
 def test_a_finished_study_has_nothing_to_do(checkout):
