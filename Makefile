@@ -25,11 +25,13 @@ help: ## this list
 env: $(READY) ## the environment, in .venv
 quick: $(READY) ## the shortest look: the target `quick` at demo scale, into reproduced/demo
 	$(BIN)/snakemake quick $(DEMO)
+	@$(BIN)/gear page reproduced/$(STUDY)
 
 demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, compared with results/demo
 	$(BIN)/snakemake all $(DEMO)
 	$(BIN)/snakemake all $(DEMO) --report reproduced/$(STUDY)/report.html
 	$(BIN)/gear compare reproduced/$(STUDY) results/$(STUDY)
+	@$(BIN)/gear page reproduced/$(STUDY)
 
 test: lint ## lint, unit tests and the smoke study
 	$(BIN)/python -m pytest -q $(WORKERS) --dist worksteal

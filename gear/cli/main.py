@@ -43,6 +43,18 @@ def _compare(commands):
     command.set_defaults(run=run)
 
 
+def _page(commands):
+    command = commands.add_parser("page", help="the results as one page for a browser")
+    command.add_argument("folder", help="a study's results, such as results/demo")
+
+    def run(args):
+        from gear.report.page import said
+
+        print(said(args.folder))
+
+    command.set_defaults(run=run)
+
+
 def _target(command):
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="where finished milestones lie")
@@ -272,6 +284,7 @@ def _device(command):
 COMMANDS = (
     _run,
     _compare,
+    _page,
     _plan,
     _doctor,
     _reconstruct,

@@ -126,9 +126,11 @@ def test_seeds_gains_and_the_sign_test(tmp_path, demo):
     assert cell(tmp_path, "control", name, "gfid_sign_p")["ours"] == "0.25"
     tied = "λ = 0 control − LlamaGen-REPA-L"  # -1, 0, -2: the zero does not count
     assert cell(tmp_path, "control", tied, "gfid_sign_p")["ours"] == "0.5"
-    assert "| GEAR-L | 10.00 ± 1.00 (−3.00) |" in text
-    assert f"| {name} | −3.00 ± 1.00 (3/3, p 0.25) |" in text
-    assert r"$-$3.00 $\pm$ 1.00 (3/3, p 0.25)" in tex
+    assert "| GEAR-L | **10.00 ± 1.00** |" in text and "| λ = 0 control | 13.00 ± 0.00 |" in text
+    assert f"| {name} | −3.00 ± 1.00<br>better on 3 of 3 |" in text
+    assert f"| {tied} | −1.00 ± 1.00<br>better on 2 of 3 |" in text
+    assert r"$-$3.00 $\pm$ 1.00 {\scriptsize better on 3 of 3}" in tex
+    assert "Usage ↑: 0.900 ± 0.000 in all rows" in text and "p 0." not in text
     assert "no quality measure" in text and "(seeds 21, 22 and 23)" in text
 
 
@@ -205,9 +207,9 @@ def test_diverged_and_collapsed_rows_are_marked(tmp_path, demo):
     edit(tmp_path, f"{gan}/plain.json", "demo", gfid=None, sfid=None)
     text, tex = make_table(tmp_path, spec)
     assert "| w/ STE † |" in text and "† codebook collapsed" in text and r"^\dagger" in tex
-    assert "| w/o GAN | diverged ‖ *16.353* |" in text
+    assert "| w/o GAN | diverged<br>*16.353* |" in text
     assert cell(tmp_path, "components", "w/o GAN", "gfid")["ours"] == "diverged"
-    assert "| **GEAR** | **10." in text and "Bold: the default" in text
+    assert "| GEAR (default) | **10." in text and "“w/ STE”: tokenizer and AR" in text
 
 
 def test_one_diverged_seed_makes_no_mean(tmp_path, demo):
@@ -235,14 +237,15 @@ def test_the_demo_stands_beside_the_paper_and_is_not_subtracted(tmp_path, demo, 
         assert cell(root, "system", "GEAR-L (300)", "params_m")["ours"] == "0.123456"
         if study is demo:
             assert not any(line["delta_paper"] for line in made)
-            assert "gFD ↓ (CFG 1.5) ‖ *gFID*" in text and "stand-in classifier features" in text
+            assert "gFD ↓<br>*gFID*" in text and "stand-in classifier features" in text
             assert "another world" in text and "stand-in teacher" in text and "Δ" not in text
-            assert "| DiT (1400) (quoted) | – | – ‖ *675* | – ‖ *9.62* |" in text
+            assert "| DiT (1400) | 9.62 |" in text and "| DiT (1400) | 2.27 |" in text
+            assert text.count("<details>") == 3 and "not trained here (CFG 1.5)" in text
             assert "ar 1500k = 600" in text
         else:
             assert float(ours["delta_paper"]) == pytest.approx(float(ours["ours"]) - 2.95, abs=1e-4)
             assert "gFID ↓" in text and "Δ = ours − paper" in text
-        assert r"\textcolor{gray}{\textit{9.62}}" in tex
+        assert r"\textcolor{gray}{\textbf{\textit{16.96}}}" in tex
 
 
 def test_a_table_is_equal_bytes_twice(tmp_path):

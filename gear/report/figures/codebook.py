@@ -8,12 +8,14 @@ from gear.report.figures.style import COLOURS, LINES, MARKERS
 PANELS = {  # column of curves.csv: title
     "top1": "(a) mass on the nearest code",
     "top10": "(b) mass on the 10 nearest",
-    "usage": "(c) codes in use (share)",
-    "entropy": "(d) soft entropy (nats)",
-    "effective_size": "(e) effective size (codes)",
-    "perplexity": "(f) perplexity of the use (codes)",
+    "usage": "(c) share of codes in use",
+    "entropy": "(d) entropy of a token (nats)",
+    "effective_size": "(e) effective size: exp of (d)",
+    "perplexity": "(f) codes in use, if equally often",
 }
 LISTED = ("top100", "top1000", "entropy_t1")  # in the figure's table only; older curves lack them
+SHARES = ("top1", "top10", "usage")
+LEAST = 0.02  # height of a panel of shares, relative to its largest: noise is not to look large
 
 
 def _read(results, path):
@@ -74,10 +76,11 @@ def _sentences(spec, start):
     return [
         f"Per token p = softmax(scores / τ) over {spec['codes']} codes, τ = "
         f"{spec['temperature']:g}; means over tokens of training batches and over the steps "
-        "between two points. Effective size = exp(mean entropy). Codes in use: hit by a token of a "
-        "training batch; the others are dead in it (axis on the right). Perplexity: exp of the "
-        "entropy of the hits' shares.",
-        "One training per curve. Vertical dots: milestones.",
+        "between two points. (e) is the effective size, exp(mean entropy). Codes in use: hit by a "
+        "token of a training batch; the others are dead in it (axis on the right). (f) is the "
+        "perplexity of the use, exp of the entropy of the hits' shares: of the batch, not of a "
+        "token.",
+        "One training per curve.",
         *_dashes(spec, start),
         *caption.steps(milestones),
     ]
@@ -107,8 +110,14 @@ def _panel(axes, column, spec, curves, start):
     if start:
         dashes = {"color": "#555555", "linestyle": (0, (6, 3)), "linewidth": 1.1}
         axes.axhline(start[column], label=spec["start"], **dashes)
-    for steps in {s for c in spec["curves"] for s in c["milestones"].values()}:
-        axes.axvline(steps, color="#888888", linestyle=(0, (1, 3)), linewidth=0.8)
+    if column in SHARES:
+        low, high = axes.get_ylim()
+        missing = max(0.0, LEAST * high - (high - low))
+        axes.set_ylim(low - missing, high)  # down, because a share ends at 1
+    milestones = sorted({s for c in spec["curves"] for s in c["milestones"].values()})
+    for steps in milestones:
+        look = {"color": "#888888", "linestyle": (0, (1, 3)), "linewidth": 0.8}
+        axes.axvline(steps, label="milestones" if steps == milestones[0] else None, **look)
 
 
 def _csv_lines(spec, curves, start):

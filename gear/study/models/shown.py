@@ -50,6 +50,7 @@ class Row(Entry):
 class Table(Entry):
     title: str
     note: str = ""
+    reading: str = ""
     paper: Count = 1
     samplers: Names
     metrics: list_or_text(Metrics, str)
@@ -78,6 +79,7 @@ class Figure(Entry):
 
     kind: str
     title: str
+    reading: str = ""
     paper: str = ""
 
 

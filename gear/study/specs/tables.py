@@ -112,7 +112,7 @@ def _row(study, entry, row, columns, parameters, where):
     replicas = [study.checkpoint(run, checkpoint.milestone, where) for run in runs]
     line |= named(study, checkpoint) | {
         "baseline": row.get("baseline"),
-        "bold": row["row"] == entry.get("default"),
+        "default": row["row"] == entry.get("default"),
         "replicas": [_replica(study, each, samplers, blocks) for each in replicas],
     }
     if "sampler" in row:
@@ -160,6 +160,7 @@ def table_spec(study, name):
     return {
         "name": name,
         "title": entry["title"],
+        "reading": entry.get("reading", ""),
         **({"note": entry["note"]} if "note" in entry else {}),
         "paper_table": entry.get("paper"),
         "columns": columns,
@@ -184,7 +185,7 @@ def inputs(spec):
             for value in node.values():
                 collect(value)
 
-    for row in spec.get("rows", ()):
+    for row in (*spec.get("rows", ()), *spec.get("seeded", ())):
         collect(row.get("file", {}))
         collect(row.get("parameters", {}))
         for replica in row.get("replicas", ()):

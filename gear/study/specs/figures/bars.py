@@ -12,6 +12,7 @@ from gear.study.models.base import Entry as Mapping
 from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.figure import Shown, of_samples
+from gear.study.specs.tables import table_spec
 from gear.study.specs.world import named
 
 
@@ -25,8 +26,15 @@ class Bar(Mapping):
 class Entry(shown.Figure):
     metric: shown.Metric
     samplers: Some
+    spread: str = ""  # a table whose seeds say how far trainings differ
     quoted: Count = 1
     rows: Annotated[list[Bar], Field(min_length=1)]
+
+
+def _seeded(study, table):
+    """The rows of a table whose runs have several seeds."""
+    rows = table_spec(study, table)["rows"]
+    return [row for row in rows if len(row.get("replicas", ())) > 1]
 
 
 def spec(study, entry, where):
@@ -45,5 +53,9 @@ def spec(study, entry, where):
         if "run" in bar or bar["quoted"]:
             bars.append(bar)
     content |= {"table": entry.get("quoted"), "panels": entry["samplers"], "rows": bars}
+    seeded = study.tables.get(entry.get("spread"), {})
+    if "seeds" in seeded:
+        content["spread"] = entry["spread"]
+        content["seeded"] = _seeded(study, entry["spread"])
     runs = [bar["run"] for bar in bars if "run" in bar]
     return Shown(content, runs, frozenset({block}), tuple(entry["samplers"]))
