@@ -1,50 +1,26 @@
 """`gear doctor`: what a study needs that is not here yet, before any job says so.
 
-It looks for files and asks programs; it opens no weights and counts no images, which the first
-rules do. Each line is ok, missing (with its cure; the exit status is then 1) or a note.
+It looks for files, checks their hashes and asks programs. Each line is ok, missing (with its cure;
+the exit status is then 1) or a note.
 """
 
 import os
 import shutil
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from gear.artifacts import store
+from gear.artifacts.units import require_no_link
+from gear.cli.finding import MISSING, NOTE, OK, Finding
+from gear.cli.weights import weights
 from gear.files.mistakes import Mistake
 from gear.launch import slurm
 from gear.plan.budget import Budget
 from gear.plan.report import entry
-from gear.plan.targets import is_made, wanted
+from gear.plan.targets import wanted
 from gear.study import jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import Study
-from gear.study.stages import STAGES
-
-OK, MISSING, NOTE = "ok", "missing", "note"
-PUBLISHED = {  # layout or kind of a file: who publishes it
-    "llamagen-tokenizer": "LlamaGen's authors publish it as vq_ds16_c2i.pt",
-    "open-magvit2": "Open-MAGVIT2's authors publish it as pretrain256_16384.ckpt",
-    "ibq": "IBQ's authors publish it as IBQ_pretrain_16384.ckpt",
-    "inception": "pytorch-fid's authors publish it as pt_inception-2015-12-05-6726825d.pth",
-    "reference": "ADM's authors publish it as VIRTUAL_imagenet256_labeled.npz",
-    "vgg16": "torchvision publishes its VGG16 weights of ImageNet",
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    state: str
-    subject: str
-    said: str
-
-    def __str__(self):
-        return f"{self.state:8} {self.subject:10} {self.said}"
-
-
-def _file(subject, path, what, cure):
-    if Path(path).exists():
-        return Finding(OK, subject, f"{path} ({what})")
-    return Finding(MISSING, subject, f"{path} ({what}) is not there; {cure}.")
 
 
 def data(study):
@@ -70,63 +46,6 @@ def data(study):
             )
 
 
-def weights(study, needed):
-    """Files that the target's runs start from, align to and are scored with."""
-    runs = [study.runs[name] for name in needed.runs]
-    ends = [study.checkpoint(*end) for end in needed.runs.items()]
-    left = [study.runs[end.run] for end in ends if not is_made(study, end)]
-    starts = {
-        r.settings.tokenizer.quantizer for r in runs if STAGES[r.stage].public and r.from_public
-    }
-    for quantizer, spec in study.spec.get("public", {}).items():
-        if quantizer in starts and not _imported(study, f"public/{quantizer}"):
-            cure = f"{PUBLISHED.get(spec['layout'], 'get it')}; or change public.{quantizer}.file"
-            yield _file("weights", spec["file"], f"tokenizer {quantizer}", cure)
-    for name in dict.fromkeys(r.settings.align.teacher for r in runs if STAGES[r.stage].aligns):
-        if not _imported(study, f"teacher/{name}"):
-            yield _teacher(study.spec["teachers"][name], name)
-    losses = [r.settings.loss for r in left if STAGES[r.stage].owns_tokenizer]
-    losses = {loss.vgg16 for loss in losses if loss.lpips}
-    for path in sorted(losses):
-        if path:
-            yield _file("weights", path, "VGG16 of LPIPS", PUBLISHED["vgg16"])
-        else:
-            cure = "name its file as settings.loss.vgg16 in the study's file, or set loss.lpips: 0"
-            said = f"no file of VGG16 is named, which LPIPS needs; {PUBLISHED['vgg16']}: {cure}."
-            yield Finding(MISSING, "weights", said)
-    features = study.spec["features"]
-    scored = needed.of("samples", "validation", "pictures")
-    if features["kind"] == "inception" and scored and not _imported(study, "features"):
-        yield _file("weights", features["weights"], "Inception", PUBLISHED["inception"])
-        yield _file("reference", features["reference"], "reference", PUBLISHED["reference"])
-
-
-def _imported(study, folder):
-    """Whether a job has already imported the published files."""
-    return Path(study.root, folder, "weights.safetensors").is_file()
-
-
-def _teacher(spec, name):
-    from gear.alignment.teachers.load import network
-
-    if spec["kind"] == "standin":
-        return Finding(OK, "weights", f"teacher {name} is a stand-in that the study trains")
-    hub, path = spec.get("hub"), Path(spec["weights"])
-    if hub and hub.get("revision") and not path.exists():
-        said = f"{spec['weights']} ({spec['label']}) is not there and will be downloaded"
-        return Finding(NOTE, "weights", f"{said} from {hub['repo']} at {hub['revision']}")
-    if "bytes" in spec and path.is_file() and path.stat().st_size != spec["bytes"]:
-        said = f"{path} ({spec['label']}) has {path.stat().st_size:,} bytes, not {spec['bytes']:,}"
-        cure = f"download it again, or change teachers.{name}.bytes"
-        return Finding(MISSING, "weights", f"{said}; {cure}.")
-    layouts = " or ".join(layout.name for layout in network(spec["network"]).LAYOUTS)
-    known = [f"{hub['repo']} on the Hugging Face hub has it" if hub else layouts]
-    known += [f"{spec['bytes']:,} bytes"] if "bytes" in spec else []
-    known += [f"sha256 {spec['sha256']}"] if "sha256" in spec else []
-    cure = f"put the file there ({', '.join(known)}), or change teachers.{name}.weights"
-    return _file("weights", path, spec["label"], cure)
-
-
 def disk(study, needed):
     """Room for what the target keeps, beside what exists already."""
     entries = [entry(study.runs[run], last, study) for run, last in needed.runs.items()]
@@ -138,8 +57,16 @@ def disk(study, needed):
     said = f"{free / 1e9:,.1f} GB are free at {folder}, {to_come / 1e9:,.1f} GB are still to come"
     if free > to_come:
         return Finding(OK, "disk", said)
-    cure = "free some, or put results/ on another file system and link it here"
+    cure = "free some, or work in a clone on a larger disk, or name a folder there as results="
     return Finding(MISSING, "disk", f"{said}; {cure}.")
+
+
+def links(study):
+    """A note where the results lie behind a link: `gear artifacts` cannot save them."""
+    try:
+        require_no_link(study.root)
+    except Mistake as error:
+        yield Finding(NOTE, "disk", f"gear artifacts cannot save these results: {error}")
 
 
 def remote():
@@ -186,13 +113,14 @@ def _need(study, rule, profile):
 
 
 def device():
-    """What trains here."""
-    import torch
+    """What trains here. torch is only loaded where the driver of a GPU is."""
+    if Path("/proc/driver/nvidia").exists() or Path("/dev/kfd").exists():
+        import torch
 
-    if torch.cuda.is_available():
-        name, count = torch.cuda.get_device_name(), torch.cuda.device_count()
-        return Finding(OK, "device", f"{count} x {name}, torch {torch.__version__}")
-    return Finding(NOTE, "device", f"no GPU here, torch {torch.__version__} runs on the CPU")
+        if torch.cuda.is_available():
+            name, count = torch.cuda.get_device_name(), torch.cuda.device_count()
+            return Finding(OK, "device", f"{count} x {name}, torch {torch.__version__}")
+    return Finding(NOTE, "device", f"no GPU here, torch {version('torch')} runs on the CPU")
 
 
 def findings(study, target):
@@ -202,6 +130,7 @@ def findings(study, target):
     yield from data(study)
     yield from weights(study, needed)
     yield disk(study, needed)
+    yield from links(study)
     yield remote()
     yield from cluster(study)
 

@@ -48,7 +48,7 @@ def counted(kind, *arguments):
 
 @cache
 def known():
-    """{key: Piece as a dictionary} of counts.json; empty if there is none or it is of other code."""
+    """{key: Piece as a dictionary} of counts.json; empty without the file, or for other code."""
     if not FILE.is_file():
         return {}
     content = json.loads(FILE.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gear.cli import main as cli
-from gear.plan import budget, costs, counts, pieces, report
+from gear.plan import budget, costs, pieces, report
 from gear.plan.targets import wanted
 from gear.study.registry import Study
 from gear.study.stages import STAGES
