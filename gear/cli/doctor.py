@@ -13,37 +13,75 @@ from gear.artifacts import store
 from gear.artifacts.units import require_no_link
 from gear.cli.finding import MISSING, NOTE, OK, Finding
 from gear.cli.weights import weights
+from gear.data import survey
+from gear.data.counts import check
+from gear.data.folder import class_folders
+from gear.data.listing import SPLITS
+from gear.data.manifest import divided, places
 from gear.files.mistakes import Mistake
 from gear.launch import slurm
 from gear.plan.budget import Budget
 from gear.plan.report import entry
 from gear.plan.targets import wanted
-from gear.study import jobs
+from gear.study import fit, jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import Study
+from gear.study.sources import sources
 
 
 def data(study):
     """The images: made by a rule, or in a folder that the first rule will list."""
+    root, counts = Path(study.data.path), study.spec["data"]
     if study.makes_data:
-        yield Finding(OK, "data", f"{study.data.path} is made by the rule prepare_data")
+        yield Finding(OK, "data", f"{root} is made by the rule prepare_data")
         return
-    root, classes = Path(study.data.path), study.data.classes
-    for split in ("train", "val"):
-        folder, count = root / split, 0
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                count = sum(e.is_dir() and not e.name.startswith(".") for e in entries)
-        if count == classes:
-            yield Finding(OK, "data", f"{folder} has {classes} class folders")
-        else:
-            yield Finding(
-                MISSING,
-                "data",
-                f"{folder} has {count} class folders of {classes}; put the images there as "
-                "<split>/<class>/<image>, or name their folder as settings.data.path, and the "
-                "number of classes as settings.data.classes, in the study's file.",
-            )
+    try:
+        where = places(root, counts.get("val_share"))
+    except Mistake as error:
+        yield Finding(MISSING, "data", str(error))
+        return
+    found = [_classes(root / where[split], study.data.classes) for split in SPLITS]
+    yield from dict.fromkeys(found)
+    if {finding.state for finding in found} == {OK}:
+        yield _images(study, root, where)
+
+
+def _classes(folder, classes):
+    """Whether a folder has that many class folders."""
+    count = 0
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            count = sum(e.is_dir() and not e.name.startswith(".") for e in entries)
+    if count == classes:
+        return Finding(OK, "data", f"{folder} has {classes} class folders")
+    said = (
+        f"{folder} has {count} class folders of {classes}; put the images there as "
+        "<split>/<class>/<image>, or name their folder as settings.data.path, and the number of "
+        "classes as settings.data.classes, in the study's file"
+    )
+    known = [s for s in sources().values() if s.file and Path(s.file) in folder.parents]
+    return Finding(MISSING, "data", said + "".join(f" ({one})" for one in known) + ".")
+
+
+def _images(study, root, where):
+    """Whether there are as many images as trainings, protocols and analyses need."""
+    share, seed = study.spec["data"].get("val_share"), study.spec["data"].get("seed", 0)
+    needs, numbers = fit.needs(study), dict.fromkeys(SPLITS, 0)
+    for split in SPLITS:
+        exact = split == "val" or where["train"] == where["val"]
+        most = None if exact else max(n["least"] or 0 for n in needs if n["split"] == split)
+        for folder in class_folders(root / where[split], None):
+            names = survey.list_images(folder)
+            if where["train"] == where["val"]:
+                names = divided(names, share, seed, folder.name)[split]
+            numbers[split] += len(names)
+            if most is not None and numbers[split] >= most:
+                break  # a million files are not counted here
+    try:
+        check(numbers, needs, root)
+    except Mistake as error:
+        return Finding(MISSING, "data", str(error))
+    return Finding(OK, "data", f"{root}: {numbers['val']} validation images, enough for the study")
 
 
 def disk(study, needed):

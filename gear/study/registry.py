@@ -11,7 +11,7 @@ from pathlib import Path
 from gear import config
 from gear.alignment.teachers import resolutions
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.study import configchecks
+from gear.study import configchecks, fit
 from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, studies
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
@@ -49,13 +49,14 @@ class Study:
         configchecks.claims(self)
         self.table_specs = {name: table_spec(self, name) for name in self.tables}
         self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
+        fit.study(self)
 
     @classmethod
     def chosen(cls, settings, environment=os.environ):
         """The study that Snakemake's config or the variable GEAR_STUDY names.
 
         settings: {'study': name, 'results': folder} of a command line or profile. Mistake: no study
-        is named (there is no default), or a key is unknown."""
+        is named (there is no default), a key is unknown, or the images do not fit the study."""
         name = settings.get("study") or environment.get("GEAR_STUDY")
         if not name:
             raise Mistake(
@@ -70,7 +71,9 @@ class Study:
                 f"{did_you_mean(unknown[0], ('study', 'results'))} "
                 "Settings of runs are in config/."
             )
-        return cls(str(name), settings.get("results", "results"))
+        study = cls(str(name), settings.get("results", "results"))
+        fit.images(study)
+        return study
 
     # ---- reading ---------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The committed counts of networks: they are those of today's code, and `gear plan` needs no torch."""
+"""The committed counts are those of today's code, and `gear plan` loads no torch."""
 
 import json
 import subprocess

@@ -72,9 +72,9 @@ def test_a_target_asks_for_its_own_teachers_alone(here, capsys):
     assert said_ == (
         "weights/vjepa2_1_vitb_dist_vitG_384.pt (teacher V-JEPA 2.1-B) is not there; put the file "
         "there (facebookresearch/vjepa2, link "
-        "https://dl.fbaipublicfiles.com/vjepa2/vjepa2_1_vitb_dist_vitG_384.pt, 1,664,223,428 bytes, "
-        "sha256 848a77c33cc9e6649ed2119c9bea1e2c569bcdab9539ff3e7c02ccc2959ddf4d, licence unknown, "
-        "size and sha256 as third parties who had the file state them), or change "
+        "https://dl.fbaipublicfiles.com/vjepa2/vjepa2_1_vitb_dist_vitG_384.pt, 1,664,223,428 "
+        "bytes, sha256 848a77c33cc9e6649ed2119c9bea1e2c569bcdab9539ff3e7c02ccc2959ddf4d, licence "
+        "unknown, size and sha256 as third parties who had the file state them), or change "
         "teachers.vjepa2.weights."
     )
     _, found, _ = said(capsys, "--study", "paper", "--target", "reconstruction")

@@ -1,4 +1,4 @@
-"""config/sources.csv: every external file that code or studies name has a line, and each is read."""
+"""config/sources.csv: every external file that code or studies name has a line."""
 
 import re
 from pathlib import Path

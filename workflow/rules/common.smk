@@ -5,7 +5,7 @@ import shlex
 
 from gear.launch import slurm
 from gear.launch.warm import Warm
-from gear.study import jobs
+from gear.study import fit, jobs
 from gear.study.needs import Checkpoint
 from gear.study.stages import STAGES
 

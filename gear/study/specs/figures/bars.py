@@ -12,7 +12,7 @@ from gear.study.models.base import Entry as Mapping
 from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.figure import Shown, of_samples
-from gear.study.specs.world import named
+from gear.study.specs.world import named, shows_paper
 
 
 class Bar(Mapping):
@@ -38,11 +38,11 @@ def spec(study, entry, where):
             checkpoint = study.at(row["run"], where)
             files = {s: Need("scores", checkpoint, s) for s in entry["samplers"]}
             bar |= named(study, checkpoint) | {"file": files}
-        else:
+        elif shows_paper(study):
             cells = published_row(study, entry["quoted"], row["paper"], where)
             printed = cells.get(entry["metric"], [])
             bar["quoted"] = {s: value for s, p, value in printed if p == content["protocol"]}
-        if "run" in bar or bar["quoted"]:
+        if "run" in bar or bar.get("quoted"):
             bars.append(bar)
     content |= {"table": entry.get("quoted"), "panels": entry["samplers"], "rows": bars}
     runs = [bar["run"] for bar in bars if "run" in bar]
