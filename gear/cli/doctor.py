@@ -175,6 +175,8 @@ def findings(study, target):
 
 def main(name, results="results", target="all"):
     """Print the findings; returns 1 where something is missing."""
+    if not Path(slurm.PROFILE).is_file():
+        raise Mistake("gear doctor works in the repository's top folder; go there first.")
     study = Study(name, results)
     print(f"target {target} of study {study.name}: {study.spec['title']}", flush=True)
     missing = 0

@@ -7,14 +7,14 @@ import argparse
 import re
 import sys
 
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
 
 def _run(commands):
     command = commands.add_parser("run", help="make a target: the right Snakemake command")
-    command.add_argument("targets", nargs="*", default=["all"], help="default: all")
+    command.add_argument("targets", nargs="*", default=["all"], help="or run@step; default: all")
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="folder of the results (results)")
     command.add_argument("--cluster", action="store_true", help="as jobs of SLURM")
@@ -263,6 +263,21 @@ COMMANDS = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names a misspelt option before options that are missing because of it."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message):
+        known = list(self._option_string_actions)
+        for word in (word.split("=")[0] for word in self.words):
+            if re.match("--[a-z]", word) and not any(name.startswith(word) for name in known):
+                super().error(f"there is no option {word}. {did_you_mean(word, known)}")
+        super().error(message)
+
+
 class _Version(argparse.Action):
     def __call__(self, parser, *_):
         from importlib import metadata
@@ -279,7 +294,7 @@ def _as_options(sentence, command):
 
 def make_parser():
     """The parser of all commands; each sets `run`, the function of the parsed options."""
-    parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
+    parser = _Parser(prog="gear", description="Regenerate, look at and use GEAR.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True)
     for declare in COMMANDS:

@@ -172,10 +172,33 @@ class Study:
     def specs(self, target):
         """The specs of a target's tables, figures and claims. Mistake: no such target."""
         if target not in self.targets:
-            cure = did_you_mean(target, self.targets)
-            raise Mistake(f"study '{self.name}' has no target '{target}'. {cure}")
+            raise self.no_target(target)
         known = self.table_specs | self.figure_specs
         return [known[n] if n in known else self.claims_spec for n in self.targets[target]]
+
+    def no_target(self, target):
+        """The Mistake for a target that is neither a rule nor a file of the study."""
+        said = f"study '{self.name}' has no target '{target}'."
+        for kind, names in self.named.items():
+            if target in names:
+                where = f"config/studies/{self.name}.yaml"
+                return Mistake(f"{said} It is in {kind}.yaml; add it to `{kind}` of {where}.")
+        run, _, step = target.partition("@")
+        if run in self.runs:
+            steps = self.runs[run].steps
+            if step in steps:
+                file = f"{self.path(self.checkpoint(run, step))}/weights.safetensors"
+                return Mistake(f"{said} Snakemake's target is its file, {file}.")
+            known = ", ".join(f"{run}@{name}" for name in steps)
+            return Mistake(f"{said} It is a run; `gear run` takes one of its steps: {known}.")
+        return Mistake(f"{said} {did_you_mean(target, [*self.targets, *self.runs])}")
+
+    def file_of(self, target):
+        """The file that `run@step` stands for; other targets unchanged."""
+        run, _, step = target.partition("@")
+        if not step:
+            return target
+        return f"{self.path(self.checkpoint(run, step, 'gear run'))}/weights.safetensors"
 
     @property
     def data(self):

@@ -53,3 +53,19 @@ def test_compare_names_missing_tables_and_folders(tmp_path, capsys):
     compare.compare(a, b)
     out = capsys.readouterr().out
     assert out.count("\ndifferent  ") == 20 and "and 10 more" in out
+
+
+def test_the_end_says_why_cells_differ_and_how_many_verdicts_are_equal(tmp_path, capsys):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_tables(a, "t", ("x", "usage", 1, "0.5", ""))
+    write_tables(b, "t", ("x", "usage", 1, "1", ""))
+    for folder, verdict in ((a, "not reproduced"), (b, "reproduced")):
+        text = f"claim,source,verdict\nA,x,reproduced\nB,x,{verdict}\n"
+        (folder / "tables/claims.csv").write_text(text)
+    compare.compare(a, b)
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last[0].startswith("Another processor gives other trainings")
+    assert last[1] == "Verdicts of the claims: 1 of 2 equal."
+    compare.compare(b, b)
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert not last[0].startswith("Another") and last[1].endswith("2 of 2 equal.")
