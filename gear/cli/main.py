@@ -199,6 +199,37 @@ def _export(commands):
     command.set_defaults(run=run)
 
 
+def _batch(commands):
+    command = commands.add_parser("batch", help="the images that a training saw at a step")
+    command.add_argument("checkpoint", help="run@step, such as gear-l@120 or gear-l@400k")
+    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--results", default="results", help="where the list of a folder lies")
+    command.add_argument("--output", required=True, help="a .png file; an .npz is written beside")
+
+    def run(args):
+        from gear.cli import batch
+        from gear.study.registry import Study
+
+        batch.main(Study(args.study, args.results), args.checkpoint, args.output)
+
+    command.set_defaults(run=run)
+
+
+def _card(commands):
+    command = commands.add_parser("card", help="what a checkpoint is, as a page of markdown")
+    command.add_argument("checkpoint", help="folder of a checkpoint")
+    command.add_argument("--output", help="write it to this .md file; default: print it")
+
+    def run(args):
+        from gear.files.aside import write
+        from gear.weights.card import card
+
+        text = card(args.checkpoint)
+        return write(args.output, text) if args.output else print(text, end="")
+
+    command.set_defaults(run=run)
+
+
 ACTIONS = {  # of `gear artifacts`: what it does, and its options
     "save": ("take what Snakemake made into DVC and git", "states"),
     "push": ("copy large files to the remote", "inputs", "states"),
@@ -259,6 +290,8 @@ COMMANDS = (
     _evaluate,
     _import,
     _export,
+    _batch,
+    _card,
     _artifacts,
 )
 
