@@ -7,6 +7,7 @@ the exit status is then 1) or a note.
 import os
 import shutil
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from gear.artifacts import store
@@ -161,6 +162,29 @@ def device():
     return Finding(NOTE, "device", f"no GPU here, torch {version('torch')} runs on the CPU")
 
 
+def metrics():
+    """Scores of images that the repository makes, on each feature network that is here."""
+    from gear.evaluation.known import FORMULA, all_scored
+
+    for found in all_scored():
+        if isinstance(found, Mistake):
+            yield Finding(MISSING, "metrics", str(found))
+            continue
+        what = (
+            "weights made by a formula" if found.weights == FORMULA else f"sha256 {found.weights}"
+        )
+        values = ", ".join(f"{name} {value:.5g}" for name, value in found.values.items())
+        said = f"{found.protocol} on {what}: {values}"
+        if found.known is None:
+            yield Finding(NOTE, "metrics", f"{said}; no number of these weights is known")
+        elif found.agrees:
+            yield Finding(OK, "metrics", f"{said}, as committed")
+        else:
+            known = ", ".join(f"{name} {value:.5g}" for name, value in found.known.items())
+            cure = "compare torch and numpy with envs/requirements.lock, and run make env"
+            yield Finding(MISSING, "metrics", f"{said}, but committed is {known}; {cure}.")
+
+
 def findings(study, target):
     """Every Finding about a study's target, in the order in which the work meets them."""
     needed = wanted(study, target)
@@ -173,14 +197,16 @@ def findings(study, target):
     yield from cluster(study)
 
 
-def main(name, results="results", target="all"):
-    """Print the findings; returns 1 where something is missing."""
+def main(name, results="results", target="all", with_metrics=False):
+    """Print the findings as they come; returns 1 where something is missing.
+
+    with_metrics: also score images that the repository makes."""
     if not Path(slurm.PROFILE).is_file():
         raise Mistake("gear doctor works in the repository's top folder; go there first.")
     study = Study(name, results)
     print(f"target {target} of study {study.name}: {study.spec['title']}", flush=True)
     missing = 0
-    for finding in findings(study, target):
+    for finding in chain(findings(study, target), metrics() if with_metrics else ()):
         print(finding, flush=True)
         missing += finding.state == MISSING
     print(f"{missing} missing" if missing else "nothing is missing")

@@ -73,11 +73,14 @@ def _plan(commands):
 def _doctor(commands):
     command = commands.add_parser("doctor", help="what a study needs that is not here yet")
     _target(command)
+    command.add_argument(
+        "--metrics", action="store_true", help="also score made images, against known numbers"
+    )
 
     def run(args):
         from gear.cli import doctor
 
-        return doctor.main(args.study, args.results, args.target)
+        return doctor.main(args.study, args.results, args.target, args.metrics)
 
     command.set_defaults(run=run)
 
