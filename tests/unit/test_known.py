@@ -1,4 +1,4 @@
-"""`gear doctor --metrics`: made images have the committed scores, and other networks have others."""
+"""`gear doctor --metrics`: made images have the committed scores; other numbers are said."""
 
 import json
 
