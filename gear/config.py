@@ -179,6 +179,7 @@ class Settings:
 
 CHOICES = {
     "data.source": ("folder", "digits"),
+    "data.channels": (1, 3),  # gray, colour
     "data.hold": ("stream", "memory"),
     "data.interpolation": ("bicubic", "bilinear"),
     "tokenizer.quantizer": ("vq", "lfq", "ibq"),
@@ -204,7 +205,6 @@ REPLACED = {
 RANGES = {
     "seed": "[0, 4294967295]",
     "data.resolution": "[1, 16384]",
-    "data.channels": "[1, 4]",
     "data.classes": "[1, 1000000]",
     "tokenizer.codebook_size": "[2, 16777216]",
     "tokenizer.code_dim": "[1, 65536]",

@@ -25,6 +25,10 @@ DATA = "data"  # one unit; its large files are whole data sets: data.dvc
 LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore
 INDEX = "README.md"  # of a study's results
 PAGE = ".html"  # a table's page for Snakemake's report; in neither git nor DVC
+NO_LINK = (
+    "put a real folder there: clone the repository onto the large disk, mount that disk at this "
+    "place (mount --bind), or keep DVC's cache there (dvc cache dir)"
+)
 OF_A_RUN = re.compile(
     rf"(.+?)/(?:(?:samples|metrics|analysis)/)?((?:{'|'.join(STAGES)})/[^/]+)/[0-9]+k[./]"
 )
@@ -77,7 +81,15 @@ def cleaned(paths):
     for path in prefixes:
         if path.split(os.sep)[0] in (".", ".."):
             raise Mistake(f"'{path}' is no folder of results; name one, such as results/demo.")
+        require_no_link(path)
     return prefixes
+
+
+def require_no_link(path):
+    """Mistake where a path of results leads through a symbolic link."""
+    for place in (Path(path), *Path(path).parents):
+        if place.is_symlink():
+            raise Mistake(f"{place} is a link, and git and DVC do not go through links; {NO_LINK}.")
 
 
 def under(path, prefixes):

@@ -16,3 +16,5 @@ def main(args):
         return
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     print(f"{args.samples}: {result['images']} images, protocol {args.protocol}: {metrics}")
+    for note in result["notes"]:
+        print(f"note: {note}")

@@ -8,14 +8,14 @@ import os
 import re
 import sys
 
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
 
 def _run(commands):
     command = commands.add_parser("run", help="make a target: the right Snakemake command")
-    command.add_argument("targets", nargs="*", default=["all"], help="default: all")
+    command.add_argument("targets", nargs="*", default=["all"], help="or run@step; default: all")
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="folder of the results (results)")
     command.add_argument("--cluster", action="store_true", help="as jobs of SLURM")
@@ -97,12 +97,15 @@ def _plan(commands):
 def _doctor(commands):
     command = commands.add_parser("doctor", help="what a study needs that is not here yet")
     _target(command)
+    command.add_argument(
+        "--metrics", action="store_true", help="also score made images, against known numbers"
+    )
 
     def run(args):
         from gear.cli import doctor
 
         _look_at(args.results)
-        return doctor.main(args.study, args.results, args.target)
+        return doctor.main(args.study, args.results, args.target, args.metrics)
 
     command.set_defaults(run=run)
 
@@ -228,6 +231,37 @@ def _export(commands):
     command.set_defaults(run=run)
 
 
+def _batch(commands):
+    command = commands.add_parser("batch", help="the images that a training saw at a step")
+    command.add_argument("checkpoint", help="run@step, such as gear-l@120 or gear-l@400k")
+    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--results", default="results", help="where the list of a folder lies")
+    command.add_argument("--output", required=True, help="a .png file; an .npz is written beside")
+
+    def run(args):
+        from gear.cli import batch
+        from gear.study.registry import Study
+
+        batch.main(Study(args.study, args.results), args.checkpoint, args.output)
+
+    command.set_defaults(run=run)
+
+
+def _card(commands):
+    command = commands.add_parser("card", help="what a checkpoint is, as a page of markdown")
+    command.add_argument("checkpoint", help="folder of a checkpoint")
+    command.add_argument("--output", help="write it to this .md file; default: print it")
+
+    def run(args):
+        from gear.files.aside import write
+        from gear.weights.card import card
+
+        text = card(args.checkpoint)
+        return write(args.output, text) if args.output else print(text, end="")
+
+    command.set_defaults(run=run)
+
+
 ACTIONS = {  # of `gear artifacts`: what it does, and its options
     "save": ("take what Snakemake made into DVC and git", "states"),
     "push": ("copy large files to the remote", "inputs", "states"),
@@ -293,8 +327,25 @@ COMMANDS = (
     _evaluate,
     _import,
     _export,
+    _batch,
+    _card,
     _artifacts,
 )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names a misspelt option before options that are missing because of it."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message):
+        known = list(self._option_string_actions)
+        for word in (word.split("=")[0] for word in self.words):
+            if re.match("--[a-z]", word) and not any(name.startswith(word) for name in known):
+                super().error(f"there is no option {word}. {did_you_mean(word, known)}")
+        super().error(message)
 
 
 class _Version(argparse.Action):
@@ -320,7 +371,7 @@ def _refuse_empty(args):
 
 def make_parser():
     """The parser of all commands; each sets `run`, the function of the parsed options."""
-    parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
+    parser = _Parser(prog="gear", description="Regenerate, look at and use GEAR.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True)
     for declare in COMMANDS:

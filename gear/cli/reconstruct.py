@@ -16,6 +16,7 @@ import torch
 from gear.data.folder import find_images
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
+from gear.evaluation.notes import MARK, RECONSTRUCTION
 from gear.files.aside import line
 from gear.files.mistakes import Mistake
 from gear.files.outputs import require_free
@@ -119,7 +120,7 @@ def main(args):
             tokens.append(result.tokens)
             values.append(result.scores)
             for name, picture in zip(part, result.images.permute(0, 2, 3, 1), strict=True):
-                save_png(folder / targets[name], picture.numpy())
+                save_png(folder / targets[name], picture.numpy(), {MARK: RECONSTRUCTION})
     if args.tokens:
         tokens = torch.cat(tokens).numpy().astype(np.int32)
         save_arrays(args.tokens, {"tokens": tokens, "names": np.array(names)})

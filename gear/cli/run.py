@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from gear.files.mistakes import Mistake
+from gear.study.registry import Study
 
 LOCAL = ("--workflow-profile", "workflow/profiles/local")
 CLUSTER = ("--profile", "slurm")
@@ -66,10 +67,13 @@ def _execute(words):
 def main(targets, study, results="results", cluster=False, dry=False):
     """Print the command, execute it, and say where the page of the results is.
 
-    dry: print how many jobs each rule has instead. Returns the exit status. Mistake outside the
-    repository's top folder."""
+    A target `run@step` stands for that checkpoint. dry: print how many jobs each rule has instead.
+    Returns the exit status. Mistake outside the repository's top folder."""
     if not Path("Snakefile").is_file():
         raise Mistake("gear run works in the repository's top folder; go there first.")
+    if any("@" in target for target in targets):
+        chosen = Study(study, results)
+        targets = [chosen.file_of(target) for target in targets]
     words = command(targets, study, results, cluster, dry)
     print(shlex.join(words), flush=True)
     if dry:

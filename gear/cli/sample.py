@@ -1,6 +1,7 @@
 """`gear sample`: a few images of each class, drawn and decoded, as one PNG.
 
 A row per class in the order asked for, its images from left to right, without lines between them.
+Pixels of images below 64 x 64 are repeated until an image has at least 64 a side.
 Images are those of gear.Model.sample.
 """
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gear.data.png import save_png
+from gear.data.png import enlarged, save_png
 from gear.files.mistakes import Mistake
 from gear.files.outputs import require_free
 from gear.model import load
@@ -45,5 +46,6 @@ def main(args):
         arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
         arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
         save_arrays(args.tokens, arrays)
-    save_png(args.output, grid(drawn.images, args.count))
+    picture = enlarged(grid(drawn.images, args.count), drawn.images.shape[-1])
+    save_png(args.output, picture)
     print(f"{args.output}: classes {args.classes} from top to bottom, {args.count} images each")

@@ -106,7 +106,7 @@ def class_folders(folder: Path, classes: int | None) -> list[Path]:
     if classes is not None and len(folders) != classes:
         raise Mistake(
             f"{folder} has {len(folders)} class folders, but {classes} classes are asked for; "
-            f"set classes to {len(folders)} or correct the path to the data."
+            f"set settings.data.classes to {len(folders)} or correct the path to the data."
         )
     return folders
 
@@ -114,13 +114,18 @@ def class_folders(folder: Path, classes: int | None) -> list[Path]:
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
     """(size, size, channels) uint8 of an image file. Mistake: unreadable, or another size."""
     image = open_image(path, channels)
+    require_size(image, size, path)
+    return pixels(image)
+
+
+def require_size(image, size, path):
+    """Mistake unless a PIL image is a square of `size` pixels a side."""
     if image.size != (size, size):
         width, height = image.size
         raise Mistake(
-            f"{path} has {width} x {height} pixels, but {size} x {size} are asked for; "
-            f"set size to {min(image.size)} or prepare the data with {size} pixels a side."
+            f"data.hold: memory takes images of {size} x {size} pixels as they are, but {path} has "
+            f"{width} x {height}; set settings.data.hold: stream, which crops images of any size."
         )
-    return pixels(image)
 
 
 def manifest_digest(root: str | Path) -> str:

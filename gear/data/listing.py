@@ -61,7 +61,8 @@ class Listing:
                 f"{manifest} lists {len(counts)} classes, but data.classes is {data.classes}; "
                 "correct data.classes or prepare the data again."
             )
-        self.folder, self.split = f"{data.path}/{split}", split
+        place = content.get("places", {}).get(split, split)
+        self.folder, self.split = f"{data.path}/{place}" if place else data.path, split
         self.labels = np.repeat(np.arange(len(counts)), [counts[c] for c in sorted(counts)])
         before = sum(sum(content["images"][s].values()) for s in SPLITS[: SPLITS.index(split)])
         record = content["listing"]

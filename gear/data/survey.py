@@ -7,7 +7,7 @@ import os
 
 from PIL import Image
 
-from gear.data.folder import SUFFIXES
+from gear.data.folder import SUFFIXES, require_size
 from gear.data.transforms import open_image
 from gear.files.mistakes import Mistake
 
@@ -22,13 +22,17 @@ def is_image(entry):
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def try_one(folder):
-    """Decode one image of a class folder. Mistake: no image, or a damaged one."""
+def try_one(folder, size=None):
+    """Decode one image of a class folder. Mistake: no image, a damaged one, or another size.
+
+    size: pixels a side that each image must have; None: any."""
     with os.scandir(folder) as entries:
         entry = next(filter(is_image, entries), None)
     if entry is None:
         raise Mistake(f"{folder} holds no images; remove it or fill it.")
-    open_image(entry.path, 3)
+    image = open_image(entry.path, 3)
+    if size:
+        require_size(image, size, entry.path)
 
 
 def list_images(folder):

@@ -51,11 +51,16 @@ def to_8_bits(image):
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
+def short_size(size_WH, size):
+    """(width, height) after a resize to `size` pixels on the short side, long side rounded down."""
+    width, height = size_WH
+    long = int(size * max(width, height) / min(width, height))
+    return (size, long) if width <= height else (long, size)
+
+
 def resize_short(image, size, interpolation="bicubic"):
     """The image with `size` pixels on its short side, long side rounded down."""
-    width, height = image.size
-    long = int(size * max(width, height) / min(width, height))
-    new_size = (size, long) if width <= height else (long, size)
+    new_size = short_size(image.size, size)
     if new_size == image.size:
         return image
     return image.resize(new_size, INTERPOLATIONS[interpolation])
@@ -70,9 +75,14 @@ def centre_crop(image, size):
 
 def random_crop(image, size, u_top, u_left):
     """The size x size square at a random place; all places are equally likely."""
-    width, height = image.size
-    left, top = int(u_left * (width - size + 1)), int(u_top * (height - size + 1))
+    left, top = crop_place(image.size, size, u_top, u_left)
     return image.crop((left, top, left + size, top + size))
+
+
+def crop_place(size_WH, size, u_top, u_left):
+    """(left, top) of a random crop, in pixels of the image after resize_short."""
+    width, height = short_size(size_WH, size)
+    return int(u_left * (width - size + 1)), int(u_top * (height - size + 1))
 
 
 def pixels(image):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from gear.evaluation import images as sets
-from gear.evaluation import networks, reference
+from gear.evaluation import networks, notes, reference
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.outputs import require_free
 from gear.metrics import PROTOCOLS
@@ -57,8 +57,8 @@ def evaluate(
     force=False,
     device=None,
 ):
-    """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256'} of images:
-    what `gear evaluate --json` prints.
+    """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256', 'notes'}
+    of images: what `gear evaluate --json` prints. notes: what does not fit (gear.evaluation.notes).
 
     samples: a folder of image files, an .npz as ADM's (arr_0, uint8 (N, H, W, 3)), or uint8
         images (N, 3, H, W) as an array or a tensor
@@ -138,6 +138,11 @@ def generated(protocol, source, real_source, options, device):
         "error_bounds": bounds,
         "settings": chosen_settings(protocol, settings),
         "weights_sha256": extract.weights,
+        "notes": [
+            *notes.of_reconstructions(samples, real_source),
+            *notes.of_counts(protocol, samples.count, real.summary),
+            *notes.of_sizes({samples.size}, real.size),
+        ],
     }
 
 
@@ -186,6 +191,7 @@ def reconstructed(source, original_source, options, device):
         "error_bounds": {"rfid": bound},
         "settings": {"rounding": "uint8"},
         "weights_sha256": sha256,
+        "notes": [],
     }
 
 
@@ -209,4 +215,5 @@ def captioned(source, _reference, options, device):
         "error_bounds": {},
         "settings": {},
         "weights_sha256": clip.sha256,
+        "notes": [],
     }

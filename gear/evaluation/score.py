@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gear import config
-from gear.evaluation import networks
+from gear.evaluation import networks, notes
 from gear.features import standin
 from gear.features.resize import aliased, resized
 from gear.files.aside import read_json, write_json
@@ -75,10 +75,24 @@ class Scorer:
         self.pooled = pooled
 
     def __call__(self, batches):
-        """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W)."""
-        fake = Summary.of(self.protocol, map(self.extract, batches))
+        """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W).
+
+        `notes`, where something does not fit the protocol: sentences (gear.evaluation.notes)."""
+        sizes = set()
+
+        def features():
+            for images in batches:
+                sizes.add(tuple(images.shape[2:]))
+                yield self.extract(images)
+
+        fake = Summary.of(self.protocol, features())
         values, _ = measured(self.protocol, fake, self.reference, self.settings)
-        return {self.protocol.name: values}
+        wanted = self.size and (self.size, self.size)
+        said = [
+            *notes.of_counts(self.protocol, fake.count, self.reference),
+            *notes.of_sizes(sizes, wanted),
+        ]
+        return {self.protocol.name: values} | ({"notes": said} if said else {})
 
     def of_tokens(self, tokenizer, tokens):
         """The scores of the images that a tokenizer makes of tokens (N, T).

@@ -118,7 +118,7 @@ def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
 
     scorer: gear.evaluation.score.Scorer, whose feature network rFID is computed on."""
     rounding = rounding_of(protocol, scorer.kind)
-    if len(data) != protocol["images"]:
+    if protocol.get("images") not in (None, len(data)):
         raise Mistake(
             f"{settings.data.path}/val holds {len(data)} images, protocol "
             f"validation needs {protocol['images']}; set protocols.validation.images in the study."

@@ -92,9 +92,10 @@ def analysis(spec):
     chosen = spec["analysis"]
     kernel = {"inner": "inner products", "cosine": "inner products of unit vectors"}
     k = chosen["neighbours"]
+    images = chosen.get("images", "all")
     return [
         "CKNNA and CKA with the alignment teacher's patch features, of averaged weights, on "
-        f"{chosen['images']} validation images (1: alike, 0: unrelated). Patch level: the "
+        f"{images} validation images (1: alike, 0: unrelated). Patch level: the "
         "positions of an image are compared with each other, mean over images. Image level: "
         f"means over positions, the images compared in batches of {chosen['batch']}, mean over "
         f"batches. Kernel: {kernel[chosen['kernel']]}; CKNNA with k = {k['image']} (image) and "

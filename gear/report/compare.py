@@ -133,6 +133,12 @@ def _wrong(name, cells, folders):
             yield f"different  {where}: {cell.other}, not {cell.ours}{limit}"
 
 
+def _verdicts(cells):
+    """A sentence: how many verdicts of the page of claims are equal."""
+    equal = int((cells["verdict"] == "equal").sum())
+    return f"Verdicts of the claims: {equal} of {len(cells)} equal."
+
+
 def compare(a_dir, b_dir, strict=False):
     """Print how the tables below a_dir (yours) agree with those below b_dir (the reference).
 
@@ -161,4 +167,8 @@ def compare(a_dir, b_dir, strict=False):
     tables = f"; {lost} table{'s' if lost > 1 else ''} in one folder alone" if lost else ""
     common = cells if a.keys() & b.keys() else "no table in common"
     print(f"{folders[0]} against {folders[1]}: {common}{tables}.")
+    if total["different"]:
+        print("Another processor gives other trainings, so some cells differ (NOTES.md).")
+    if "claims" in a and "claims" in b:
+        print(_verdicts(_compare_table(a["claims"], b["claims"])))
     return int(bool(strict and (wrong or lost)))

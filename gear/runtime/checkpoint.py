@@ -57,13 +57,28 @@ def _opened(path):
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
-        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
+        raise Mistake(f"{path} is missing; {_where_else(path)}.") from None
     except OSError:
         raise  # such an error does not mean that the file is damaged
     except Exception as error:
         raise Mistake(
             f"{path} is no complete safetensors file ({error}); remove its folder and run again."
         ) from None
+
+
+def _where_else(path):
+    """The cure for a missing file of weights: the steps of the run, if its folder was named."""
+    steps = sorted(Path(path).parent.glob("*/weights.safetensors"), key=lambda p: len(str(p)))
+    if steps:
+        return f"name one of the run's steps: {', '.join(str(step.parent) for step in steps)}"
+    return "make it with Snakemake or pull it"
+
+
+def require_step(folder):
+    """Mistake where the folder of a run is named instead of one of its steps."""
+    path = Path(folder) / "weights.safetensors"
+    if not path.exists() and any(Path(folder).glob("*/weights.safetensors")):
+        raise Mistake(f"{folder} is no checkpoint; {_where_else(path)}.")
 
 
 def holds(path, prefix):

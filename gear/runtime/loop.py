@@ -115,7 +115,7 @@ class Segment:
         self.step, self.history, self.status = start, [], "running"
         self.window = []  # metrics of the steps since the last report
         self.agreed = 0  # number of the window's steps that are already means over all processes
-        self.guards = Guards()
+        self.guards = Guards(quiet=self.settings.runtime.on_nonfinite == "record")
         self.spent = {"wall_s": 0.0, "cpu_s": 0.0, "attempts": 0}  # cost of earlier attempts
         self.wall, self.cpu = time.monotonic(), time.process_time()
         self.interrupted = False
@@ -177,6 +177,7 @@ class Segment:
 
     def run(self, name):
         """Train to `stop` and write the milestone. Raises SystemExit(143) after SIGTERM."""
+        self.guards.name = name
         signals = (signal.SIGTERM, signal.SIGINT)
         previous = [signal.signal(number, self._interrupt) for number in signals]
         try:

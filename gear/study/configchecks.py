@@ -102,6 +102,11 @@ def images(counts, data, where):
 
     counts: the study's `data`; data: config.Data."""
     if data.source != "digits":
+        if "val_share" in counts and data.hold != "stream":
+            raise Mistake(
+                f"{where}: data.val_share splits a folder whose files are read when they are "
+                "needed; set settings.data.hold: stream."
+            )
         return
     if data.hold != "memory":
         raise Mistake(

@@ -151,6 +151,15 @@ def made_images(study):
     return {data.path: data.resolution for data in sets}
 
 
+def counts(study):
+    """Options of the listing of a folder: the numbers of images, and the share split off as val."""
+    spec = study.spec["data"]
+    words = [f"--{split} {spec[split]}" for split in ("train", "val") if split in spec]
+    if "val_share" in spec:
+        words.append(f"--val-share {spec['val_share']} --seed {spec.get('seed', 0)}")
+    return " ".join(words)
+
+
 def training(study, name, milestone):
     """The line of one segment of a training: from the previous milestone to this one."""
     run = study.runs[study.checkpoint(name, milestone).run]

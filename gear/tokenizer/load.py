@@ -9,6 +9,7 @@ from gear.tokenizer.autoencoder import Tokenizer
 
 def settings_of(folder):
     """The Settings that a checkpoint was trained with. Mistake: run.json has none."""
+    checkpoint.require_step(folder)
     record = read_json(f"{folder}/run.json")
     if "settings" not in record:
         raise Mistake(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -231,7 +232,10 @@ def test_the_grid_has_a_row_per_class(home):
     sample(home, tokens=home.path / "t.npz")
     tokens = drawn(home.path / "t.npz")["tokens"]
     mode, grid = pixels(home.path / "grid.png")
-    assert mode == "L" and grid.shape == (2 * SIDE, 3 * SIDE)
+    times = 64 // SIDE  # small images are enlarged, pixel by pixel
+    assert mode == "L" and grid.shape == (2 * 64, 3 * 64)
+    assert (grid == grid[::times, ::times].repeat(times, 0).repeat(times, 1)).all()
+    grid = grid[::times, ::times]
     for i, row in enumerate(tokens):
         with torch.no_grad():
             expected = home.tokenizer.decode(torch.from_numpy(row)[None].long())[0, 0]
@@ -249,8 +253,8 @@ def test_colour_grids(home, smoke_settings, tiny_networks):
     with torch.no_grad():
         tokens = torch.from_numpy(drawn(home.path / "t.npz")["tokens"][2:3]).long()
         expected = ((tokenizer.decode(tokens)[0] + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
-    assert mode == "RGB" and grid.shape == (32, 32, 3)
-    assert np.abs(grid[16:, :16] - expected.numpy()).max() <= 0.5 + 1e-3
+    assert mode == "RGB" and grid.shape == (128, 128, 3)
+    assert np.abs(grid[::4, ::4][16:, :16] - expected.numpy()).max() <= 0.5 + 1e-3
 
 
 def test_the_same_seed_gives_the_same_file(home):
@@ -496,3 +500,30 @@ def test_help_and_comparison_load_no_torch():
     assert done.returncode == 0, done.stderr
     for name in ("compare", "plan", "reconstruct", "sample", "likelihood"):
         assert f"    {name} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["sample", "likelihood", "reconstruct"])
+def test_a_run_without_its_step_names_the_steps(home, verb):
+    for step in ("100k", "400k"):
+        shutil.copytree(home.path / "joint", home.path / "run" / step)
+    options = {
+        "sample": {"checkpoint": home.path / "run", "classes": 1, "output": home.path / "x.png"},
+        "likelihood": {"checkpoint": home.path / "run", "tokens": home.path / "t.npz"},
+        "reconstruct": {"tokenizer": home.path / "run", "output": home.path / "x"},
+    }[verb]
+    if verb == "reconstruct":
+        Image.new("RGB", (20, 20)).save(home.path / "a.png")
+        options["images"] = home.path
+        options["output"] = home.path.parent / "x"
+    said = refused(verb, **options)
+    assert "100k, " in said and said.endswith("run/400k.") and "name one of the run's steps" in said
+
+
+def test_a_misspelt_option_is_named_before_those_that_are_missing(capsys):
+    for words, said in (
+        (["sample", "--checkpiont", "x"], "no option --checkpiont. Did you mean '--checkpoint'?"),
+        (["plan", "--studi=demo"], "no option --studi. Did you mean '--study'?"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+        assert said in capsys.readouterr().err

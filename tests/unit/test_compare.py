@@ -71,3 +71,19 @@ def test_a_table_whose_lines_do_not_fit_its_head(tmp_path, change):
     (tmp_path / "tables/t.csv").write_text(f"{head}\n{change(line)}\n")
     with pytest.raises(ValueError, match=r"t.csv: row 2 has 1\d cells, the head has 1\d; make"):
         compare.compare(tmp_path, tmp_path)
+
+
+def test_the_end_says_why_cells_differ_and_how_many_verdicts_are_equal(tmp_path, capsys):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_tables(a, "t", ("x", "usage", 1, "0.5", ""))
+    write_tables(b, "t", ("x", "usage", 1, "1", ""))
+    for folder, verdict in ((a, "not reproduced"), (b, "reproduced")):
+        text = f"claim,source,verdict\nA,x,reproduced\nB,x,{verdict}\n"
+        (folder / "tables/claims.csv").write_text(text)
+    compare.compare(a, b)
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last[0].startswith("Another processor gives other trainings")
+    assert last[1] == "Verdicts of the claims: 1 of 2 equal."
+    compare.compare(b, b)
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert not last[0].startswith("Another") and last[1].endswith("2 of 2 equal.")

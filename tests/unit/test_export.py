@@ -8,6 +8,7 @@ import torch
 from checkpoints import LAYOUT, NETWORKS, SIZES, content, state
 from safetensors.torch import load_file
 
+from gear import config
 from gear.ar.load import load_ar
 from gear.cli.main import main
 from gear.files import aside as files
@@ -139,3 +140,46 @@ def test_a_folder_without_what_is_asked_for(tmp_path, smoke_settings, tiny_netwo
     with pytest.raises(SystemExit, match=f"^gear: {said}"):
         main(["export", str(folder), str(output)])
     assert not output.exists()
+
+
+def test_a_card_says_what_the_checkpoint_is(tmp_path, smoke_settings, tiny_networks, capsys):
+    settings, root = smoke_settings("vq", **{"data.path": str(tmp_path / "images")}), tmp_path
+    folder = root / "tokenizer/vq/400k"
+    network = tiny_networks.tokenizer(settings)
+    checkpoint.save_weights(folder / "weights.safetensors", {"tokenizer": network})
+    record = {
+        "settings": dataclasses.asdict(settings),
+        "difference": config.difference(settings),
+        "status": "finished",
+        "steps": 400,
+        "parameters": {"tokenizer": 1234},
+        "commit": "abc",
+        "inputs": {"data/manifest.json": "0" * 64},
+    }
+    files.write_json(folder / "run.json", record)
+    files.write_json(root / "features/run.json", {"label": "my classifier"})
+    images = {"images": {"train": {"a": 7}, "val": {"a": 3}}}
+    files.write_json(root / "images/manifest.json", images)
+    scores = {"demo": {"rfid": 1.25}, "notes": ["of another size."]}
+    files.write_json(root / "metrics/tokenizer/vq/400k/validation.json", scores)
+    main(["card", str(folder)])
+    text = capsys.readouterr().out
+    for line in (
+        "# tokenizer vq 400k",
+        "| steps | 400 |",
+        "| parameters of the tokenizer | 1,234 |",
+        "| tokenizer.codebook_size | 16 |",
+        "| images of val | 3 |",
+        "| validation | demo | rfid | 1.25 |",
+        "- validation: of another size.",
+        "- features: my classifier, a stand-in that was trained here.",
+        "| commit | abc |",
+        f"| input data/manifest.json | sha256 {'0' * 64} |",
+    ):
+        assert line in text.splitlines(), line
+    assert "Apache-2.0" in text
+    export(folder, root / "vq.pt")
+    assert (root / "vq.pt.md").read_text() == text
+    (root / "vq.pt").unlink()
+    with pytest.raises(ValueError, match=r"vq\.pt\.md is there already"):
+        export(folder, root / "vq.pt")

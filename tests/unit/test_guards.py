@@ -39,6 +39,14 @@ def test_a_slow_failure_is_said_once_with_its_step_and_its_cure(name, values, fi
     assert guards.collapsed_at == (first if name == "usage" else None)
 
 
+def test_a_warning_names_its_run_and_a_run_that_may_fail_has_none(capsys):
+    Guards("gear-l@400k").watch(7, {"usage": 0.1})
+    assert "warning: gear-l@400k: codebook usage 0.100 at step 7" in capsys.readouterr().err
+    quiet = Guards("gear-l-ste@400k", quiet=True)
+    quiet.watch(7, {"usage": 0.1})
+    assert capsys.readouterr().err == "" and quiet.collapsed_at == 7
+
+
 class Poisoned:
     """Images of which one is NaN from a step on, where something else may happen too."""
 

@@ -39,8 +39,9 @@ def prepare(images, monkeypatch):
     """prepare(...) of that copy, without the second that starting processes takes."""
     monkeypatch.setattr(manifest, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
 
-    def run(classes=3, **expected):
-        return manifest.prepare(images, classes, images.parent / "out/manifest.json", expected)
+    def run(classes=3, share=None, seed=0, asked=None, **expected):
+        output = images.parent / "out/manifest.json"
+        return manifest.prepare(images, classes, output, expected, share, seed, asked)
 
     return run
 
@@ -134,7 +135,7 @@ def bad_first(images):
 MISTAKES = {
     "missing": (
         lambda images: shutil.rmtree(images / "val"),
-        r"images/val does not exist; prepare the data first or correct the path to it\.",
+        r"images has no folder val; put validation images there, or set data\.val_share: 0\.1",
     ),
     "flat": (
         no_classes,
@@ -147,7 +148,7 @@ MISTAKES = {
     ),
     "class missing": (
         lambda images: shutil.rmtree(images / "train/n02"),
-        r"train has 2 class folders, but 3 classes are asked for; set classes to 2 or correct",
+        r"train has 2 class folders, but 3 .*; set settings.data.classes to 2 or correct",
     ),
     "other class": (
         lambda images: (images / "val/n10").rename(images / "val/n99"),
@@ -282,3 +283,56 @@ def test_a_manifest_that_does_not_fit_is_named(images, prepare, damage, changes,
     damage(manifest)
     with pytest.raises(ValueError, match=message):
         Listing(manifest, "train", Data(**{"path": str(images), "classes": 3, **changes}))
+
+
+# own images: the share that becomes val, and what the study needs of it
+
+
+def without_val(images, above=False):
+    shutil.rmtree(images / "val")
+    if above:  # the class folders lie in the folder itself
+        for folder in (images / "train").iterdir():
+            folder.rename(images / folder.name)
+        (images / "train").rmdir()
+
+
+@pytest.mark.parametrize("above", [False, True], ids=["train", "class folders"])
+def test_a_share_is_split_off_where_there_is_no_val(images, prepare, above):
+    without_val(images, above)
+    out = images.parent / "out/manifest.json"
+    made = prepare(share=0.3, seed=5)
+    assert made["images"] == {
+        "train": {"n01": 5, "n02": 5, "n10": 5},
+        "val": {"n01": 2, "n02": 2, "n10": 2},
+    }
+    data = Data(path=str(images), classes=3)
+    sets = {split: Listing(out, split, data) for split in ("train", "val")}
+    names = {split: {s.name(i) for i in range(len(s))} for split, s in sets.items()}
+    assert not names["train"] & names["val"] and len(names["train"] | names["val"]) == 21
+    assert all(os.path.isfile(s.path(i)) for s in sets.values() for i in range(len(s)))
+    assert prepare(share=0.3, seed=5) == made
+    again = {i for i in range(6) if prepare(share=0.3, seed=i)["listing"] == made["listing"]}
+    assert again == {5}  # another seed splits off others
+
+
+def test_a_split_depends_on_names_alone():
+    names = [f"{i}.png" for i in range(50)]
+    val = manifest.divided(names, 0.2, 0, "a")["val"]
+    assert len(val) == 10 and val == manifest.divided(names[::-1], 0.2, 0, "a")["val"]
+    assert len(manifest.divided(names[:2], 0.01, 0, "a")["val"]) == 1
+    with pytest.raises(ValueError, match="class 'a' has 1 image, which cannot be divided"):
+        manifest.divided(names[:1], 0.2, 0, "a")
+
+
+def test_images_that_do_not_fit_the_study_are_refused_before_they_are_looked_at(
+    images, prepare, monkeypatch
+):
+    monkeypatch.setattr(survey, "examine", lambda *_: pytest.fail("every file was looked at"))
+    need = {"split": "val", "exact": 36, "least": None, "setting": "protocols.validation.images"}
+    said = refusal(prepare, asked={"needs": [need]})
+    assert "val holds 9 images, but protocols.validation.images is 36; set" in said
+    need = {"split": "train", "exact": None, "least": 32, "setting": "settings.optim.batch"}
+    said = refusal(prepare, asked={"needs": [need]})
+    assert "train holds 21 images, but settings.optim.batch needs 32; lower" in said
+    said = refusal(prepare, asked={"size": 16})
+    assert "takes images of 16 x 16 pixels as they are" in said and "hold: stream" in said

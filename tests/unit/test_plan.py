@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gear.cli import main as cli
-from gear.plan import budget, costs, pieces, report, teachers
+from gear.plan import budget, costs, pieces, report
 from gear.plan.targets import wanted
 from gear.study.registry import Study
 from gear.study.stages import STAGES
@@ -193,7 +193,7 @@ def test_standin_teachers_are_counted_in_full(
     with FlopCounterMode(display=False) as counter:
         tiny_networks.teacher(settings)(random_images(settings).batch(0).images)
     spec = smoke.spec["teachers"]["dinov2"]
-    found = teachers.teacher(spec, settings.data, 4)
+    found = costs.teacher(spec, settings.data, 4)
     assert counter.get_total_flops() == settings.optim.batch * found.flops["teacher"]
 
 

@@ -9,7 +9,14 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.figure import figure_spec
-from gear.study.specs.world import named, pick, protocol_name, resolutions, world
+from gear.study.specs.world import (
+    named,
+    pick,
+    protocol_name,
+    resolutions,
+    shows_paper,
+    world,
+)
 from gear.study.stages import STAGES
 from gear.study.vocabulary import ANALYSED, metric
 
@@ -80,7 +87,7 @@ def _parameters(study, checkpoints, columns):
 
 def _paper_cells(study, entry, row, columns, parameters, where):
     """{column's position or 'params_m': {value, protocol}} of the paper's values for a row."""
-    if "paper" not in row:
+    if "paper" not in row or not shows_paper(study):
         return {}
     if "paper" not in entry:
         raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
@@ -149,6 +156,8 @@ def _check_names(entry, rows, where):
 def table_spec(study, name):
     """All that the table's job needs, as data for JSON. Mistake: a name does not exist."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
+    if not shows_paper(study):  # without the rows that are the paper's alone
+        entry = entry | {"rows": [row for row in entry["rows"] if "run" in row], "paper": None}
     columns = _columns(study, entry, where)
     shown = [study.at(row["run"], where) for row in entry["rows"] if "run" in row]
     samplers = _samplers(study, entry, where)

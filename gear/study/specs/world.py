@@ -17,6 +17,11 @@ def pick(study, kind, name):
     return entries[name]
 
 
+def shows_paper(study):
+    """Whether a study's tables and figures print the paper's values, which are of ImageNet."""
+    return study.spec.get("compares_with_paper", False) or study.spec.get("shows_paper", False)
+
+
 def protocol_name(study, block):
     """The name of the protocol of a metric's block, as in the CSV files."""
     protocols = study.spec["protocols"]

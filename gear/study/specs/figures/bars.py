@@ -13,7 +13,7 @@ from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.figure import Shown, of_samples
 from gear.study.specs.tables import table_spec
-from gear.study.specs.world import named
+from gear.study.specs.world import named, shows_paper
 
 
 class Bar(Mapping):
@@ -46,11 +46,11 @@ def spec(study, entry, where):
             checkpoint = study.at(row["run"], where)
             files = {s: Need("scores", checkpoint, s) for s in entry["samplers"]}
             bar |= named(study, checkpoint) | {"file": files}
-        else:
+        elif shows_paper(study):
             cells = published_row(study, entry["quoted"], row["paper"], where)
             printed = cells.get(entry["metric"], [])
             bar["quoted"] = {s: value for s, p, value in printed if p == content["protocol"]}
-        if "run" in bar or bar["quoted"]:
+        if "run" in bar or bar.get("quoted"):
             bars.append(bar)
     content |= {"table": entry.get("quoted"), "panels": entry["samplers"], "rows": bars}
     seeded = study.tables.get(entry.get("spread"), {})
