@@ -25,9 +25,9 @@ import torch.nn.functional as F
 from gear.ar.load import load_ar
 from gear.data.memory import to_float, to_uint8
 from gear.evaluation.validate import PER_IMAGE, in_unit, reconstruct
-from gear.files.aside import read_json
 from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 from gear.runtime import checkpoint
 from gear.runtime.device import use
 from gear.sampling.decode import decode
@@ -250,8 +250,10 @@ def find_tokenizer(folder):
     folder = Path(folder)
     if _holds(folder, "tokenizer"):
         return folder
-    record, results = read_json(folder / "run.json"), folder.absolute().parents[2:3]
-    for path, digest in record.get("inputs", {}).items():
+    path, results = folder / "run.json", folder.absolute().parents[2:3]
+    record = read_record(path)
+    inputs = required(record, "inputs", dict, path) if "inputs" in record else {}
+    for path, digest in inputs.items():
         # <results>/<study>/<stage>/<run>/<milestone>/weights.safetensors
         for weights in (Path(path), *(root.joinpath(*Path(path).parts[-4:]) for root in results)):
             there = weights.name == "weights.safetensors" and weights.is_file()
@@ -259,7 +261,7 @@ def find_tokenizer(folder):
                 return weights.parent
     beside = folder.absolute().with_name("tokenizer")
     if "source" in record and (beside / "run.json").is_file():
-        source = read_json(beside / "run.json").get("source")
+        source = read_record(beside / "run.json").get("source")
         return beside if source == record["source"] else None
     return None
 

@@ -42,7 +42,7 @@ class Listing:
 
     def __init__(self, manifest, split, data):
         """manifest: path of manifest.json; data: config.Data. Mistake: they do not agree."""
-        from gear.files.aside import read_json
+        from gear.files.reading import read_record
 
         content = read_json(manifest)
         if not isinstance(content, dict) or not {"path", "images", "listing"} <= set(content):

@@ -6,16 +6,15 @@ python -m gear.evaluation.score --job JSON --samples FILE.npz --tokenizer DIR --
 
 import argparse
 import json
-from zipfile import BadZipFile
-
-import numpy as np
 
 from gear import config
 from gear.evaluation import networks
 from gear.features import standin
 from gear.features.resize import resized
-from gear.files.aside import read_json, write_json
+from gear.files.arrays import read_arrays
+from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.runtime.device import setup, use
 from gear.sampling.decode import decoded
@@ -32,7 +31,7 @@ class Scorer:
         self.protocol = named(protocol["name"])
         self.settings = {k: v for k, v in protocol.items() if k != "name"}
         chosen_settings(self.protocol, self.settings)
-        record = read_json(f"{features}/run.json")
+        record = read_record(f"{features}/run.json")
         self.kind = record.get("kind", "standin")
         if KINDS.get(self.protocol.name, "inception") != self.kind:
             raise Mistake(
@@ -49,7 +48,7 @@ class Scorer:
 
         network = standin.load_network(features).to(device)
         self.reference = of_features(standin.load_reference(features), self.protocol)
-        self.size = read_json(f"{features}/run.json")["shape"]["resolution"]
+        self.size = standin.shape_of(features)["resolution"]
         self.extract = lambda images: standin.extract(network, resized(images, self.size))
         self.pooled = lambda images: self.extract(images).pooled_ND
 
@@ -58,7 +57,7 @@ class Scorer:
         from gear.features import inception
 
         network = inception.load_folder(features).to(device)
-        weights = record["weights"]["sha256"]
+        weights = self._weights(record, f"{features}/run.json")
         extract = networks.extractor(self.protocol.name, network, weights)
         self.extract = lambda images: extract(resized(images, self.size) if self.size else images)
         path = f"{features}/reference.npz"
@@ -71,6 +70,11 @@ class Scorer:
             return inception.pytorch_fid(network, images).pooled_ND
 
         self.pooled = pooled
+
+    @staticmethod
+    def _weights(record, path):
+        """The sha256 of the network's weights that run.json states."""
+        return required(required(record, "weights", dict, path), "sha256", str, path)
 
     def __call__(self, batches):
         """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W)."""
@@ -85,13 +89,7 @@ class Scorer:
 
 def load_samples(path):
     """The arrays of a samples file. Mistake where it is half-written."""
-    try:
-        with np.load(path) as file:
-            return {k: file[k] for k in ("tokens", "labels", "seeds")}
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise Mistake(
-            f"{path} is no complete samples file ({error}); remove it and draw again."
-        ) from None
+    return read_arrays(path, ("tokens", "labels", "seeds"), "remove it and draw again")
 
 
 def main():

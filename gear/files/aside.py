@@ -68,13 +68,3 @@ def write(path, content):
 def write_json(path, data):
     """Write `data` as JSON with sorted keys, through a temporary file."""
     write(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def read_json(path):
-    """The content of a JSON file. Mistake: the file is missing or incomplete."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
-    except ValueError:  # json.JSONDecodeError, or UnicodeDecodeError of damaged bytes
-        raise Mistake(f"{path} is no complete JSON file; remove it and run again.") from None

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
+from gear.files.reading import MISSING, reason_of, require_file
 from gear.runtime.progress import say
 
 
@@ -36,15 +37,16 @@ def save_weights(path, modules):
 @contextmanager
 def _opened(path):
     """Yields an open safetensors file. Mistake: the file is missing or damaged."""
+    require_file(path, MISSING)
     try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except FileNotFoundError:
-        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
-    except Exception as error:
+        file = safe_open(path, framework="pt")
+    except Exception as error:  # safetensors raises several types for a damaged header
         raise Mistake(
-            f"{path} is no complete safetensors file ({error}); remove its folder and run again."
+            f"{path} is no complete safetensors file ({reason_of(error)}); remove its folder and "
+            "run again."
         ) from None
+    with file:
+        yield file
 
 
 def holds(path, prefix):
@@ -60,16 +62,34 @@ def load_weights(path, prefix, module):
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
-    expected = module.state_dict()
-    wrong = sorted(set(state) ^ set(expected))
-    wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]
+    _require_fit(path, prefix, {k: tuple(v.shape) for k, v in state.items()}, module)
+    module.load_state_dict(state)
+    return module
+
+
+def load_network(path, prefix, make):
+    """The module make() with the weights `prefix.*` of a safetensors file, loaded strictly.
+
+    Before it takes memory, the shapes in the file's header are compared with those that it would
+    have. Mistake: as of load_weights."""
+    with _opened(path) as file:
+        keys = [k for k in file.keys() if k.startswith(prefix + ".")]
+        shapes = {k[len(prefix) + 1 :]: tuple(file.get_slice(k).get_shape()) for k in keys}
+    with torch.device("meta"):
+        _require_fit(path, prefix, shapes, make())
+    return load_weights(path, prefix, make())
+
+
+def _require_fit(path, prefix, shapes, module):
+    """Mistake unless {key: shape} of a file's weights are those of the module."""
+    expected = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    wrong = sorted(set(shapes) ^ set(expected))
+    wrong += [k for k in shapes if k in expected and shapes[k] != expected[k]]
     if wrong:
         raise Mistake(
             f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
             "the file is of another run."
         )
-    module.load_state_dict(state)
-    return module
 
 
 def save_state(path, state):
