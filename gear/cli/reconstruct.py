@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gear.data.folder import find_images
+from gear.data import finding
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
 from gear.files.mistakes import Mistake
@@ -86,7 +86,8 @@ def read_images(folder, names, channels, size):
 def main(args):
     """args: the options of `gear reconstruct` (gear/cli/main.py)."""
     check_apart(args.images, args.output)
-    names = find_images(args.images)
+    names, left_out = finding.find_images(args.images)
+    finding.warn(args.images, left_out)
     targets = png_names(names)
     require(args.tokenizer, "tokenizer", "name a tokenizer or joint checkpoint")
     model = load(args.tokenizer, device=args.device)

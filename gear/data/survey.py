@@ -7,34 +7,23 @@ import os
 
 from PIL import Image
 
-from gear.data.folder import SUFFIXES
+from gear.data.finding import list_images, said
 from gear.data.transforms import open_image
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of, require_file
 
 RESOLUTIONS = (256, 384, 512)
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # bytes close to the end of a complete file
 TAIL = 4096  # last bytes that are searched; some programs append bytes of their own
 
 
-def is_image(entry):
-    """Whether a folder entry is a visible file with the suffix of an image."""
-    name = entry.name
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def try_one(folder):
     """Decode one image of a class folder. Mistake: no image, or a damaged one."""
-    with os.scandir(folder) as entries:
-        entry = next(filter(is_image, entries), None)
-    if entry is None:
-        raise Mistake(f"{folder} holds no images; remove it or fill it.")
-    open_image(entry.path, 3)
-
-
-def list_images(folder):
-    """Sorted names of a folder's images."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in filter(is_image, entries))
+    names, left_out = list_images(folder)
+    if not names:
+        found = f", but {said(left_out)}" if left_out else ""
+        raise Mistake(f"{folder} holds no images{found}; remove it or fill it.")
+    open_image(os.path.join(folder, names[0]), 3)
 
 
 def examine(folder, names):
@@ -56,12 +45,13 @@ def short_side(path):
 
     A file is decoded only if it does not end with the bytes of its format."""
     try:
+        require_file(path)
         with Image.open(path) as image:
             if not ends_well(path, image.format):
                 image.load()
             return min(image.size)
     except Exception as error:  # PIL raises many types of errors for damaged files
-        raise Mistake(" ".join(str(error).split()) or type(error).__name__) from None
+        raise Mistake(reason_of(error) or type(error).__name__) from None
 
 
 def ends_well(path, kind):

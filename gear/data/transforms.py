@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of, require_file
 
 MODES = {1: "L", 3: "RGB"}
 INTERPOLATIONS = {
@@ -29,13 +30,15 @@ INTERPOLATIONS = {
 
 def open_image(path, channels):
     """The decoded image in PIL's mode L or RGB. Mistake: the file cannot be read."""
+    require_file(path, "replace it or prepare the data again")
     try:
         with Image.open(path) as file:
             file.info.pop("transparency", None)  # convert() would drop it with a warning
             return to_8_bits(file).convert(MODES[channels])
     except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(
-            f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
+            f"{path} cannot be read as an image ({reason_of(error)}); replace it or prepare the "
+            "data again."
         ) from error
 
 

@@ -18,7 +18,7 @@ LARGE, RATIO = 2**28, 200  # bytes and factor from which unpacking is refused as
 
 
 @contextmanager
-def _whole(path, cure):
+def whole(path, cure=CURE):
     """Turns the many types of errors of zipfile, its decompressors and numpy into a Mistake."""
     try:
         yield
@@ -33,7 +33,7 @@ def _whole(path, cure):
 def opened(path, cure=CURE):
     """Yields the ZipFile of an .npz. Mistake: it is none; cure: the end of the message."""
     require_file(path, cure)
-    with _whole(path, cure):
+    with whole(path, cure):
         archive = zipfile.ZipFile(path)
     with archive:
         yield archive
@@ -61,27 +61,35 @@ def read_arrays(path, names, cure=CURE, optional=False):
 
 
 def _read(path, archive, name, cure):
-    member = f"{name}.npy"
-    with _whole(path, cure):
-        info = archive.getinfo(member)
-        with archive.open(info) as file:
-            shape, _, dtype = header(path, file, name, info.file_size, cure)
+    with member(path, archive, name, cure):
+        info = archive.getinfo(f"{name}.npy")
     if info.file_size > LARGE and info.file_size > RATIO * info.compress_size:
         raise Mistake(
             f"{path}: {name} unpacks from {info.compress_size:,} to {info.file_size:,} bytes; "
             f"{cure}."
         )
-    with _whole(path, cure), archive.open(info) as file:
+    with whole(path, cure), archive.open(info) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def header(path, file, name, held, cure=CURE):
-    """(shape, whether in Fortran order, dtype) of the array of an open member of an .npz.
+@contextmanager
+def member(path, archive, name, cure=CURE):
+    """Yields (file at the first number of an array, (shape, in Fortran order?, dtype)).
 
-    The file is left at the array's first number. held: bytes of the member. Mistake: objects, or
-    the shape is not that of as many bytes."""
+    Mistake: there is no such array, or its header does not fit."""
+    with whole(path, cure):
+        info = archive.getinfo(f"{name}.npy")
+        file = archive.open(info)
+    with file:
+        yield file, _header(path, file, name, info.file_size, cure)
+
+
+def _header(path, file, name, held, cure):
+    """(shape, in Fortran order?, dtype) at the beginning of an array's file.
+
+    held: bytes of the file. Mistake: objects, or the shape is not that of as many bytes."""
     form = np.lib.format
-    with _whole(path, cure):
+    with whole(path, cure):
         version = form.read_magic(file)
         read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         try:
@@ -99,7 +107,7 @@ def header(path, file, name, held, cure=CURE):
     numbers = all(isinstance(n, int) and n >= 0 for n in shape)
     if not numbers or math.prod(shape) * dtype.itemsize != held - before or not dtype.itemsize:
         raise Mistake(
-            f"{path} is no complete .npz file: {name} claims {dtype} of shape {str(shape):.60} and "
+            f"{path} is no complete .npz file: {name} claims {dtype} of shape {shape!s:.60} and "
             f"holds {held - before:,} bytes; {cure}."
         )
     return shape, fortran, dtype

@@ -39,14 +39,15 @@ def _opened(path):
     """Yields an open safetensors file. Mistake: the file is missing or damaged."""
     require_file(path, MISSING)
     try:
-        file = safe_open(path, framework="pt")
-    except Exception as error:  # safetensors raises several types for a damaged header
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (Mistake, MemoryError):
+        raise
+    except Exception as error:  # safetensors raises several types for a damaged file
         raise Mistake(
             f"{path} is no complete safetensors file ({reason_of(error)}); remove its folder and "
             "run again."
         ) from None
-    with file:
-        yield file
 
 
 def holds(path, prefix):
@@ -117,8 +118,11 @@ def load_state(path):
             f"the training state {path} is missing, so the run cannot go on from there; pull it, "
             f"or delete the step folders of {Path(path).parent.parent} to train it from the start."
         )
+    require_file(path, "delete it and run again")
     try:
         with ZipFile(path) as file:
+            if sum(part.file_size for part in file.infolist()) > Path(path).stat().st_size:
+                raise BadZipFile("it claims more than it holds")
             damaged = file.testzip()
         if damaged:
             raise BadZipFile(f"wrong checksum of {damaged}")
@@ -126,7 +130,9 @@ def load_state(path):
     except (MemoryError, OSError):
         raise  # such an error does not mean that the file is damaged
     except Exception as error:
-        raise Mistake(f"{path} cannot be read ({error}); delete it and run again.") from None
+        raise Mistake(
+            f"{path} cannot be read ({reason_of(error)}); delete it and run again."
+        ) from None
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def draw(results, spec):
     curves = {c["label"]: _read(results, c["file"]) for c in spec["curves"]}
     references = {}
     for reference in spec["references"]:
-        values = results.json(reference["file"]).get("codebook") or {}
+        values = results.group(reference["file"], "codebook") or {}
         references[reference["label"]] = {c: values.get(c) for c in PANELS if c not in COUNTED}
     figure, panels = six_panels(4.4, PANELS, "optimizer steps")
     for column, axes in panels.items():
