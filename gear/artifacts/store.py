@@ -12,10 +12,11 @@ import yaml
 
 from gear.files.aside import write
 from gear.files.mistakes import Mistake
-from gear.files.reading import read_text
+from gear.files.reading import required
+from gear.study.configfiles import read_yaml
 
 REMOTE = "storage"
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
+CURE = "take the file from git (git checkout -- FILE)"
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
 CURES = {  # words of dvc's error: the cure
     "no space left": "free some space and run the same command again",
@@ -60,7 +61,15 @@ def outs(file):
     if not Path(file).exists():
         return {}
     folder = os.path.dirname(file)
-    entries = yaml.load(read_text(file), YAML)["outs"]
+    content = read_yaml(file)
+    listed = required(content if isinstance(content, dict) else {}, "outs", list, file, CURE)
+    entries = [entry if isinstance(entry, dict) else {} for entry in listed]
+    for entry in entries:
+        required(entry, "path", str, file, CURE)
+        if entry.keys() & {"md5", "size"}:  # DVC itself writes entries without them
+            if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", required(entry, "md5", str, file, CURE)):
+                raise Mistake(f"{file}: {entry['md5']!r} is no md5; {CURE}.")
+            required(entry, "size", int, file, CURE)
     return {os.path.normpath(os.path.join(folder, entry["path"])): entry for entry in entries}
 
 

@@ -111,11 +111,11 @@ def generated(protocol, source, real_source, options, device):
     wanted = {} if options.images is None else {"images": options.images}
     samples = open_samples(source, protocol.square)
     require_exact(samples, chosen_settings(protocol, wanted)["images"])
-    reference.require_neighbours(samples, protocol)
     if real_source is None:
         raise Mistake(
             f"protocol {protocol.name} compares with a reference; name it with `reference`."
         )
+    reference.require_neighbours(samples, protocol)
     size, classes = reference.peek(real_source, protocol)
     if size:
         sets.require_size(samples.size, size, samples.path)

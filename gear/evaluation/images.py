@@ -203,6 +203,8 @@ def require_all_classes(samples, real, count):
     if labels is None:
         return
     have, wanted = set(labels.tolist()), ()
+    if real is not None and not folders and real.dtype.kind == "U":
+        real = None  # an archive's numbers do not say which of the reference's names they are
     if count is not None:
         wanted = range(count)
         if labels.dtype.kind == "U":

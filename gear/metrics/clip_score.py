@@ -39,7 +39,8 @@ def read_captions(path, count, names=None):
         raise Mistake(
             f"{path} is {named(content)}; write a list of captions, or a mapping {{file: caption}}."
         )
-    if isinstance(content, dict):
+    by_position = isinstance(content, list)
+    if not by_position:
         if names is None:
             raise Mistake(
                 f"{path} has captions by file name, but an archive's images have none; write them "
@@ -49,12 +50,12 @@ def read_captions(path, count, names=None):
         if missing:
             raise Mistake(f"{path} has no caption for {missing[0]}; add it.")
         content = [content[name] for name in names]
-    elif names is not None:
-        _require_order(path, names)
     if len(content) != count:
         raise Mistake(
             f"{path} holds {len(content)} captions for {count} images; give one for each image."
         )
+    if by_position and names is not None:
+        _require_order(path, names)
     wrong = [caption for caption in content if not isinstance(caption, str)]
     if wrong:
         raise Mistake(f"{path}: a caption is {named(wrong[0])}; write it as text in quotes.")

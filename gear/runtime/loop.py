@@ -143,6 +143,8 @@ class Segment:
     def _take(self, state, path):
         try:
             self.trainer.restore(state["trainer"])
+        except torch.OutOfMemoryError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise Mistake(
                 f"{path} does not fit this run's networks ({reason_of(error)}); delete it and run "

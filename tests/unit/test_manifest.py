@@ -62,6 +62,7 @@ def test_what_a_manifest_says(images, prepare):
     manifest = prepare(train=22, val=10)
     assert manifest == json.loads((images.parent / "out/manifest.json").read_text())
     text = gzip.decompress((images.parent / "out/files.txt.gz").read_bytes()).decode()
+    (images / "train/beside.png").write_bytes(b"")
     listing = {"file": "files.txt.gz", "files": 32}
     assert manifest == {
         "path": str(images),
@@ -74,6 +75,11 @@ def test_what_a_manifest_says(images, prepare):
             "val": {"256": 9, "384": 9, "512": 9},
         },
         "unreadable": [],
+        "classes": ["n01", "n02", "n10"],
+        "left_out": {
+            "train": {".txt": 1, "hidden": 1, "beside the class folders": 1},
+            "val": {},
+        },
         "listing": listing | {"sha256": hashlib.sha256(text.encode()).hexdigest()},
     }
     suffixes = (".JPEG", ".png")
@@ -237,6 +243,7 @@ def test_the_command_says_what_it_found_or_what_is_wrong(images, prepare, capsys
     assert said.out.splitlines() == [
         "train: 21 images; with a short side below 256 pixels 21, 384 pixels 21, 512 pixels 21",
         "val: 9 images; with a short side below 256 pixels 9, 384 pixels 9, 512 pixels 9",
+        "classes, in the order of their labels: n01, n02, n10",
     ]
     assert "30/30 images 100%  0 unreadable" in said.err
     no_classes(images)
