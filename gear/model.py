@@ -111,6 +111,13 @@ class Model:
             _check_pair(self.folder, self.settings, folder)
         return folder
 
+    def class_name(self, number):
+        """'3 (n01440764)': a class number and, where run.json says it, the name of its folder."""
+        names = read_record(self.folder / "run.json").get("classes")
+        listed = isinstance(names, list) and number < len(names)
+        differs = listed and str(names[number]) != str(number)
+        return f"{number} ({names[number]})" if differs else str(number)
+
     # ---- images and tokens -----------------------------------------------------------------
 
     def encode(self, images):

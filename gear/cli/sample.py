@@ -34,7 +34,10 @@ def grid(images_NCHW, columns):
 def main(args):
     """args: the options of `gear sample` (gear/cli/main.py)."""
     if Path(args.output).suffix.lower() != ".png":
-        raise Mistake(f"--output is '{args.output}'; the grid is a PNG, name it *.png.")
+        raise Mistake(
+            f"--output is '{args.output}'; the grid is a PNG: give a name that ends in .png, such "
+            "as grid.png."
+        )
     classes = parse_classes(args.classes)
     model = load(args.checkpoint, args.tokenizer, args.device)
     options = {name: getattr(args, name) for name in OPTIONS}
@@ -44,4 +47,5 @@ def main(args):
         arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
         save_arrays(args.tokens, arrays)
     save_png(args.output, grid(drawn.images, args.count))
-    print(f"{args.output}: classes {args.classes} from top to bottom, {args.count} images each")
+    names = ", ".join(map(model.class_name, classes))
+    print(f"{args.output}: classes {names} from top to bottom, {args.count} images each")

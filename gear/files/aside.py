@@ -33,6 +33,15 @@ def _says_full(error):
     return False
 
 
+def _unwritable(path, error):
+    """The error for a file that cannot be made; its own text would name the temporary file."""
+    if error.errno in FULL:
+        return NoRoom(
+            f"there is no room for {path}; free some and run again, nothing that was there is lost."
+        )
+    return Mistake(f"{path} cannot be written ({error.strerror}); name another file.")
+
+
 @contextmanager
 def aside(path):
     """Yields a temporary path in the folder of `path`.
@@ -42,7 +51,12 @@ def aside(path):
     path = Path(path)
     if not path.name:
         raise Mistake(f"'{path}' names no file to write; name one.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise Mistake(f"{path} is a folder; name a file to write.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -50,6 +64,8 @@ def aside(path):
             temporary.chmod(0o666 & ~UMASK)  # safetensors writes files that other users cannot read
         os.replace(temporary, path)
     except Exception as error:
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            raise _unwritable(path, error) from None
         if not _says_full(error):
             raise
         raise NoRoom(

@@ -143,6 +143,9 @@ def run_lock(folder, until=0.0):
     time, in seconds since 1970. A job on a cluster waits, because the holder may be an earlier copy
     of the same job, whose Snakemake was killed. Mistake: another trainer still has the lock."""
     folder = Path(folder)
+    for file in (folder / "lock", folder / "metrics.jsonl"):
+        if file.is_dir():
+            raise Mistake(f"{file} is a folder, where the training writes a file; move it away.")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:
         waits = False

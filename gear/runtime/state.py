@@ -178,6 +178,8 @@ class States:
         """The state of a path; None if it is missing, or, with a warning, damaged."""
         if not path.exists():
             return None
+        if path.is_dir():
+            raise Mistake(f"{path} is a folder, where a training state belongs; move it away.")
         try:
             return load(path)
         except Mistake as error:

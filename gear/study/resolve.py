@@ -183,6 +183,11 @@ def _images(study, settings, scale, where):
     base = settings.get("data.resolution", config.Data.resolution)
     multipliers = settings.get("tokenizer.multipliers", config.Tokenizer.multipliers)
     down = config.Tokenizer(multipliers=multipliers).downsampling
+    if scale == 1 and base % down:
+        raise Mistake(
+            f"{where}: data.resolution is {base}, no multiple of the tokenizer's {down}; choose "
+            "another resolution."
+        )
     if base * scale % down:
         raise Mistake(
             f"{where}: scale {scale:g} makes {base * scale:g} pixels of {base}, no multiple of "

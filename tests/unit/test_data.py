@@ -224,7 +224,7 @@ def test_manifest_digest_without_a_manifest(root):
     with pytest.raises(ValueError, match="manifest.json is no JSON .*; prepare the data again"):
         manifest_digest(root)
     (root / "manifest.json").unlink()
-    with pytest.raises(ValueError, match="manifest.json does not exist; prepare"):
+    with pytest.raises(ValueError, match="manifest.json is missing; prepare"):
         manifest_digest(root)
 
 
