@@ -120,6 +120,11 @@ def set_remote(url):
     A folder is created. Mistake: the URL is not valid or needs a plug-in that is not installed; the
     folder is inside the repository or cannot be created."""
     scheme, slashes, _ = url.partition("://")
+    if slashes and scheme not in PLUGINS:
+        raise Mistake(
+            f"{url} is of a kind that nothing can be pushed to here; name a folder, "
+            "s3://bucket/path, gs://bucket/path or ssh://me@host/path."
+        )
     if not slashes:
         _make_folder(url)
     elif scheme in PLUGINS and importlib.util.find_spec(PLUGINS[scheme]) is None:

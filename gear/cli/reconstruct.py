@@ -22,6 +22,7 @@ from gear.model import PIXELS, load
 from gear.sampling.generate import save_arrays
 from gear.tokenizer.load import require
 
+LARGEST = 16384  # pixels a side, as of data.resolution
 SCORES = ("l1", "psnr", "ssim")
 
 
@@ -69,10 +70,10 @@ def resolution_of(wanted, settings):
     """Pixels a side: `wanted`, or what the tokenizer was trained at."""
     size = settings.data.resolution if wanted is None else wanted
     down = settings.tokenizer.downsampling
-    if size < 1 or size % down:
+    if not 1 <= size <= LARGEST or size % down:
         raise Mistake(
             f"--resolution is {size}; it must be a multiple of {down}, the tokenizer's "
-            "downsampling."
+            f"downsampling, up to {LARGEST}."
         )
     return size
 

@@ -72,7 +72,7 @@ def _keep(cache: Path, images: np.ndarray) -> None:
     try:
         with aside(cache) as part, open(part, "wb") as handle:
             np.save(handle, images)
-    except OSError:
+    except (OSError, Mistake):
         pass
 
 

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gear.files.mistakes import Mistake
@@ -72,7 +72,8 @@ def aside(path):
             f"there is no room for {path}; free some and run again, nothing that was there is lost."
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or its name was too long to be made
+            temporary.unlink()
 
 
 def write(path, content):
