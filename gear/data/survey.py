@@ -8,7 +8,7 @@ import os
 from PIL import Image
 
 from gear.data.finding import list_images, said
-from gear.data.transforms import open_image
+from gear.data.transforms import open_image, require_content
 from gear.files.mistakes import Mistake
 from gear.files.reading import reason_of, require_file
 
@@ -45,8 +45,9 @@ def short_side(path):
 
     A file is decoded only if it does not end with the bytes of its format."""
     try:
-        require_file(path)
+        size = require_file(path)
         with Image.open(path) as image:
+            require_content(image, size)
             if not ends_well(path, image.format):
                 image.load()
             return min(image.size)

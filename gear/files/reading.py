@@ -25,21 +25,22 @@ def reason_of(error):
 
 
 def require_file(path, cure="make or download it again"):
-    """Mistake unless a path is a regular file. A pipe or a device would be read without end.
+    """The bytes of a regular file. Mistake: it is none; a pipe would be read without end.
 
     cure: the end of the message."""
     try:
-        mode = os.stat(path).st_mode
+        status = os.stat(path)
     except FileNotFoundError:
         raise Mistake(f"{path} is missing; {cure}.") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         raise Mistake(
             f"{path} cannot be read ({getattr(error, 'strerror', error)}); {cure}."
         ) from None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         raise Mistake(f"{path} is a folder and no file; {cure}.")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise Mistake(f"{path} is a pipe or a device and no file; {cure}.")
+    return status.st_size
 
 
 def read_bytes(path, cure="make or download it again"):

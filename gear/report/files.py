@@ -50,7 +50,9 @@ class Results:
         if group not in groups:
             names = ", ".join(sorted(groups)) or "nothing"
             raise Mistake(f"{path} holds {names}, not '{group}'; {cure}.")
-        return groups[group] and reading.required(groups, group, dict, path, cure)
+        if groups[group] is None:
+            return None
+        return reading.required(groups, group, dict, path, cure)
 
     def csv(self, path, columns=()):
         """A CSV file as a data frame of text; an empty cell is ''.

@@ -5,6 +5,7 @@ written at the end. The training state is not declared, because Snakemake delete
 outputs of a failed job. The state is in `<run>/state/<step>.pt` and `<run>/latest.pt`.
 """
 
+import errno
 import fcntl
 import os
 import socket
@@ -127,9 +128,11 @@ def load_state(path):
         if damaged:
             raise BadZipFile(f"wrong checksum of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (MemoryError, OSError):
+    except MemoryError:
         raise  # such an error does not mean that the file is damaged
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # nor does one of the disk; EINVAL: a damaged zip names a place before its start
         raise Mistake(
             f"{path} cannot be read ({reason_of(error)}); delete it and run again."
         ) from None
