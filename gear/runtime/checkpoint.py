@@ -7,6 +7,7 @@ outputs of a failed job. The state is in `<run>/state/<step>.pt` and `<run>/late
 
 import errno
 import fcntl
+import math
 import os
 import socket
 import time
@@ -17,11 +18,15 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from gear.files.aside import aside
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, memory_said
 from gear.files.reading import MISSING, reason_of, require_file
 from gear.runtime.progress import say
+
+LEAST, TIMES = 2**24, 50  # numbers that a network may make while it is built: so many, and so many
+# times those of its weights in the file (initial values and positions are counted too)
 
 
 def save_weights(path, modules):
@@ -64,7 +69,14 @@ def load_weights(path, prefix, module):
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
-    _require_fit(path, prefix, {k: tuple(v.shape) for k, v in state.items()}, module)
+    expected = module.state_dict()
+    wrong = sorted(set(state) ^ set(expected))
+    wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]
+    if wrong:
+        raise Mistake(
+            f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
+            "the file is of another run."
+        )
     module.load_state_dict(state)
     return module
 
@@ -72,26 +84,46 @@ def load_weights(path, prefix, module):
 def load_network(path, prefix, make):
     """The module make() with the weights `prefix.*` of a safetensors file, loaded strictly.
 
-    Before it takes memory, the shapes in the file's header are compared with those that it would
-    have. Mistake: as of load_weights."""
+    Mistake: as of load_weights, or the module would be far larger than its weights in the file."""
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
-        shapes = {k[len(prefix) + 1 :]: tuple(file.get_slice(k).get_shape()) for k in keys}
-    with torch.device("meta"):
-        _require_fit(path, prefix, shapes, make())
-    return load_weights(path, prefix, make())
-
-
-def _require_fit(path, prefix, shapes, module):
-    """Mistake unless {key: shape} of a file's weights are those of the module."""
-    expected = {k: tuple(v.shape) for k, v in module.state_dict().items()}
-    wrong = sorted(set(shapes) ^ set(expected))
-    wrong += [k for k in shapes if k in expected and shapes[k] != expected[k]]
-    if wrong:
+        held = sum(math.prod(file.get_slice(k).get_shape()) for k in keys)
+    try:
+        with _Limit(LEAST + TIMES * held):
+            module = make()
+    except (_TooLarge, MemoryError):
         raise Mistake(
-            f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
-            "the file is of another run."
-        )
+            f"{path}: the weights of '{prefix}' are far fewer than its run.json asks for; one of "
+            "the two files is damaged or of another run."
+        ) from None
+    return load_weights(path, prefix, module)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Limit(TorchFunctionMode):
+    """Ends the building of a network whose tensors have more numbers than a limit.
+
+    Memory that torch has asked for is not taken before a number is written there. A meta device
+    would need no memory at all, but its first use imports 900 modules in 4 s."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.left = limit
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        try:
+            made = function(*args, **(kwargs or {}))
+        except RuntimeError as error:
+            if memory_said(error):
+                raise _TooLarge from None
+            raise
+        self.left -= made.numel() if isinstance(made, torch.Tensor) else 0
+        if self.left < 0:
+            raise _TooLarge
+        return made
 
 
 def save_state(path, state):
