@@ -103,6 +103,15 @@ class _TooLarge(Exception):
     pass
 
 
+FILLING = (torch.randn, torch.rand, torch.zeros, torch.ones, torch.full, torch.empty)
+
+
+def _asked(args):
+    """The numbers of the tensor that a function of FILLING makes."""
+    size = args[0] if args and isinstance(args[0], list | tuple) else args
+    return math.prod(n for n in size if isinstance(n, int))
+
+
 class _Limit(TorchFunctionMode):
     """Ends the building of a network whose tensors have more numbers than a limit.
 
@@ -114,6 +123,8 @@ class _Limit(TorchFunctionMode):
         self.left = limit
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in FILLING and _asked(args) > self.left:
+            raise _TooLarge
         try:
             made = function(*args, **(kwargs or {}))
         except RuntimeError as error:

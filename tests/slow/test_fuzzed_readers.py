@@ -283,7 +283,7 @@ READERS = {
     **{kind: (lambda: {}, "x.png", texts_of(picture(kind)), read_picture)
        for kind in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")},
 }  # fmt: skip
-SLOW = ("study", "reference", "table", "curves")
+SLOW = ("run.json", "weights", "reference", "table", "curves")
 
 
 @pytest.mark.parametrize("name", READERS)
