@@ -15,6 +15,7 @@ NETWORKS = {
     "clip_l": "CLIPL",
 }
 STANDIN = ("channels", "resolution", "classes", "patch", "dim", "layers")  # shape of a stand-in
+HEADS = 4  # of a stand-in
 
 
 def network(name):
@@ -42,6 +43,8 @@ def load_teacher(folder, data):
         name = required(required(record, "spec", dict, path), "objective", str, path)
         if name not in OBJECTIVES:
             raise Mistake(f"{path}: no objective '{name}'. {did_you_mean(name, OBJECTIVES)}")
+        if shape["dim"] % HEADS or shape["resolution"] < shape["patch"]:
+            raise Mistake(f"{path}: no stand-in has the shape {shape}; remove it and run again.")
         weights = f"{folder}/weights.safetensors"
         teacher = checkpoint.load_network(weights, "teacher", lambda: OBJECTIVES[name](**shape))
         teacher.fit(data.resolution)
