@@ -17,7 +17,7 @@ def settings_of(folder):
         raise Mistake(
             f"{path} states no settings; name the folder of a tokenizer, joint or ar checkpoint."
         )
-    return config.build(required(record, "settings", dict, path), path)
+    return config.build(required(record, "settings", dict, path), folder)
 
 
 def require(folder, part, cure):
