@@ -34,7 +34,7 @@ SAMPLERS = {"plain": {"images": IMAGES}, "cfg": {"images": IMAGES, "guidance": 1
 
 class Spoiled:
     def __init__(self, images):
-        self.images = images
+        self.images, self.classes = images, images.classes
 
     def batch(self, step):
         batch = self.images.batch(step)
