@@ -27,6 +27,7 @@ from gear.ar.pair import check_pair, find_tokenizer, holds, length_of
 from gear.data.memory import to_float, to_uint8
 from gear.evaluation.validate import PER_IMAGE, in_unit, reconstruct
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record
 from gear.runtime.checkpoint import require_finite
 from gear.runtime.device import use
 from gear.sampling.decode import decode
@@ -118,6 +119,13 @@ class Model:
         if Path(folder) != self.folder:
             check_pair(self.folder, self.settings, folder)
         return folder
+
+    def class_name(self, number):
+        """'3 (n01440764)': a class number and, where run.json says it, the name of its folder."""
+        names = read_record(self.folder / "run.json").get("classes")
+        listed = isinstance(names, list) and number < len(names)
+        differs = listed and str(names[number]) != str(number)
+        return f"{number} ({names[number]})" if differs else str(number)
 
     # ---- images and tokens -----------------------------------------------------------------
 

@@ -31,8 +31,9 @@ from gear.analysis.spectrum import high_frequency_share
 from gear.ar.load import load_ar
 from gear.data.memory import to_float
 from gear.data.sets import piece_of, validation_set
-from gear.files.aside import read_json, write_json
+from gear.files.aside import write_json
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import status_of
 from gear.runtime import checkpoint, rng
 from gear.runtime.device import setup, use
 from gear.runtime.progress import say
@@ -207,8 +208,7 @@ def analyse(job, args):
     """Write the analysis of one checkpoint; null if it or its tokenizer diverged."""
     settings, choices = config.build(job["settings"]), Choices(**job["analysis"])
     setup(settings)
-    records = [read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
-    if any(record["status"] == "diverged" for record in records):
+    if "diverged" in map(status_of, (args.checkpoint, args.tokenizer)):
         content = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
     else:
         device = use()

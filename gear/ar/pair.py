@@ -5,9 +5,9 @@ The shapes of two tokenizers may be equal, so a tokenizer is known by the sha256
 
 from pathlib import Path
 
-from gear.files.aside import read_json
 from gear.files.hashes import sha256_once
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 from gear.runtime import checkpoint
 from gear.tokenizer.load import settings_of
 
@@ -20,8 +20,10 @@ def find_tokenizer(folder):
     folder = Path(folder)
     if holds(folder, "tokenizer"):
         return folder
-    record, results = read_json(folder / "run.json"), folder.absolute().parents[2:3]
-    for path, digest in record.get("inputs", {}).items():
+    file, results = folder / "run.json", folder.absolute().parents[2:3]
+    record = read_record(file)
+    inputs = required(record, "inputs", dict, file) if "inputs" in record else {}
+    for path, digest in inputs.items():
         # <results>/<study>/<stage>/<run>/<milestone>/weights.safetensors
         for weights in (Path(path), *(root.joinpath(*Path(path).parts[-4:]) for root in results)):
             there = weights.name == "weights.safetensors" and weights.is_file()
@@ -29,7 +31,7 @@ def find_tokenizer(folder):
                 return weights.parent
     beside = folder.absolute().with_name("tokenizer")
     if "source" in record and (beside / "run.json").is_file():
-        source = read_json(beside / "run.json").get("source")
+        source = read_record(beside / "run.json").get("source")
         return beside if source == record["source"] else None
     return None
 
@@ -73,7 +75,7 @@ def _known(ar_folder):
     """The sha256 of the weights, one of them the tokenizer's, that an AR was trained on.
 
     Empty where nothing is known."""
-    own, record = find_tokenizer(ar_folder), read_json(Path(ar_folder) / "run.json")
+    own, record = find_tokenizer(ar_folder), read_record(Path(ar_folder) / "run.json")
     if own is not None and (own == Path(ar_folder) or "source" in record):
         return {sha256_once(own / "weights.safetensors")}
     inputs = {} if "source" in record else record.get("inputs", {})

@@ -18,7 +18,7 @@ from gear.artifacts import records
 from gear.files.aside import write
 from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.files.reading import read_json
+from gear.files.reading import read_record, required
 from gear.study.stages import STAGES
 
 DATA = "data"  # one unit; its large files are whole data sets: data.dvc
@@ -29,6 +29,18 @@ NO_LINK = (
     "put a real folder there: clone the repository onto the large disk, mount that disk at this "
     "place (mount --bind), or keep DVC's cache there (dvc cache dir)"
 )
+FROM_GIT = "take it from git (git checkout -- FILE)"
+SHA256 = re.compile("[0-9a-f]{64}")
+JOB = {  # entry of a job: its type
+    "rule": str,
+    "code": str | None,
+    "params": list,
+    "software": str | None,
+    "seconds": int | float,
+    "inputs": dict,
+    "outputs": dict,
+}
+ACCEPTED = {"code", "made_with", "accepted"}
 OF_A_RUN = re.compile(
     rf"(.+?)/(?:(?:samples|metrics|analysis)/)?((?:{'|'.join(STAGES)})/[^/]+)/[0-9]+k[./]"
 )
@@ -101,6 +113,25 @@ def record_file(name):
     return Path(f"{name}.prov.json")
 
 
+def checked_jobs(content, file):
+    """The jobs of a record that was read from `file`. Mistake: it is damaged."""
+    jobs = required(content, "jobs", list, file, FROM_GIT)
+    for job in jobs:
+        job = job if isinstance(job, dict) else {}
+        for name, kind in JOB.items():
+            required(job, name, kind, file, FROM_GIT)
+        for path, sha in (*job["inputs"].items(), *job["outputs"].items()):
+            if not (isinstance(sha, str) and SHA256.fullmatch(sha)):
+                raise Mistake(f"{file}: the sha256 of {path} is {sha!r:.80}; {FROM_GIT}.")
+        accepted = job.get("accepted", [])
+        if not all(isinstance(text, str) for text in job["params"]) or not all(
+            isinstance(entry, dict) and entry.keys() >= ACCEPTED
+            for entry in (accepted if isinstance(accepted, list) else [None])
+        ):
+            raise Mistake(f"{file}: the params or `accepted` of a job are damaged; {FROM_GIT}.")
+    return jobs
+
+
 def write_record(name, jobs):
     text = json.dumps({"jobs": jobs}, indent=1, sort_keys=True, ensure_ascii=False)
     write(record_file(name), text + "\n")
@@ -116,12 +147,12 @@ class Saved:
         tops = sorted({prefix.split("/")[0] for prefix in prefixes} - {DATA})
         files = [file for top in tops for file in sorted(Path(top).rglob("*.prov.json"))]
         for file in [*files, record_file(DATA)]:
-            content = read_json(file, "take it from git") if file.exists() else {}
+            content = read_record(file, FROM_GIT) if file.exists() else {}
             if "jobs" in content:  # such a file of an older table has no jobs
                 name = str(file).removesuffix(".prov.json")
-                for job in content["jobs"]:
+                self.records[name] = checked_jobs(content, file)
+                for job in self.records[name]:
                     require_inside(job["outputs"], name, file)
-                self.records[name] = content["jobs"]
         self.jobs = [job for jobs in self.records.values() for job in jobs]
         self.job_of = {path: job for job in self.jobs for path in job["outputs"]}
         self.record_of = {}

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.mistakes import Mistake, did_you_mean, memory_said
 from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
@@ -391,6 +391,11 @@ def main(arguments=None):
         return args.run(args)
     except Mistake as error:  # a user's mistake
         sentence = _as_options(str(error), args.parser)
+        raise SystemExit(f"gear: {sentence}") from None
+    except (MemoryError, RuntimeError) as error:
+        sentence = memory_said(error)
+        if sentence is None:  # a bug, which keeps its traceback
+            raise
         raise SystemExit(f"gear: {sentence}") from None
     except OSError as error:  # a disk that is full or not ours
         raise SystemExit(f"gear: {error}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gear.data.folder import find_images
+from gear.data import finding
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
 from gear.evaluation.notes import MARK, RECONSTRUCTION
@@ -24,6 +24,7 @@ from gear.model import PIXELS, load
 from gear.sampling.generate import save_arrays
 from gear.tokenizer.load import require
 
+LARGEST = 16384  # pixels a side, as of data.resolution
 SCORES = ("l1", "psnr", "ssim")
 
 
@@ -87,10 +88,10 @@ def resolution_of(wanted, settings):
     """Pixels a side: `wanted`, or what the tokenizer was trained at."""
     size = settings.data.resolution if wanted is None else wanted
     down = settings.tokenizer.downsampling
-    if size < 1 or size % down:
+    if not 1 <= size <= LARGEST or size % down:
         raise Mistake(
             f"--resolution is {size}; it must be a multiple of {down}, the tokenizer's "
-            "downsampling."
+            f"downsampling, up to {LARGEST}."
         )
     return size
 
@@ -104,7 +105,8 @@ def read_images(folder, names, channels, size):
 def main(args):
     """args: the options of `gear reconstruct` (gear/cli/main.py)."""
     check_apart(args.images, args.output)
-    names = find_images(args.images)
+    names, left_out = finding.find_images(args.images)
+    finding.warn(args.images, left_out)
     targets = png_names(names)
     require_free({"tokens": args.tokens}, args.force)
     require_new(args.output, targets.values(), args.tokens, args.force)

@@ -36,7 +36,10 @@ def grid(images_NCHW, columns):
 def main(args):
     """args: the options of `gear sample` (gear/cli/main.py)."""
     if Path(args.output).suffix.lower() != ".png":
-        raise Mistake(f"--output is '{args.output}'; the grid is a PNG, name it *.png.")
+        raise Mistake(
+            f"--output is '{args.output}'; the grid is a PNG: give a name that ends in .png, such "
+            "as grid.png."
+        )
     require_free({"output": args.output, "tokens": args.tokens}, args.force)
     classes = parse_classes(args.classes)
     model = load(args.checkpoint, args.tokenizer, args.device)
@@ -48,4 +51,5 @@ def main(args):
         save_arrays(args.tokens, arrays)
     picture = enlarged(grid(drawn.images, args.count), drawn.images.shape[-1])
     save_png(args.output, picture)
-    print(f"{args.output}: classes {args.classes} from top to bottom, {args.count} images each")
+    names = ", ".join(map(model.class_name, classes))
+    print(f"{args.output}: classes {names} from top to bottom, {args.count} images each")

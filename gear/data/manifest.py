@@ -7,8 +7,9 @@ The first minute checks both splits, the number of class folders, the same class
 one decoded image of each class and the number of images. Then the header and the end of every file
 are checked. Unreadable files are listed in `unreadable.txt`; then no manifest is written.
 
-The manifest holds the number of images of each class, the number of images that are smaller than
-the usual resolutions (they will be enlarged), and the sha256 of the list of files
+The manifest holds the classes in the order of their labels, the number of images of each class,
+the entries of the folder that are not read (gear/data/finding.py), the number of images that are
+smaller than the usual resolutions (they will be enlarged), and the sha256 of the list of files
 (gear/data/listing.py). Every job reads that list instead of a thousand folders. The manifest does
 not depend on a run's resolution.
 """
@@ -20,11 +21,13 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from gear.data import counts, survey
+from gear.data.finding import list_images, said
 from gear.data.folder import class_folders, visible
 from gear.data.listing import SPLITS, write_listing
 from gear.files.mistakes import Mistake
@@ -94,16 +97,22 @@ def folders(path, classes, where=None):
     return pairs
 
 
-def list_files(path, pairs, pool, expected, share=None, seed=0):
-    """{split: {class: sorted file names}}. Mistake: another number of images than expected.
+def list_files(path, pairs, pool, expected, where=None, share=None, seed=0):
+    """({split: {class: sorted file names}}, {split: Counter of what is not read}).
 
-    share: of each class, becomes val; None: each split has folders of its own."""
-    files = {split: {} for split in SPLITS}
-    names = pool.map(survey.list_images, [folder for _, folder in pairs])
-    for (split, folder), files_here in zip(pairs, names, strict=True):
+    where: see `places`; share: of each class, becomes val; None: each split has folders of its
+    own. Mistake: another number of images than expected."""
+    files, left_out = {split: {} for split in SPLITS}, {split: Counter() for split in SPLITS}
+    listed = pool.map(list_images, [folder for _, folder in pairs])
+    for (split, folder), (names, others) in zip(pairs, listed, strict=True):
         if share is not None:
-            files_here = divided(files_here, share, seed, folder.name)[split]
-        files[split][folder.name] = files_here
+            names = divided(names, share, seed, folder.name)[split]
+        files[split][folder.name] = names
+        left_out[split] += others
+    for split in SPLITS:
+        beside, others = list_images(Path(path) / (where or {}).get(split, split))
+        del others["folder"]  # the classes
+        left_out[split] += others + Counter({"beside the class folders": len(beside)})
     for split, number in expected.items():
         count = sum(map(len, files[split].values()))
         if number is not None and count != number:
@@ -111,7 +120,7 @@ def list_files(path, pairs, pool, expected, share=None, seed=0):
                 f"{path}/{split} holds {count} images, but {number} are expected; complete the "
                 f"folder, or correct data.{split} in the study's file."
             )
-    return files
+    return files, left_out
 
 
 def examine(pairs, files, pool):
@@ -156,7 +165,7 @@ def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None
         try:
             once = list(dict.fromkeys(folder for _, folder in pairs))
             list(pool.map(survey.try_one, once, [asked.get("size")] * len(once)))
-            files = list_files(path, pairs, pool, expected or {}, share, seed)
+            files, left_out = list_files(path, pairs, pool, expected or {}, where, share, seed)
             numbers = {s: sum(map(len, files[s].values())) for s in SPLITS}
             counts.check(numbers, asked.get("needs", ()), path)
             small, bad = examine(pairs, files, pool)
@@ -177,12 +186,20 @@ def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None
         "images": {s: {c: len(names) for c, names in files[s].items()} for s in SPLITS},
         "smaller_than": {s: {str(p): n for p, n in small[s].items()} for s in SPLITS},
         "unreadable": [],
+        "classes": list(files["train"]),  # in the order of their labels
+        "left_out": {s: dict(left_out[s]) for s in SPLITS},
         "listing": write_listing(beside, files),
     }
     if share is not None:
         manifest |= {"places": where, "val_share": share, "seed": seed}
     write_json(output, manifest)
     return manifest
+
+
+def some(names, count=10):
+    """The first names of a list as text, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def main():
@@ -204,6 +221,9 @@ def main():
     for split in SPLITS:
         count, small = sum(manifest["images"][split].values()), _small(manifest, split, args.fit)
         print(f"{split}: {count} images{small}")
+        if manifest["left_out"][split]:
+            print(f"{split}: not read as images: {said(manifest['left_out'][split])}")
+    print(f"classes, in the order of their labels: {some(manifest['classes'])}")
     if "places" in manifest:
         print(f"val is a share of {args.val_share:g} of each class, split off by the files' names")
 

@@ -19,7 +19,9 @@ import numpy as np
 from PIL import Image
 
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of, require_file
 
+LARGE, RATIO = 2**24, 1000  # pixels, and pixels of a byte, above which a file is not decoded
 MODES = {1: "L", 3: "RGB"}
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -29,16 +31,26 @@ INTERPOLATIONS = {
 
 def open_image(path, channels):
     """The decoded image in PIL's mode L or RGB. Mistake: the file cannot be read."""
+    size = require_file(path, "replace it or prepare the data again")
     try:
         with Image.open(path) as file:
+            require_content(file, size)
             file.info.pop("transparency", None)  # convert() would drop it with a warning
             if file.mode == "F":
                 raise Mistake("its pixels are floats, whose range it does not state")
             return to_8_bits(file).convert(MODES[channels])
     except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(
-            f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
+            f"{path} cannot be read as an image ({reason_of(error)}); replace it or prepare the "
+            "data again."
         ) from error
+
+
+def require_content(image, size):
+    """OSError where a file of `size` bytes claims far more pixels than it can hold."""
+    width, height = image.size
+    if width * height > max(LARGE, RATIO * size):
+        raise OSError(f"it claims {width} x {height} pixels and has {size} bytes")
 
 
 def to_8_bits(image):

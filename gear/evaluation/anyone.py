@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gear.data import finding
 from gear.evaluation import images as sets
 from gear.evaluation import networks, notes, reference
 from gear.files.mistakes import Mistake, did_you_mean
@@ -88,6 +89,7 @@ def evaluate(
 def open_samples(source, square=None):
     """The images of the samples; a warning on stderr where they are lossy."""
     samples = sets.open_images(source, square)
+    finding.warn(samples.path, samples.left_out)
     if samples.lossy:
         print(
             f"gear: warning: {samples.path} holds JPEG files ({samples.lossy}); their losses "
@@ -101,10 +103,15 @@ def require_exact(samples, wanted):
     """Mistake unless there are as many images as the protocol, or `images`, says."""
     if wanted is not None and samples.count != wanted:
         raise Mistake(
-            f"{samples.path} holds {samples.count} images, the protocol needs exactly {wanted}; "
-            f"draw that many, or say `images` {samples.count} and compare only with values of as "
-            "many."
+            f"{samples.path} holds {samples.count} images{_besides(samples)}, the protocol needs "
+            f"exactly {wanted}; draw that many, or say `images` {samples.count} and compare only "
+            "with values of as many."
         )
+
+
+def _besides(samples):
+    """' (10 .heic are not read)' where that is why there are too few."""
+    return f" ({finding.said(samples.left_out)} are not read)" if samples.left_out else ""
 
 
 def generated(protocol, source, real_source, options, device):
@@ -116,14 +123,11 @@ def generated(protocol, source, real_source, options, device):
         raise Mistake(
             f"protocol {protocol.name} compares with a reference; name it with `reference`."
         )
+    reference.require_neighbours(samples, protocol)
     size, classes = reference.peek(real_source, protocol)
     if size:
         sets.require_size(samples.size, size, samples.path)
-    if samples.classes is not None and classes is not None:
-        same = samples.classes.dtype.kind == classes.dtype.kind
-        classes = sorted(set(classes.tolist())) if same else None
-    classes = classes if options.classes is None else range(options.classes)
-    sets.require_all_classes(samples.classes, classes, samples.path)
+    sets.require_all_classes(samples, classes, options.classes)
     extract = networks.load(protocol.name, options.weights, options.sha256, device)
     batch = networks.BATCH[device.type]
     real = reference.load(real_source, extract, batch)
@@ -147,15 +151,31 @@ def generated(protocol, source, real_source, options, device):
 
 
 def paired(samples, originals):
-    """Mistake unless two Folders hold images of the same names, their endings apart."""
-    stems = [[name.rpartition(".")[0] for name in x.names] for x in (samples, originals)]
-    odd = sorted(set(stems[0]) ^ set(stems[1]))
+    """Bring the originals into the order of the samples' names, their endings apart.
+
+    Mistake unless the two Folders hold images of the same names."""
+    ours, theirs = map(_by_stem, (samples, originals))
+    odd = sorted(ours.keys() ^ theirs.keys())
     if odd:
         raise Mistake(
             f"{odd[0]} is in one of {samples.path} and {originals.path} only; give each "
             "reconstruction and its original the same name."
         )
+    originals.names = [theirs[stem] for stem in ours]
     sets.require_size(samples.size, originals.size, samples.path)
+
+
+def _by_stem(folder):
+    """{name without its ending: name} of a Folder. Mistake: two files share a name."""
+    names = {}
+    for name in folder.names:
+        other = names.setdefault(name.rpartition(".")[0], name)
+        if other != name:
+            raise Mistake(
+                f"{folder.path} holds {other} and {name}, of which only one can be compared; "
+                "rename or remove one."
+            )
+    return names
 
 
 def reconstructed(source, original_source, options, device):
@@ -165,6 +185,7 @@ def reconstructed(source, original_source, options, device):
     samples, originals = open_samples(source), None
     if original_source is not None:
         originals = sets.open_images(original_source)
+        finding.warn(originals.path, originals.left_out)
     if not isinstance(samples, sets.Folder) or not isinstance(originals, sets.Folder):
         raise Mistake(
             "protocol reconstruction compares files by name; give folders of images as `samples` "

@@ -6,7 +6,6 @@ python -m gear.evaluation.score --job JSON --samples FILE.npz --tokenizer DIR --
 
 import argparse
 import json
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -14,8 +13,10 @@ from gear import config
 from gear.evaluation import networks, notes
 from gear.features import standin
 from gear.features.resize import aliased, resized
-from gear.files.aside import read_json, write_json
+from gear.files.arrays import read_arrays
+from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 from gear.metrics import ALIASED
 from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.runtime.device import setup, use
@@ -34,7 +35,7 @@ class Scorer:
         self.settings = {k: v for k, v in protocol.items() if k not in ("name", "aliased")}
         self.aliased = protocol.get("aliased", False)
         chosen_settings(self.protocol, self.settings)
-        record = read_json(f"{features}/run.json")
+        record = read_record(f"{features}/run.json")
         self.kind = record.get("kind", "standin")
         if KINDS.get(self.protocol.name, "inception") != self.kind:
             raise Mistake(
@@ -51,7 +52,7 @@ class Scorer:
 
         network = standin.load_network(features).to(device)
         self.reference = of_features(standin.load_reference(features), self.protocol)
-        self.size = read_json(f"{features}/run.json")["shape"]["resolution"]
+        self.size = standin.shape_of(features)["resolution"]
         self.extract = lambda images: standin.extract(network, resized(images, self.size))
         self.pooled = lambda images: self.extract(images).pooled_ND
 
@@ -60,7 +61,7 @@ class Scorer:
         from gear.features import inception
 
         network = inception.load_folder(features).to(device)
-        weights = record["weights"]["sha256"]
+        weights = self._weights(record, f"{features}/run.json")
         extract = networks.extractor(self.protocol.name, network, weights)
         self.extract = lambda images: extract(resized(images, self.size) if self.size else images)
         path = f"{features}/reference.npz"
@@ -73,6 +74,11 @@ class Scorer:
             return inception.pytorch_fid(network, images).pooled_ND
 
         self.pooled = pooled
+
+    @staticmethod
+    def _weights(record, path):
+        """The sha256 of the network's weights that run.json states."""
+        return required(required(record, "weights", dict, path), "sha256", str, path)
 
     def __call__(self, batches):
         """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W).
@@ -116,13 +122,7 @@ class Scorer:
 
 def load_samples(path):
     """The arrays of a samples file. Mistake where it is half-written."""
-    try:
-        with np.load(path) as file:
-            return {k: file[k] for k in ("tokens", "labels", "seeds")}
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise Mistake(
-            f"{path} is no complete samples file ({error}); remove it and draw again."
-        ) from None
+    return read_arrays(path, ("tokens", "labels", "seeds"), "remove it and draw again")
 
 
 def main():

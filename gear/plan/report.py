@@ -249,8 +249,8 @@ def plan(
 
     Mistake: the study, target or device does not exist; a number is out of range; both a device and
     TFLOP/s are given."""
-    if tflops is not None and not 0 < tflops < math.inf:
-        raise Mistake(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
+    if tflops is not None and not 1e-6 <= tflops < math.inf:
+        raise Mistake(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, such as 100.")
     if not 0 <= wait < math.inf:
         raise Mistake(f"--wait is {wait}; write minutes, 0 or more.")
     if device and tflops:

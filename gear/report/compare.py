@@ -39,6 +39,8 @@ SHOWN = 20  # different or missing cells that are listed
 
 
 KEY = ["row", "step", "sampler", "metric"]
+CELLS = [*KEY, "run", "source", "ours", "ours_sd", "seed_n"]
+CLAIMS = ["claim", "verdict"]
 VERDICTS = ["equal", "within", "different", "missing"]
 
 
@@ -55,10 +57,15 @@ def _tables(folder):
     results, tables = Results(folder), {}
     for name in names:
         file = f"tables/{name}.csv"
-        lines = results.csv(file)
         _require_even(Path(folder) / file)
-        tables[name] = _cells(lines, f"{folder}/{file}")
+        tables[name] = _cells(_read(results, file), f"{folder}/{file}")
     return tables
+
+
+def _read(results, path):
+    """The data frame of a table, or of the page of claims. Mistake: it lacks a column."""
+    lines = results.csv(path)
+    return results.csv(path, CLAIMS if "verdict" in lines else CELLS)
 
 
 def _require_even(path):

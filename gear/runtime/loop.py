@@ -22,6 +22,7 @@ from gear import config
 from gear.files import hashes
 from gear.files.aside import NoRoom, write
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
 from gear.runtime.device import autocast
 from gear.runtime.guards import Guards, not_finite
@@ -143,7 +144,15 @@ class Segment:
             write(self.folder / "metrics.jsonl", lines(self.history))
 
     def _take(self, state, path):
-        self.trainer.restore(state["trainer"])
+        try:
+            self.trainer.restore(state["trainer"])
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise Mistake(
+                f"{path} does not fit this run's networks ({reason_of(error)}); delete it and run "
+                "again."
+            ) from error
         self.step, self.history = state["step"], json.loads(state["history"])
         self.window = state["window"]
         self.agreed = len(self.window)
@@ -375,6 +384,7 @@ class Segment:
                 for name, module in self.trainer.modules.items()
             },
             "inputs": self.inputs,
+            "classes": self.data.classes,  # their names, in the order of the labels
             "processes": processes,
             **cost,
             "cpu_s": round(sum(cpu), 1),

@@ -19,7 +19,8 @@ NETWORKS = (
     *(f"gear/tokenizer/{name}.py" for name in ("assignment", "quantized", "vq", "lfq", "ibq")),
     *("gear/ar/transformer.py", "gear/ar/condition.py"),
 )
-IMAGES = tuple(f"gear/data/{name}.py" for name in ("transforms", "memory", "folder", "stream"))
+IMAGE_MODULES = ("transforms", "memory", "folder", "stream", "finding")
+IMAGES = tuple(f"gear/data/{name}.py" for name in IMAGE_MODULES)
 CODE = {
     "samples": (
         *("gear/ar/transformer.py", "gear/ar/condition.py"),

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gear.files.aside import read_json
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record
 
 LICENCE = (
     "The code is under Apache-2.0. The weights come from the images, the "
@@ -15,7 +15,7 @@ LICENCE = (
 def card(folder):
     """Markdown of a checkpoint folder. Mistake: its run.json is missing or of no training."""
     folder = Path(folder)
-    record = read_json(folder / "run.json")
+    record = read_record(folder / "run.json")
     if "settings" not in record:
         raise Mistake(f"{folder}/run.json states no settings; name the folder of a checkpoint.")
     parts = {
@@ -67,7 +67,7 @@ def _data(folder, record):
     rows = [(key, data[key]) for key in keys if key in data]
     for path in (Path(data.get("path", ""), "manifest.json"), _root(folder) / "data/manifest.json"):
         if path.is_file():
-            counted = read_json(path).get("images", {})
+            counted = read_record(path).get("images", {})
             rows += [(f"images of {split}", sum(n.values())) for split, n in counted.items()]
             break
     return _table(("what", "value"), rows)
@@ -77,7 +77,7 @@ def _scores(folder):
     step = folder.absolute().relative_to(_root(folder))
     rows, notes = [], []
     for path in sorted((_root(folder) / "metrics" / step).glob("*.json")):
-        content = read_json(path)
+        content = read_record(path)
         for note in content.pop("notes", ()):
             notes.append(f"- {path.stem}: {note}")
         for protocol, values in content.items():
@@ -102,7 +102,7 @@ def _stand_ins(folder, record):
         path = _root(folder) / name / "run.json"
         if not path.is_file():
             continue
-        found = read_json(path)
+        found = read_record(path)
         stands = found.get("kind", "standin") == "standin"
         what = "a stand-in that was trained here" if stands else "a public network"
         lines.append(f"- {name}: {found.get('label', 'no label')}, {what}.")

@@ -44,8 +44,8 @@ def export(folder, output, part=None, force=False):
             "tokenizer or --part ar."
         )
     wrapper, state = (_tokenizer if (part or parts[0]) == "tokenizer" else _ar)(folder)
-    with aside(output) as path:
-        torch.save({wrapper: state}, path)
+    with aside(output) as path, open(path, "wb") as handle:  # torch hides why a path fails
+        torch.save({wrapper: state}, handle)
     write(beside, card(folder))
     count = sum(v.numel() for v in state.values())
     print(f"{output}: {len(state)} tensors, {count:,} numbers, under '{wrapper}'", file=sys.stderr)

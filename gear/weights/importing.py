@@ -20,9 +20,9 @@ from pathlib import Path
 
 from gear import config
 from gear.files import hashes
-from gear.files.aside import read_json
 from gear.files.mistakes import Mistake
 from gear.files.outputs import require_writable
+from gear.files.reading import read_record
 from gear.foreign import convert, source
 from gear.runtime import checkpoint, provenance
 from gear.weights import layouts
@@ -128,7 +128,8 @@ def _refuse_other(dest, sha256):
         record = folder / "run.json"
         if not record.exists() and not (folder / "weights.safetensors").exists():
             continue
-        origin = read_json(record).get("source") or {} if record.exists() else {}
+        origin = read_record(record).get("source") if record.exists() else None
+        origin = origin if isinstance(origin, dict) else {}
         if origin.get("sha256") != sha256:
             raise Mistake(
                 f"{folder} holds other weights ({origin.get('name', 'not imported')}); name "

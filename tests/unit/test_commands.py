@@ -186,7 +186,7 @@ def test_reconstruct_mistakes(home):
     (p / "empty").mkdir()
     (p / "empty/.hidden.png").write_bytes(b"")
     (p / "empty/readme.txt").write_text("no image")
-    assert said(images=p / "empty").startswith(f"{p}/empty holds no images (.bmp, .jpeg,")
+    assert said(images=p / "empty").startswith(f"{p}/empty holds no images (.bmp, .gif,")
     assert said(images=p / "none") == f"{p}/none is no folder; name the folder of the images."
     assert said(tokenizer=p / "none").startswith(f"{p}/none/weights.safetensors is missing;")
     assert said(tokenizer=p / "ar").startswith(f"{p}/ar holds no weights 'tokenizer'; name a")
@@ -311,7 +311,7 @@ def test_sample_mistakes(home, smoke_settings, tiny_networks):
     assert said(classes="3,10") == "class 10 is unknown; the checkpoint has 0 to 9."
     assert said(classes="3,x") == "--classes is '3,x'; write class numbers, such as 3,207."
     assert said(classes="3,3") == "--classes has 3 twice; name each class once."
-    assert said(output=p / "grid.jpg").endswith("the grid is a PNG, name it *.png.")
+    assert said(output=p / "grid.jpg").endswith("ends in .png, such as grid.png.")
     assert said(checkpoint=p / "tokenizer").startswith(f"{p}/tokenizer holds no weights 'ar'; name")
     assert said(checkpoint=p / "ar").startswith(f"{p}/ar holds no weights 'tokenizer'; name the")
     assert said(checkpoint=p / "none").startswith(f"{p}/none/weights.safetensors is missing;")

@@ -224,10 +224,10 @@ def test_manifest_digest_notices_a_changed_image(root):
 
 def test_manifest_digest_without_a_manifest(root):
     (root / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="manifest.json is damaged; prepare the data again"):
+    with pytest.raises(ValueError, match="manifest.json is no JSON .*; prepare the data again"):
         manifest_digest(root)
     (root / "manifest.json").unlink()
-    with pytest.raises(ValueError, match="manifest.json does not exist; prepare"):
+    with pytest.raises(ValueError, match="manifest.json is missing; prepare"):
         manifest_digest(root)
 
 

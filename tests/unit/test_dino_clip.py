@@ -151,11 +151,11 @@ def test_captions(tmp_path):
         ({"text": "one"}, "c.txt holds 1 captions for 2 images; give one for each"),
         ({"text": '{"a.png": "x"}', "file": "c.json"}, "c.json has no caption for b.png; add it"),
         ({"text": "{}", "file": "c.json", "names": None}, "an archive's images have none; write"),
-        ({"text": "{", "file": "c.json"}, "c.json cannot be read as captions"),
+        ({"text": "{", "file": "c.json"}, "c.json is no JSON"),
     ):
         with pytest.raises(ValueError, match=message):
             said(**arguments)
-    with pytest.raises(ValueError, match="none.txt cannot be read as captions"):
+    with pytest.raises(ValueError, match="none.txt is missing; name the file of captions"):
         clip_score.read_captions(tmp_path / "none.txt", 1)
 
 

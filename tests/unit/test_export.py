@@ -12,6 +12,7 @@ from gear import config
 from gear.ar.load import load_ar
 from gear.cli.main import main
 from gear.files import aside as files
+from gear.files.reading import read_json
 from gear.runtime import checkpoint
 from gear.tokenizer.load import load_frozen
 from gear.weights.exporting import export
@@ -54,7 +55,7 @@ def test_in_and_out_and_in_again_is_exact(tmp_path, layout):
     import_weights(tmp_path / "ours.pt", tmp_path / "second", layout, NETWORKS, SIZES)
     first, second = (load_file(tmp_path / d / "weights.safetensors") for d in ("first", "second"))
     assert equal(first, second)
-    records = [files.read_json(tmp_path / d / "run.json") for d in ("first", "second")]
+    records = [read_json(tmp_path / d / "run.json") for d in ("first", "second")]
     assert records[0]["settings"] == records[1]["settings"]
 
 

@@ -52,6 +52,7 @@ class Poisoned:
 
     def __init__(self, images, step, act=lambda: None):
         self.images, self.at, self.act = images, step, act
+        self.classes = images.classes
 
     def batch(self, step):
         batch = self.images.batch(step)

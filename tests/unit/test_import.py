@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from gear.ar.load import load_ar
 from gear.cli.main import main
-from gear.files import aside as files
+from gear.files import reading as files
 from gear.foreign import convert
 from gear.foreign.convert import Taken
 from gear.runtime import checkpoint

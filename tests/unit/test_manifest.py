@@ -60,6 +60,7 @@ def test_what_a_manifest_says(images, prepare):
     Image.new("RGB", (600, 520)).save(images / "val/n10/larger.png")
     (images / "train/n01/.hidden.png").write_bytes(b"")
     (images / "train/n01/notes.txt").write_text("no image")
+    (images / "train/beside.png").write_bytes(b"")
     manifest = prepare(train=22, val=10)
     assert manifest == json.loads((images.parent / "out/manifest.json").read_text())
     text = gzip.decompress((images.parent / "out/files.txt.gz").read_bytes()).decode()
@@ -75,11 +76,20 @@ def test_what_a_manifest_says(images, prepare):
             "val": {"256": 9, "384": 9, "512": 9},
         },
         "unreadable": [],
+        "classes": ["n01", "n02", "n10"],
+        "left_out": {
+            "train": {".txt": 1, "hidden": 1, "beside the class folders": 1},
+            "val": {},
+        },
         "listing": listing | {"sha256": hashlib.sha256(text.encode()).hexdigest()},
     }
     suffixes = (".JPEG", ".png")
     for split in ("train", "val"):
-        files = [p for p in (images / split).rglob("*") if p.suffix in suffixes]
+        files = [
+            p
+            for p in (images / split).rglob("*")
+            if p.suffix in suffixes and p.name != "beside.png"
+        ]
         expected = sorted(str(p.relative_to(images)) for p in files if p.name[0] != ".")
         assert [x for x in text.splitlines() if x.startswith(split)] == expected
 
@@ -186,8 +196,8 @@ def cut(path, bytes_left):
 def test_unreadable_files_are_counted_and_listed(images, prepare):
     (images / "train/n01/n01_1.JPEG").write_bytes(b"")
     cut(images / "train/n10/n10_6.JPEG", -300)  # its header is whole
-    Image.effect_noise((64, 64), 50).save(images / "val/n02/last.png")
-    cut(images / "val/n02/last.png", -600)
+    Image.effect_noise((64, 64), 50).save(images / "val/n02/z_last.png")
+    cut(images / "val/n02/z_last.png", -600)
     out = images.parent / "out"
     said = refusal(prepare)
     start = f"{images}: train/n01/n01_1.JPEG and 2 more cannot be read as an image ("
@@ -199,7 +209,7 @@ def test_unreadable_files_are_counted_and_listed(images, prepare):
     assert [line.split("\t")[0] for line in lines] == [
         "train/n01/n01_1.JPEG",
         "train/n10/n10_6.JPEG",
-        "val/n02/last.png",
+        "val/n02/z_last.png",
     ]
     assert all(line.split("\t")[1] for line in lines) and not (out / "manifest.json").exists()
     for line in lines:
@@ -238,6 +248,7 @@ def test_the_command_says_what_it_found_or_what_is_wrong(images, prepare, capsys
     assert said.out.splitlines() == [
         "train: 21 images; with a short side below 256 pixels 21, 384 pixels 21, 512 pixels 21",
         "val: 9 images; with a short side below 256 pixels 9, 384 pixels 9, 512 pixels 9",
+        "classes, in the order of their labels: n01, n02, n10",
     ]
     assert "30/30 images 100%  0 unreadable" in said.err
     no_classes(images)

@@ -17,6 +17,7 @@ class Stopping:
 
     def __init__(self, images, step, act):
         self.images, self.at, self.act = images, step, act
+        self.classes = images.classes
 
     def batch(self, step):
         if step == self.at:

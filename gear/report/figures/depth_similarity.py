@@ -5,6 +5,7 @@ import math
 from matplotlib.ticker import MaxNLocator
 
 from gear.files.mistakes import Mistake
+from gear.files.reading import required
 from gear.report import caption
 from gear.report.figures.drawing import Drawing, legend_below, six_panels
 from gear.report.figures.style import COLOURS, LINES, MARKERS
@@ -26,6 +27,7 @@ AXES = {
     "fft_high": "high-frequency share",
 }
 BATCHED = ("cknna_image", "cka_image")  # their values are of batches, the others' of images
+CURE = "delete it and analyse again"
 TEACHER = "#555555"
 COLUMNS = ("kind", "measure", "label", "run", "step", "layer", "value", "sd")
 
@@ -34,13 +36,24 @@ def _read(results, spec):
     """{label: its analysis} of the rows that did not diverge."""
     analyses = {}
     for row in spec["rows"]:
-        analysis = results.json(row["file"])
-        if analysis["layers"] is not None:
-            missing = [measure for measure in PANELS if measure not in analysis["layers"]]
-            if missing:
-                raise Mistake(f"{row['file']} has no '{missing[0]}'; delete it and analyse again.")
-            analyses[row["label"]] = analysis
+        groups = {name: results.group(row["file"], name, CURE) for name in ("layers", "teacher")}
+        if groups["layers"] is not None:
+            _require_panels(groups["layers"], row["file"])
+            analyses[row["label"]] = groups
     return analyses
+
+
+def _require_panels(layers, path):
+    """Mistake unless a group of an analysis has each measure of PANELS as lists of one length."""
+    for measure in PANELS:
+        if measure not in layers:
+            raise Mistake(f"{path} has no '{measure}'; {CURE}.")
+        curve = required(layers, measure, dict, path, CURE)
+        means, sds = (required(curve, key, list, path, CURE) for key in ("mean", "sd"))
+        if len(means) != len(sds) or not all(
+            value is None or isinstance(value, int | float) for value in (*means, *sds)
+        ):
+            raise Mistake(f"{path}: '{measure}' has no number for each layer; {CURE}.")
 
 
 def draw(results, spec):

@@ -65,7 +65,7 @@ def _row(results, spec, row):
     if spec["parameters"]:
         parameters = Measurement(paper=row["paper"].get("params_m", {}).get("value"))
         if "run" in row:
-            count = results.json(row["parameters"])["parameters"][spec["parameters"]]
+            count = results.value(row["parameters"], "parameters", spec["parameters"])
             parameters.values = {row["replicas"][0]["seed"]: count / 1e6}
     for replica in row.get("replicas", ()):
         if "tokenizer" in replica["files"]:
