@@ -15,6 +15,7 @@ from gear.cli.main import main
 from gear.files.hashes import sha256
 
 RUN = "results/x/joint/gear-l"
+NONE, MD5 = "0" * 64, "0" * 32  # of files that are not there
 MINE = (f"{RUN}/400k/run.json", "results/x/samples/joint/gear-l/400k/plain.npz")
 
 
@@ -29,8 +30,8 @@ def repository(tmp_path, monkeypatch):
     def write(*outputs, name=RUN, inputs=()):
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         job = {"rule": "r", "code": "", "params": [], "software": "", "seconds": 1.0}
-        job |= {"inputs": dict.fromkeys(inputs, "0")}
-        job |= {"outputs": {p: sha256(p) if os.path.isfile(p) else "0" for p in outputs}}
+        job |= {"inputs": dict.fromkeys(inputs, NONE)}
+        job |= {"outputs": {p: sha256(p) if os.path.isfile(p) else NONE for p in outputs}}
         with open(f"{name}.prov.json", "w", encoding="utf-8") as file:
             json.dump({"jobs": [job]}, file)
 
@@ -76,7 +77,7 @@ def test_records_of_runs_folders_data_and_the_index_are_read(repository):
 )
 def test_a_dvc_file_names_only_its_own_outputs(repository, path):
     repository(*MINE)
-    outs = [{"path": "gear-l/400k/weights.safetensors", "md5": "0"}, {"path": path, "md5": "1"}]
+    outs = [{"path": p, "md5": MD5, "size": 1} for p in ("gear-l/400k/weights.safetensors", path)]
     with open(f"{RUN}.dvc", "w", encoding="utf-8") as file:
         yaml.safe_dump({"outs": outs}, file)
     with pytest.raises(ValueError, match="which is no output of results/x/joint/gear-l; take"):
@@ -85,7 +86,8 @@ def test_a_dvc_file_names_only_its_own_outputs(repository, path):
 
 def test_a_dvc_file_neither_moves_its_paths_nor_downloads(repository):
     repository(*MINE)
-    own = {"outs": [{"path": "../samples/joint/gear-l/400k/plain.npz", "md5": "0"}]}
+    out = {"path": "../samples/joint/gear-l/400k/plain.npz", "md5": MD5, "size": 1}
+    own = {"outs": [out]}
     for more in ({}, {"wdir": "../../.."}, {"deps": [{"path": "https://example.org/x"}]}):
         with open(f"{RUN}.dvc", "w", encoding="utf-8") as file:
             yaml.safe_dump(own | more, file)
