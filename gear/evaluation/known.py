@@ -25,6 +25,7 @@ from gear.runtime import rng
 
 FILE = Path(__file__).with_suffix(".json")
 COUNT, SIDE, CELL = 32, 32, 8  # images of a set, their pixels a side, pixels of a flat square
+SHARP = 16  # factor of the class matrix
 FORMULA = "formula"  # name of the stand-in's weights
 NEAR = 1e-3  # allowed relative difference: another processor rounds in another way
 
@@ -57,12 +58,20 @@ def images(side):
 
 
 def formula_network():
-    """The stand-in classifier with weights that are functions of their place."""
+    """The stand-in classifier with weights that are functions of their place.
+
+    Matrices have the variance 2 / fan-in, so that the features depend on the image and not mostly
+    on biases. SHARP makes the classes differ, without which the Inception score is 1."""
     network = standin.StandinClassifier(3, SIDE, 10)
     state = {}
     for name, tensor in network.state_dict().items():
-        u = rng.uniform(("known", name), np.arange(tensor.numel())).reshape(tensor.shape)
-        state[name] = torch.from_numpy((2 * u - 1) / max(1, tensor[0].numel()) ** 0.5).float()
+        u = 2 * rng.uniform(("known", name), np.arange(tensor.numel())) - 1
+        if tensor.ndim > 1:
+            values = u * (6 / tensor[0].numel()) ** 0.5
+        else:
+            values = u / 2 + ("norms" in name and name.endswith("weight"))
+        state[name] = torch.from_numpy(values.reshape(tensor.shape)).float()
+    state["to_class.weight"] *= SHARP
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 

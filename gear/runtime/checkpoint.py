@@ -77,7 +77,7 @@ def _opened(path):
 
 def _where_else(path):
     """The cure for a missing file of weights: the steps of the run, if its folder was named."""
-    steps = sorted(Path(path).parent.glob("*/weights.safetensors"), key=lambda p: len(str(p)))
+    steps = sorted(Path(path).parent.glob("*/weights.safetensors"), key=lambda p: (len(str(p)), p))
     if steps:
         return f"name one of the run's steps: {', '.join(str(step.parent) for step in steps)}"
     return "make it with Snakemake or pull it"

@@ -202,7 +202,7 @@ def damage(root, kind):
         ("empty class", "3 holds no images; remove it or prepare"),
         ("no image", "NAME cannot be read as an image .*; replace it"),
         ("cut image", "NAME cannot be read as an image .*; replace it"),
-        ("size", "16 x 16 pixels as they are, but NAME has 20 x 18; set settings.data.hold: str"),
+        ("size", "16 x 16 pixels as they are, but .*NAME has 20 x 18; set settings.data.hold: str"),
         (
             "class count",
             "val has 9 class folders, but 10 classes .*; set settings.data.classes to 9",

@@ -107,7 +107,8 @@ def test_what_is_there_is_ok(here, capsys):
         for number in range(1000):
             (here / "data/imagenet" / split / f"n{number:08}").mkdir(parents=True)
     _, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
-    assert [state for state, _ in found["data"]] == ["ok", "ok"]
+    assert [state for state, _ in found["data"]] == ["ok", "ok", "missing"]
+    assert "train holds 0 images" in found["data"][2][1]
     known = [line for line in found["weights"] if "VGG16" not in line[1]]
     assert [state for state, _ in known] == ["ok", "ok", "missing"]
     assert "sha256 e3b0c442" in known[0][1] and "not known before" in known[0][1]

@@ -123,7 +123,8 @@ def test_samples_are_those_of_the_command(home, tmp_path):
         for name in ("tokens", "labels", "seeds"):
             assert np.array_equal(getattr(drawn, name), arrays[name]), name
         with Image.open(tmp_path / "grid.png") as file:
-            grid = np.asarray(file).reshape(2, SIDE, 2, SIDE).transpose(0, 2, 1, 3)
+            enlarged = np.asarray(file).reshape(2, SIDE, 4, 2, SIDE, 4)
+            grid = enlarged[:, :, 0, :, :, 0].transpose(0, 2, 1, 3)
         assert np.array_equal(drawn.images, grid.reshape(4, 1, SIDE, SIDE))
         assert torch.equal(load(folder).sample(**options), drawn.images)
 
