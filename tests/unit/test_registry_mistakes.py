@@ -60,7 +60,7 @@ def test_a_line_with_a_mistake_is_named_with_its_cure(edited_config, line, messa
             "gear-b: {from: gear-c}\n  gear-c: {from: gear-b}",
             "runs.yaml, gear-c: it takes from itself through 'gear-b'.",
         ),
-        ("runs.yaml", GEAR_B, "gear-b: {from: gear-l", "line 22: did not find expected ','"),
+        ("runs.yaml", GEAR_B, "gear-b: {from: gear-l", "line 24: did not find expected ','"),
         (
             "tables.yaml",
             "run: llamagen-repa-l@1500k}",
