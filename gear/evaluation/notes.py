@@ -73,10 +73,10 @@ def _mark(path):
 
 def _same_names(names, real_source):
     """Whether the reference is a folder with the same names, their endings apart."""
-    from gear.data.folder import find_images
+    from gear.data.finding import find_images
 
     if not isinstance(real_source, str | Path) or not Path(real_source).is_dir():
         return False
-    both = names, find_images(real_source)
+    both = names, find_images(real_source)[0]
     ours, theirs = ({name.rpartition(".")[0] for name in found} for found in both)
     return ours == theirs

@@ -60,7 +60,7 @@ def save_folder(folder, modules, record):
 @contextmanager
 def _opened(path):
     """Yields an open safetensors file. Mistake: the file is missing or damaged."""
-    require_file(path, MISSING)
+    require_file(path, _where_else(path))
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -80,7 +80,7 @@ def _where_else(path):
     steps = sorted(Path(path).parent.glob("*/weights.safetensors"), key=lambda p: (len(str(p)), p))
     if steps:
         return f"name one of the run's steps: {', '.join(str(step.parent) for step in steps)}"
-    return "make it with Snakemake or pull it"
+    return MISSING
 
 
 def require_step(folder):

@@ -48,9 +48,10 @@ def sources(folder=CONFIG):
     """{name: Source} of sources.csv. Mistake: other columns, or a name that is there twice."""
     path, found = folder / "sources.csv", {}
     columns = [field.name for field in fields(Source)]
-    for line in read_csv(path):
-        if list(line) != columns or None in line.values():
-            raise Mistake(f"{path}, line {line.get('name')}: its columns are {', '.join(columns)}.")
+    head, lines = read_csv(path, columns)
+    if head != columns:
+        raise Mistake(f"{path}: its columns are {', '.join(columns)}; remove the others.")
+    for line in lines:
         if line["name"] in found:
             raise Mistake(
                 f"{path}: the name '{line['name']}' is there twice; rename or remove one."

@@ -27,6 +27,7 @@ AXES = {
     "fft_high": "high-frequency share",
 }
 BATCHED = ("cknna_image", "cka_image")  # their values are of batches, the others' of images
+GROUPS = ("layers", "teacher", "undefined")  # of an analysis
 CURE = "delete it and analyse again"
 TEACHER = "#555555"
 COLUMNS = ("kind", "measure", "label", "run", "step", "layer", "value", "sd")
@@ -36,7 +37,7 @@ def _read(results, spec):
     """{label: its analysis} of the rows that did not diverge."""
     analyses = {}
     for row in spec["rows"]:
-        groups = {name: results.group(row["file"], name, CURE) for name in ("layers", "teacher")}
+        groups = {name: results.group(row["file"], name, CURE) for name in GROUPS}
         if groups["layers"] is not None:
             _require_panels(groups["layers"], row["file"])
             analyses[row["label"]] = groups
