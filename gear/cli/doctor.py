@@ -72,7 +72,7 @@ def _images(study, root, where):
         exact = split == "val" or where["train"] == where["val"]
         most = None if exact else max(n["least"] or 0 for n in needs if n["split"] == split)
         for folder in class_folders(root / where[split], None):
-            names = survey.list_images(folder)
+            names = survey.list_images(folder)[0]
             if where["train"] == where["val"]:
                 names = divided(names, share, seed, folder.name)[split]
             numbers[split] += len(names)

@@ -52,7 +52,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
         sources.sources(Path(tmp_path))
     (tmp_path / "b").mkdir()
     (tmp_path / "b/sources.csv").write_text("name,file\nx,y\n")
-    with pytest.raises(ValueError, match="line x: its columns are name, file, used_for"):
+    with pytest.raises(ValueError, match="sources.csv has no column 'used_for'; correct it"):
         sources.sources(tmp_path / "b")
     with pytest.raises(ValueError, match="no 'dinov4'. Did you mean 'dinov3'"):
         sources.source("dinov4")

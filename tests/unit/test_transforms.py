@@ -161,7 +161,8 @@ def test_a_file_that_is_cut_off_is_named_in_one_sentence(tmp_path, photo, kind, 
 def test_what_is_no_image_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.jpg (is missing|cannot be read as an image .*); repl"):
+    fault = r"x\.jpg (is missing|cannot be read as an image .*); replace it or"
+    with pytest.raises(ValueError, match=fault):
         transforms.open_image(tmp_path / "x.jpg", 3)
 
 
