@@ -338,11 +338,15 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         self.words = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:  # said here, because the parser above does not know the options of this one
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
     def error(self, message):
         known = list(self._option_string_actions)
-        for word in (word.split("=")[0] for word in self.words):
+        unclear = message.startswith(("unrecognized", "the following arguments are required"))
+        for word in (word.split("=")[0] for word in self.words if unclear):
             if re.match("--[a-z]", word) and not any(name.startswith(word) for name in known):
                 super().error(f"there is no option {word}. {did_you_mean(word, known)}")
         super().error(message)

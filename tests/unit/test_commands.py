@@ -524,6 +524,8 @@ def test_a_misspelt_option_is_named_before_those_that_are_missing(capsys):
     for words, said in (
         (["sample", "--checkpiont", "x"], "no option --checkpiont. Did you mean '--checkpoint'?"),
         (["plan", "--studi=demo"], "no option --studi. Did you mean '--study'?"),
+        (["plan", "--study", "demo", "--targt=x"], "--targt. Did you mean '--target'?"),
+        (["plann", "--study", "demo"], "invalid choice: 'plann'"),
     ):
         with pytest.raises(SystemExit):
             cli.main(words)
