@@ -25,11 +25,14 @@ help: ## this list
 env: $(READY) ## the environment, in .venv
 quick: $(READY) ## the shortest look: the target `quick` at demo scale, into reproduced/demo
 	$(BIN)/snakemake quick $(DEMO)
+	@$(BIN)/gear page reproduced/$(STUDY)
+	@echo "next: .venv/bin/gear compare reproduced/$(STUDY) results/$(STUDY)"
 
 demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, compared with results/demo
 	$(BIN)/snakemake all $(DEMO)
 	$(BIN)/snakemake all $(DEMO) --report reproduced/$(STUDY)/report.html
 	$(BIN)/gear compare reproduced/$(STUDY) results/$(STUDY)
+	@$(BIN)/gear page reproduced/$(STUDY)
 
 test: lint ## lint, unit tests and the smoke study
 	$(BIN)/python -m pytest -q $(WORKERS) --dist worksteal
@@ -67,6 +70,7 @@ $(READY): envs/requirements.lock pyproject.toml
 	    "make env PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@# uv takes a minute off; without it pip does the same. Companies and universities have
 	@# certificates of their own, which uv reads with --system-certs alone.
+	@echo "make: the environment in $(VENV) takes 6 GB, most of it torch with CUDA"
 	{ $(BIN)/python -m pip install --quiet '$(UV)' && $(BIN)/uv pip install --system-certs \
 	    --python $(BIN)/python --require-hashes -r envs/requirements.lock; } \
 	  || $(BIN)/python -m pip install --require-hashes -r envs/requirements.lock

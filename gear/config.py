@@ -128,6 +128,7 @@ class Runtime:
     micro_batch: int = 0  # images per forward pass; 0: the whole share of the process
     recompute: bool = False  # blocks keep only their input and run again in the backward pass
     precision: str = "bf16"  # bf16 | fp32
+    frozen_precision: str = "same"  # same as precision | bf16 | fp32: stage 2's frozen tokenizer
     tf32: bool = False  # on a GPU: float32 convolutions in TF32; matrix products never
     channels_last: bool = False  # memory format of convolutions
     compile: bool = False  # torch.compile of each block
@@ -135,6 +136,13 @@ class Runtime:
     loggers: tuple[str, ...] = ()  # of tensorboard, wandb; metrics.jsonl is always written
     checkpoint_minutes: float = 30.0
     on_nonfinite: str = "stop"  # stop | record: the run ends, its rows print "diverged"
+
+    def token_precision(self, frozen):
+        """The precision in which a training makes the AR's tokens: bf16 | fp32.
+
+        frozen: the tokenizer is frozen (stage 2), not trained along (stage 1)."""
+        own = frozen and self.frozen_precision != "same"
+        return self.frozen_precision if own else self.precision
 
 
 # Settings that may change in the middle of a run. A change re-runs nothing: it changes results only
@@ -171,6 +179,7 @@ class Settings:
 
 CHOICES = {
     "data.source": ("folder", "digits"),
+    "data.channels": (1, 3),  # gray, colour
     "data.hold": ("stream", "memory"),
     "data.interpolation": ("bicubic", "bilinear"),
     "tokenizer.quantizer": ("vq", "lfq", "ibq"),
@@ -180,6 +189,7 @@ CHOICES = {
     "joint.tokenizer_losses": ("align", "ntp"),
     "joint.ntp_path": ("input", "target", "both"),
     "runtime.precision": ("bf16", "fp32"),
+    "runtime.frozen_precision": ("same", "bf16", "fp32"),
     "runtime.loggers": ("tensorboard", "wandb"),
     "runtime.on_nonfinite": ("stop", "record"),
 }
@@ -195,7 +205,6 @@ REPLACED = {
 RANGES = {
     "seed": "[0, 4294967295]",
     "data.resolution": "[1, 16384]",
-    "data.channels": "[1, 4]",
     "data.classes": "[1, 1000000]",
     "tokenizer.codebook_size": "[2, 16777216]",
     "tokenizer.code_dim": "[1, 65536]",

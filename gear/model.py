@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 
 from gear.ar.load import load_ar
+from gear.ar.pair import check_pair, find_tokenizer, holds, length_of
 from gear.data.memory import to_float, to_uint8
 from gear.evaluation.validate import PER_IMAGE, in_unit, reconstruct
-from gear.files.aside import read_json
-from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake
-from gear.runtime import checkpoint
+from gear.files.reading import read_record
+from gear.runtime.checkpoint import require_finite
 from gear.runtime.device import use
 from gear.sampling.decode import decode
 from gear.sampling.generate import Sampler, draw_all
@@ -75,8 +75,11 @@ class Model:
 
     def __init__(self, folder, tokenizer=None, device=None):
         """See `load`."""
+        for name, path in (("folder", folder), ("tokenizer", tokenizer)):
+            if path is not None and not str(path).strip():
+                raise Mistake(f"`{name}` is empty; name the folder of a checkpoint.")
         self.device, self.folder = use(device), Path(folder)
-        if tokenizer is not None or not _holds(self.folder, "tokenizer"):
+        if tokenizer is not None or not holds(self.folder, "tokenizer"):
             self._require_ar()
         self.settings = settings_of(self.folder)
         self._tokenizer_folder = None if tokenizer is None else self._checked(tokenizer)
@@ -87,12 +90,18 @@ class Model:
     def ar(self):
         """The network gear.ar.transformer.Transformer."""
         self._require_ar()
-        return load_ar(self.folder)[0].to(self.device)
+        return self._ready(load_ar(self.folder)[0], self.folder)
 
     @cached_property
     def tokenizer(self):
         """The network gear.tokenizer.autoencoder.Tokenizer."""
-        return load_frozen(self._find_tokenizer()).to(self.device)
+        folder = self._find_tokenizer()
+        return self._ready(load_frozen(folder), folder)
+
+    def _ready(self, network, folder):
+        """The network on the device. Mistake: it is of a run that diverged to NaN."""
+        require_finite(network.state_dict(), folder)
+        return network.to(self.device)
 
     def _require_ar(self):
         require(self.folder, "ar", "name a joint or ar checkpoint")
@@ -108,8 +117,15 @@ class Model:
             folder, "tokenizer", "name the tokenizer that its AR was trained on with `tokenizer`"
         )
         if Path(folder) != self.folder:
-            _check_pair(self.folder, self.settings, folder)
+            check_pair(self.folder, self.settings, folder)
         return folder
+
+    def class_name(self, number):
+        """'3 (n01440764)': a class number and, where run.json says it, the name of its folder."""
+        names = read_record(self.folder / "run.json").get("classes")
+        listed = isinstance(names, list) and number < len(names)
+        differs = listed and str(names[number]) != str(number)
+        return f"{number} ({names[number]})" if differs else str(number)
 
     # ---- images and tokens -----------------------------------------------------------------
 
@@ -237,56 +253,6 @@ def requests(classes, count, seed):
     labels = np.repeat(np.array(classes, np.int64), count)
     number = np.tile(np.arange(count, dtype=np.int64), len(classes))
     return labels, seed * 1_000_000_000 + labels * PER_CLASS + number
-
-
-# ---- folders -------------------------------------------------------------------------------------
-
-
-def find_tokenizer(folder):
-    """Folder of the tokenizer that a checkpoint's AR reads, or None where it is not there.
-
-    Its own; or an input of its training with the content it had then, where run.json says or in the
-    same results folder; or that of the same imported file, in `tokenizer` beside `ar`."""
-    folder = Path(folder)
-    if _holds(folder, "tokenizer"):
-        return folder
-    record, results = read_json(folder / "run.json"), folder.absolute().parents[2:3]
-    for path, digest in record.get("inputs", {}).items():
-        # <results>/<study>/<stage>/<run>/<milestone>/weights.safetensors
-        for weights in (Path(path), *(root.joinpath(*Path(path).parts[-4:]) for root in results)):
-            there = weights.name == "weights.safetensors" and weights.is_file()
-            if there and _holds(weights.parent, "tokenizer") and sha256(weights) == digest:
-                return weights.parent
-    beside = folder.absolute().with_name("tokenizer")
-    if "source" in record and (beside / "run.json").is_file():
-        source = read_json(beside / "run.json").get("source")
-        return beside if source == record["source"] else None
-    return None
-
-
-def _holds(folder, part):
-    return checkpoint.holds(folder / "weights.safetensors", part)
-
-
-def length_of(settings):
-    """T: tokens of an image that an AR with these settings reads."""
-    return (settings.data.resolution // settings.tokenizer.downsampling) ** 2
-
-
-def _check_pair(ar_folder, settings, tokenizer_folder):
-    """Mistake where an AR and a tokenizer do not belong together."""
-    theirs = settings_of(tokenizer_folder).tokenizer
-    made = (settings.data.resolution // theirs.downsampling) ** 2
-    pairs = {
-        "codes": (settings.tokenizer.codebook_size, theirs.codebook_size),
-        "tokens an image": (length_of(settings), made),
-    }
-    for what, (read, given) in pairs.items():
-        if read != given:
-            raise Mistake(
-                f"the AR of {ar_folder} reads {read} {what}, the tokenizer of {tokenizer_folder} "
-                f"makes {given}; name the tokenizer that the AR was trained on."
-            )
 
 
 # ---- checks: a parameter's name in backquotes becomes its option where a command is used ---------

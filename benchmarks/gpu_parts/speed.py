@@ -98,10 +98,7 @@ def random_ar(context, settings, dtype):
     with context.device:
         ar = Transformer(settings.ar, codes, classes, side)
         torch.nn.init.normal_(ar.head.weight, 0.0, 0.02)
-    rope = ar.rope  # complex numbers, of which a real dtype would keep the real part alone
-    ar = ar.eval().requires_grad_(False).to(dtype)
-    ar.rope = rope
-    return ar
+    return ar.eval().requires_grad_(False).to(dtype)
 
 
 def drawing_bytes(ar, sequences):

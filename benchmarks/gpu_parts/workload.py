@@ -208,6 +208,7 @@ class Images:
 
     def __init__(self, settings, at=None, act=None):
         self.whole, self.at, self.act = batch(settings), at, act
+        self.classes = [str(label) for label in range(settings.data.classes)]
 
     def batch(self, step):
         """The same images at every step; at step `at`, once, `act` is called first."""

@@ -31,8 +31,9 @@ from gear.analysis.spectrum import high_frequency_share
 from gear.ar.load import load_ar
 from gear.data.memory import to_float
 from gear.data.sets import piece_of, validation_set
-from gear.files.aside import read_json, write_json
+from gear.files.aside import write_json
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import status_of
 from gear.runtime import checkpoint, rng
 from gear.runtime.device import setup, use
 from gear.runtime.progress import say
@@ -49,12 +50,12 @@ class Choices:
 
     Mistake: an unknown choice, or images that are no multiple of the batch."""
 
-    images: int  # validation images
     batch: int  # images of a set at image level
     neighbours: dict  # k of CKNNA: {'image': k, 'patch': k}
     kernel: str  # inner: inner products of features; cosine: of features scaled to unit length
     cka: str  # HSIC of CKA, biased or unbiased (CKNNA's is unbiased)
     cutoff: float  # lower limit of high frequencies, in cycles per token
+    images: int | None = None  # validation images; None: as many whole batches as there are
 
     def __post_init__(self):
         for name, known in (("kernel", KERNELS), ("cka", ESTIMATORS)):
@@ -62,11 +63,17 @@ class Choices:
             if value not in known:
                 cure = did_you_mean(value, known)
                 raise Mistake(f"analysis.{name} cannot be '{value}'. {cure}")
-        if self.batch < 1 or self.images < 1 or self.images % self.batch:
+        images = self.batch if self.images is None else self.images
+        if self.batch < 1 or images < 1 or images % self.batch:
             raise Mistake(
-                f"analysis.images {self.images} is no multiple of analysis.batch {self.batch}; "
-                "set one that is."
+                f"analysis.images {images} is no multiple of analysis.batch {self.batch}; set one "
+                "that is."
             )
+
+    def among(self, count):
+        """The choices with a number of images, where there are `count`."""
+        images = count // self.batch * self.batch if self.images is None else self.images
+        return dataclasses.replace(self, images=max(images, self.batch))
 
     def alike(self, x_BND, y_BNF, level):
         """{'cknna': (B,), 'cka': (B,)} of two features of the same sets and samples."""
@@ -201,18 +208,18 @@ def analyse(job, args):
     """Write the analysis of one checkpoint; null if it or its tokenizer diverged."""
     settings, choices = config.build(job["settings"]), Choices(**job["analysis"])
     setup(settings)
-    records = [read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
-    if any(record["status"] == "diverged" for record in records):
+    if "diverged" in map(status_of, (args.checkpoint, args.tokenizer)):
         content = dict.fromkeys(("similarity", "similarity_sd", "layers", "states", "teacher"))
     else:
         device = use()
         data = validation_set(settings, args.data)
+        choices = choices.among(len(data))
         subject = Checkpoint(args.checkpoint, args.tokenizer, args.teacher, settings, device)
         tally = gather(subject, data, choices, piece_of(settings), device)
         content = report(subject, tally)
         for name, count in content["undefined"].items():
             say(f"{name} is undefined in {count} images, which do not vary; they are left out")
-    write_json(args.output, content | {"choices": job["analysis"]})
+    write_json(args.output, content | {"choices": job["analysis"] | {"images": choices.images}})
 
 
 def main():

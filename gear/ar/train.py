@@ -87,8 +87,9 @@ class ARTrainer(Trainer):
 
     def step(self, batch, number):
         parts = self.parts(batch)
-        with self.autocast():
+        with self.autocast(self.settings.runtime.token_precision(frozen=True)):
             indices = [self.tokenizer.tokens(part.images) for part in parts]
+        with self.autocast():
             targets = [self.teacher(part.images) for part in parts]
         return self.ar_update.update(indices, parts, targets, number)
 

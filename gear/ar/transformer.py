@@ -20,8 +20,8 @@ from gear.files.mistakes import Mistake
 
 
 def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
-    """(prefix + side^2, c) complex cos + i sin: rows in the first half, columns in the second; a
-    prefix row is 1 (identity) or 0 (zero)."""
+    """(prefix + side^2, c, 2) cos and sin: rows in the first half, columns in the second; a prefix
+    row is 1, 0 (identity) or 0, 0 (zero)."""
     half = head_dim // 2
     # float64, so that the table is rounded once, at its end
     frequency = base ** -(torch.arange(0, half, 2, dtype=torch.float64) / half)  # (c / 2,)
@@ -29,17 +29,19 @@ def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
     rows = cell[:, None].expand(side, side, -1)
     columns = cell[None].expand(side, side, -1)
     angle = torch.cat([rows, columns], -1).flatten(0, 1)  # (side, side, c) -> (side^2, c)
-    table = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+    table = torch.stack([angle.cos(), angle.sin()], -1).float()
     # a text has no order that 2D positions could say: all slots have the same row
-    head = torch.full((prefix, table.shape[1]), float(prefix_rope == "identity"))
-    return torch.cat([head.to(table.dtype), table])
+    head = torch.zeros(prefix, *table.shape[1:])
+    head[..., 0] = float(prefix_rope == "identity")
+    return torch.cat([head, table])
 
 
-def rotate(x_BHSd, table_Sc):
+def rotate(x_BHSd, table_Sc2):
     """Rotate the pairs (2j, 2j + 1) of each head, in float32."""
     # (B, H, S, d) -> (B, H, S, c, 2), read as c complex numbers: a rotation is one product
     pairs = torch.view_as_complex(x_BHSd.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * table_Sc).flatten(-2).type_as(x_BHSd)
+    turned = pairs * torch.view_as_complex(table_Sc2)
+    return torch.view_as_real(turned).flatten(-2).type_as(x_BHSd)
 
 
 def hidden_width(dim):
@@ -62,13 +64,13 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, config.dim, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BSD, rope_Sc, mask=None, cache=None):
+    def forward(self, x_BSD, rope_Sc2, mask=None, cache=None):
         """(B, S, D). mask: Prefix.mask, or None for causality; cache: of the positions before."""
         # one product for all three, (B, S, 3 D) -> (B, S, 3 H, d) -> (B, 3 H, S, d)
         qkv = self.qkv(self.attention_norm(x_BSD)).unflatten(-1, (3 * self.heads, -1))
         # queries and keys are rotated together, in one pass over (B, 2 H, S, d)
         qk, v_BHSd = qkv.transpose(1, 2).split((2 * self.heads, self.heads), 1)
-        q_BHSd, k_BHSd = rotate(qk, rope_Sc).chunk(2, 1)
+        q_BHSd, k_BHSd = rotate(qk, rope_Sc2).chunk(2, 1)
         if cache is not None:
             k_BHSd, v_BHSd = cache.extend(k_BHSd, v_BHSd)
         # a single position may read all that is cached; is_causal would let it read the first only
@@ -132,6 +134,13 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, 0.0, 0.02)
         # all codes equally likely at first, as published
         nn.init.zeros_(self.head.weight)
+
+    def _apply(self, fn, recurse=True):
+        # a network of another dtype turns by the same angles: the table only changes its device
+        table = self.rope
+        super()._apply(fn, recurse)
+        self.rope = table.to(self.rope.device)
+        return self
 
     def rotations(self, prefix, begin, end):
         """Rows begin to end of `rope` for a prefix, which may have fewer slots than it has room

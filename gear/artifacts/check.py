@@ -7,7 +7,7 @@ from gear.artifacts import accepted, records, store
 from gear.artifacts.restore import show
 from gear.artifacts.transfer import kept
 from gear.artifacts.units import DATA, PAGE, Contents, Saved, large, under, unit_of
-from gear.files.reading import read_json
+from gear.files.reading import read_record
 from gear.study.stages import STAGES
 
 
@@ -50,7 +50,7 @@ def _older(outputs):
     for record in (Path(path) for path in outputs if os.path.basename(path) == "run.json"):
         stage = record.parts[-4]  # <stage>/<run>/<step>/run.json
         if stage in STAGES and record.exists():
-            commit = read_json(record).get("commit") or "unknown"
+            commit = str(read_record(record).get("commit") or "unknown")
             trained.setdefault((commit, stage), []).append(record)
     lines = []
     for (commit, stage), runs in sorted(trained.items()):

@@ -18,6 +18,7 @@ from gear.files.mistakes import Mistake
 SEEN = "9.27.1"
 FORMAT = 6
 HOME = Path(".snakemake")
+FIELDS = ("rule", "code", "params", "software_stack_hash", "shellcmd")
 RESTORED = "restored"  # first word of `shellcmd` in our records; Snakemake does not compare it
 
 
@@ -55,7 +56,9 @@ def read(output):
     """The record of an output, or None. Mistake: the record has another format."""
     try:
         record = json.loads(_file(output).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):  # Snakemake ignores a broken record too
+    except (FileNotFoundError, ValueError, RecursionError):  # Snakemake too ignores a broken record
+        return None
+    if not isinstance(record, dict) or not record.keys() >= {"record_format_version", *FIELDS}:
         return None
     if record["record_format_version"] != FORMAT:
         raise Mistake(
@@ -77,8 +80,9 @@ def job(record):
 
 def restored(record):
     """(sha256, ctime) of the output when `write` made the record; None for Snakemake's records."""
-    words = (record["shellcmd"] or "").split()
-    return (words[1], int(words[2])) if words[:1] == [RESTORED] else None
+    words = str(record.get("shellcmd") or "").split()
+    ours = len(words) == 3 and words[0] == RESTORED and words[2].isdecimal()
+    return (words[1], int(words[2])) if ours else None
 
 
 def write(output, job, sha256, stale=()):

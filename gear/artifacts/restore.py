@@ -8,10 +8,12 @@ changed since is stale: its record says so, and Snakemake plans it.
 """
 
 import os
+import shutil
 from graphlib import TopologicalSorter
 
 from gear.artifacts import accepted, records
 from gear.artifacts.units import DATA, PAGE, Contents, Saved, unit_of
+from gear.files.aside import aside
 
 LONG_AGO = 946_684_800 * 10**9  # 2000-01-01, in nanoseconds
 SHOWN = 10
@@ -90,5 +92,16 @@ def _order(as_saved, saved, contents):
         if path in as_saved:
             newest = max([LONG_AGO, *(times[p] for p in graph[path] if p in times)])
             if times[path] != newest:
-                os.utime(path, ns=(newest, newest))
+                _set_time(path, newest)
             times[path] = newest
+
+
+def _set_time(path, nanoseconds):
+    """Set a file's time.
+
+    A file that hard links share with DVC's cache and with other clones is copied first, because a
+    time belongs to all links: Snakemake in another clone would train again."""
+    if os.stat(path).st_nlink > 1:
+        with aside(path) as part:
+            shutil.copyfile(path, part)
+    os.utime(path, ns=(nanoseconds, nanoseconds))

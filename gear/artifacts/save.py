@@ -19,7 +19,7 @@ from gear.artifacts.units import (
     write_record,
 )
 from gear.files.mistakes import Mistake
-from gear.files.reading import read_json
+from gear.files.reading import read_record
 
 UNRECORDED = (".tsv", ".dvc", ".prov.json", "report.html")  # endings of files without record
 
@@ -192,7 +192,7 @@ def _states_of(run, outputs):
     for path in outputs:
         folder, name = os.path.split(path)
         if name == "run.json" and os.path.dirname(folder) == run and os.path.exists(path):
-            steps = read_json(path).get("steps")
+            steps = read_record(path).get("steps")
             if steps:
                 yield f"{run}/state/{steps}.pt"
 

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import yaml
 
+from gear.artifacts.units import require_inside
 from gear.files.aside import write
 from gear.files.mistakes import Mistake
-from gear.files.reading import read_text
+from gear.files.reading import required
+from gear.study.configfiles import read_yaml
 
 REMOTE = "storage"
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast
+KEYS = ("outs", "md5", "meta", "desc")  # of a .dvc file
+CURE = "take the file from git (git checkout -- FILE)"
 PLUGINS = {"s3": "dvc_s3", "gs": "dvc_gs", "ssh": "dvc_ssh"}
 CURES = {  # words of dvc's error: the cure
     "no space left": "free some space and run the same command again",
@@ -56,12 +59,31 @@ def dvc(*arguments):
 
 
 def outs(file):
-    """{path: entry with md5, size, ...} of a .dvc file; {} if the file does not exist."""
+    """{path: entry with md5, size, ...} of a .dvc file; {} if the file does not exist.
+
+    Mistake: it asks for more than outputs of its unit."""
     if not Path(file).exists():
         return {}
-    folder = os.path.dirname(file)
-    entries = yaml.load(read_text(file), YAML)["outs"]
-    return {os.path.normpath(os.path.join(folder, entry["path"])): entry for entry in entries}
+    folder, content = os.path.dirname(file), read_yaml(file)
+    content = content if isinstance(content, dict) else {}
+    for key in content:
+        if key not in KEYS:  # `wdir` moves the paths, `deps` downloads from anywhere
+            raise Mistake(
+                f"{file} has '{key}', which no file of ours has; take the file from a source that "
+                "you trust."
+            )
+    entries = {}
+    for entry in required(content, "outs", list, file, CURE):
+        entry = entry if isinstance(entry, dict) else {}
+        path = required(entry, "path", str, file, CURE)
+        if entry.keys() & {"md5", "size"}:  # DVC itself writes entries without them
+            if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", required(entry, "md5", str, file, CURE)):
+                raise Mistake(f"{file}: {entry['md5']!r} is no md5; {CURE}.")
+            required(entry, "size", int, file, CURE)
+        absolute = os.path.isabs(path)
+        entries[path if absolute else os.path.normpath(os.path.join(folder, path))] = entry
+    require_inside(entries, str(file).removesuffix(".dvc"), file)
+    return entries
 
 
 def commit(kept):
@@ -111,6 +133,11 @@ def set_remote(url):
     A folder is created. Mistake: the URL is not valid or needs a plug-in that is not installed; the
     folder is inside the repository or cannot be created."""
     scheme, slashes, _ = url.partition("://")
+    if slashes and scheme not in PLUGINS:
+        raise Mistake(
+            f"{url} is of a kind that nothing can be pushed to here; name a folder, "
+            "s3://bucket/path, gs://bucket/path or ssh://me@host/path."
+        )
     if not slashes:
         _make_folder(url)
     elif scheme in PLUGINS and importlib.util.find_spec(PLUGINS[scheme]) is None:

@@ -59,7 +59,11 @@ def push(prefixes, inputs=False, states=False):
         store.dvc("push", *targets)
     except Mistake as error:
         lacking = store.missing(entries)
-        raise Mistake(f"{lacking[0]}: {error}" if lacking else str(error)) from None
+        if not lacking:
+            raise
+        through = len(entries) - len(lacking)
+        print(f"{through} of {len(entries)} are in the remote; not there: {', '.join(lacking)}")
+        raise Mistake(f"{lacking[0]}: {error}") from None
 
 
 def pull(prefixes, inputs=False, states=False):

@@ -9,20 +9,38 @@ same way, and `save` replaces it.
 import json
 import os
 import re
+import stat
 from concurrent.futures import ThreadPoolExecutor
+from os.path import dirname
 from pathlib import Path
 
 from gear.artifacts import records
 from gear.files.aside import write
 from gear.files.hashes import sha256
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.files.reading import read_json
+from gear.files.reading import read_record, required
 from gear.study.stages import STAGES
 
 DATA = "data"  # one unit; its large files are whole data sets: data.dvc
 LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore
 INDEX = "README.md"  # of a study's results
 PAGE = ".html"  # a table's page for Snakemake's report; in neither git nor DVC
+NO_LINK = (
+    "put a real folder there: clone the repository onto the large disk, mount that disk at this "
+    "place (mount --bind), or keep DVC's cache there (dvc cache dir)"
+)
+FROM_GIT = "take it from git (git checkout -- FILE)"
+SHA256 = re.compile("[0-9a-f]{64}")
+JOB = {  # entry of a job: its type
+    "rule": str,
+    "code": str | None,
+    "params": list,
+    "software": str | None,
+    "seconds": int | float,
+    "inputs": dict,
+    "outputs": dict,
+}
+ACCEPTED = {"code", "made_with", "accepted"}
 OF_A_RUN = re.compile(
     rf"(.+?)/(?:(?:samples|metrics|analysis)/)?((?:{'|'.join(STAGES)})/[^/]+)/[0-9]+k[./]"
 )
@@ -34,15 +52,29 @@ def unit_of(path):
     It is all data, a run with its samples, scores and analyses, or the file's folder."""
     if path.startswith(f"{DATA}/"):
         return DATA
-    run, folder = OF_A_RUN.match(path), os.path.dirname(path)
+    run, folder = OF_A_RUN.match(path), dirname(path)
     if path == f"{folder}/{INDEX}":
         return f"{folder}/index"
     return "/".join(run.groups()) if run else folder
 
 
+def require_inside(paths, name, file):
+    """Mistake: a path that a file of a unit lists is not one of that unit's outputs.
+
+    Such a file may come from someone else. Its paths are read, written and touched."""
+    for path in paths:
+        plain = isinstance(path, str) and path == os.path.normpath(path) and path[:1] != "/"
+        inside = plain and path.split("/")[0] != ".." and name in (unit_of(path), dirname(path))
+        if not inside:
+            raise Mistake(
+                f"{file} lists '{path}', which is no output of {name}; take the file from a source "
+                "that you trust, or delete that entry."
+            )
+
+
 def large(paths):
     """The paths that DVC keeps among some outputs: large files, and the folders of data sets."""
-    return sorted({os.path.dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)})
+    return sorted({dirname(p) if unit_of(p) == DATA else p for p in paths if _is_large(p)})
 
 
 def _is_large(path):
@@ -61,7 +93,15 @@ def cleaned(paths):
     for path in prefixes:
         if path.split(os.sep)[0] in (".", ".."):
             raise Mistake(f"'{path}' is no folder of results; name one, such as results/demo.")
+        require_no_link(path)
     return prefixes
+
+
+def require_no_link(path):
+    """Mistake where a path of results leads through a symbolic link."""
+    for place in (Path(path), *Path(path).parents):
+        if place.is_symlink():
+            raise Mistake(f"{place} is a link, and git and DVC do not go through links; {NO_LINK}.")
 
 
 def under(path, prefixes):
@@ -71,6 +111,25 @@ def under(path, prefixes):
 
 def record_file(name):
     return Path(f"{name}.prov.json")
+
+
+def checked_jobs(content, file):
+    """The jobs of a record that was read from `file`. Mistake: it is damaged."""
+    jobs = required(content, "jobs", list, file, FROM_GIT)
+    for job in jobs:
+        job = job if isinstance(job, dict) else {}
+        for name, kind in JOB.items():
+            required(job, name, kind, file, FROM_GIT)
+        for path, sha in (*job["inputs"].items(), *job["outputs"].items()):
+            if not (isinstance(sha, str) and SHA256.fullmatch(sha)):
+                raise Mistake(f"{file}: the sha256 of {path} is {sha!r:.80}; {FROM_GIT}.")
+        accepted = job.get("accepted", [])
+        if not all(isinstance(text, str) for text in job["params"]) or not all(
+            isinstance(entry, dict) and entry.keys() >= ACCEPTED
+            for entry in (accepted if isinstance(accepted, list) else [None])
+        ):
+            raise Mistake(f"{file}: the params or `accepted` of a job are damaged; {FROM_GIT}.")
+    return jobs
 
 
 def write_record(name, jobs):
@@ -88,9 +147,12 @@ class Saved:
         tops = sorted({prefix.split("/")[0] for prefix in prefixes} - {DATA})
         files = [file for top in tops for file in sorted(Path(top).rglob("*.prov.json"))]
         for file in [*files, record_file(DATA)]:
-            content = read_json(file, "take it from git") if file.exists() else {}
+            content = read_record(file, FROM_GIT) if file.exists() else {}
             if "jobs" in content:  # such a file of an older table has no jobs
-                self.records[str(file).removesuffix(".prov.json")] = content["jobs"]
+                name = str(file).removesuffix(".prov.json")
+                self.records[name] = checked_jobs(content, file)
+                for job in self.records[name]:
+                    require_inside(job["outputs"], name, file)
         self.jobs = [job for jobs in self.records.values() for job in jobs]
         self.job_of = {path: job for job in self.jobs for path in job["outputs"]}
         self.record_of = {}
@@ -148,9 +210,12 @@ class Contents:
 
     def _sha(self, path):
         try:
-            ctime = os.stat(path).st_ctime_ns
+            found = os.stat(path)
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device would never end
+            return None
+        ctime = found.st_ctime_ns
         record = None if self.thorough else records.read(path)
         memo = records.restored(record) if record else None
         return memo[0] if memo and memo[1] == ctime else sha256(path)

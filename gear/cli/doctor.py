@@ -1,130 +1,88 @@
 """`gear doctor`: what a study needs that is not here yet, before any job says so.
 
-It looks for files and asks programs; it opens no weights and counts no images, which the first
-rules do. Each line is ok, missing (with its cure; the exit status is then 1) or a note.
+It looks for files, checks their hashes and asks programs. Each line is ok, missing (with its cure;
+the exit status is then 1) or a note.
 """
 
 import os
 import shutil
-from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from gear.artifacts import store
+from gear.artifacts.units import require_no_link
+from gear.cli.finding import MISSING, NOTE, OK, Finding
+from gear.cli.weights import weights
+from gear.data import survey
+from gear.data.counts import check
+from gear.data.folder import class_folders
+from gear.data.listing import SPLITS
+from gear.data.manifest import divided, places
 from gear.files.mistakes import Mistake
 from gear.launch import slurm
 from gear.plan.budget import Budget
 from gear.plan.report import entry
-from gear.plan.targets import is_made, wanted
-from gear.study import jobs
+from gear.plan.targets import wanted
+from gear.study import fit, jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import Study
-from gear.study.stages import STAGES
-
-OK, MISSING, NOTE = "ok", "missing", "note"
-PUBLISHED = {  # layout or kind of a file: who publishes it
-    "llamagen-tokenizer": "LlamaGen's authors publish it as vq_ds16_c2i.pt",
-    "open-magvit2": "Open-MAGVIT2's authors publish it as pretrain256_16384.ckpt",
-    "ibq": "IBQ's authors publish it as IBQ_pretrain_16384.ckpt",
-    "inception": "pytorch-fid's authors publish it as pt_inception-2015-12-05-6726825d.pth",
-    "reference": "ADM's authors publish it as VIRTUAL_imagenet256_labeled.npz",
-    "vgg16": "torchvision publishes its VGG16 weights of ImageNet",
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    state: str
-    subject: str
-    said: str
-
-    def __str__(self):
-        return f"{self.state:8} {self.subject:10} {self.said}"
-
-
-def _file(subject, path, what, cure):
-    if Path(path).exists():
-        return Finding(OK, subject, f"{path} ({what})")
-    return Finding(MISSING, subject, f"{path} ({what}) is not there; {cure}.")
+from gear.study.sources import sources
 
 
 def data(study):
     """The images: made by a rule, or in a folder that the first rule will list."""
+    root, counts = Path(study.data.path), study.spec["data"]
     if study.makes_data:
-        yield Finding(OK, "data", f"{study.data.path} is made by the rule prepare_data")
+        yield Finding(OK, "data", f"{root} is made by the rule prepare_data")
         return
-    root, classes = Path(study.data.path), study.data.classes
-    for split in ("train", "val"):
-        folder, count = root / split, 0
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                count = sum(e.is_dir() and not e.name.startswith(".") for e in entries)
-        if count == classes:
-            yield Finding(OK, "data", f"{folder} has {classes} class folders")
-        else:
-            yield Finding(
-                MISSING,
-                "data",
-                f"{folder} has {count} class folders of {classes}; put the images there as "
-                "<split>/<class>/<image>, or name their folder as settings.data.path, and the "
-                "number of classes as settings.data.classes, in the study's file.",
-            )
+    try:
+        where = places(root, counts.get("val_share"))
+    except Mistake as error:
+        yield Finding(MISSING, "data", str(error))
+        return
+    found = [_classes(root / where[split], study.data.classes) for split in SPLITS]
+    yield from dict.fromkeys(found)
+    if {finding.state for finding in found} == {OK}:
+        yield _images(study, root, where)
 
 
-def weights(study, needed):
-    """Files that the target's runs start from, align to and are scored with."""
-    runs = [study.runs[name] for name in needed.runs]
-    ends = [study.checkpoint(*end) for end in needed.runs.items()]
-    left = [study.runs[end.run] for end in ends if not is_made(study, end)]
-    starts = {
-        r.settings.tokenizer.quantizer for r in runs if STAGES[r.stage].public and r.from_public
-    }
-    for quantizer, spec in study.spec.get("public", {}).items():
-        if quantizer in starts and not _imported(study, f"public/{quantizer}"):
-            cure = f"{PUBLISHED.get(spec['layout'], 'get it')}; or change public.{quantizer}.file"
-            yield _file("weights", spec["file"], f"tokenizer {quantizer}", cure)
-    for name in dict.fromkeys(r.settings.align.teacher for r in runs if STAGES[r.stage].aligns):
-        if not _imported(study, f"teacher/{name}"):
-            yield _teacher(study.spec["teachers"][name], name)
-    losses = [r.settings.loss for r in left if STAGES[r.stage].owns_tokenizer]
-    losses = {loss.vgg16 for loss in losses if loss.lpips}
-    for path in sorted(losses):
-        if path:
-            yield _file("weights", path, "VGG16 of LPIPS", PUBLISHED["vgg16"])
-        else:
-            cure = "name its file as settings.loss.vgg16 in the study's file, or set loss.lpips: 0"
-            said = f"no file of VGG16 is named, which LPIPS needs; {PUBLISHED['vgg16']}: {cure}."
-            yield Finding(MISSING, "weights", said)
-    features = study.spec["features"]
-    scored = needed.of("samples", "validation", "pictures")
-    if features["kind"] == "inception" and scored and not _imported(study, "features"):
-        yield _file("weights", features["weights"], "Inception", PUBLISHED["inception"])
-        yield _file("reference", features["reference"], "reference", PUBLISHED["reference"])
+def _classes(folder, classes):
+    """Whether a folder has that many class folders."""
+    count = 0
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            count = sum(e.is_dir() and not e.name.startswith(".") for e in entries)
+    if count == classes:
+        return Finding(OK, "data", f"{folder} has {classes} class folders")
+    said = (
+        f"{folder} has {count} class folders of {classes}; put the images there as "
+        "<split>/<class>/<image>, or name their folder as settings.data.path, and the number of "
+        "classes as settings.data.classes, in the study's file"
+    )
+    known = [s for s in sources().values() if s.file and Path(s.file) in folder.parents]
+    return Finding(MISSING, "data", said + "".join(f" ({one})" for one in known) + ".")
 
 
-def _imported(study, folder):
-    """Whether a job has already imported the published files."""
-    return Path(study.root, folder, "weights.safetensors").is_file()
-
-
-def _teacher(spec, name):
-    from gear.alignment.teachers.load import network
-
-    if spec["kind"] == "standin":
-        return Finding(OK, "weights", f"teacher {name} is a stand-in that the study trains")
-    hub, path = spec.get("hub"), Path(spec["weights"])
-    if hub and hub.get("revision") and not path.exists():
-        said = f"{spec['weights']} ({spec['label']}) is not there and will be downloaded"
-        return Finding(NOTE, "weights", f"{said} from {hub['repo']} at {hub['revision']}")
-    if "bytes" in spec and path.is_file() and path.stat().st_size != spec["bytes"]:
-        said = f"{path} ({spec['label']}) has {path.stat().st_size:,} bytes, not {spec['bytes']:,}"
-        cure = f"download it again, or change teachers.{name}.bytes"
-        return Finding(MISSING, "weights", f"{said}; {cure}.")
-    layouts = " or ".join(layout.name for layout in network(spec["network"]).LAYOUTS)
-    known = [f"{hub['repo']} on the Hugging Face hub has it" if hub else layouts]
-    known += [f"{spec['bytes']:,} bytes"] if "bytes" in spec else []
-    known += [f"sha256 {spec['sha256']}"] if "sha256" in spec else []
-    cure = f"put the file there ({', '.join(known)}), or change teachers.{name}.weights"
-    return _file("weights", path, spec["label"], cure)
+def _images(study, root, where):
+    """Whether there are as many images as trainings, protocols and analyses need."""
+    share, seed = study.spec["data"].get("val_share"), study.spec["data"].get("seed", 0)
+    needs, numbers = fit.needs(study), dict.fromkeys(SPLITS, 0)
+    for split in SPLITS:
+        exact = split == "val" or where["train"] == where["val"]
+        most = None if exact else max(n["least"] or 0 for n in needs if n["split"] == split)
+        for folder in class_folders(root / where[split], None):
+            names = survey.list_images(folder)[0]
+            if where["train"] == where["val"]:
+                names = divided(names, share, seed, folder.name)[split]
+            numbers[split] += len(names)
+            if most is not None and numbers[split] >= most:
+                break  # a million files are not counted here
+    try:
+        check(numbers, needs, root)
+    except Mistake as error:
+        return Finding(MISSING, "data", str(error))
+    return Finding(OK, "data", f"{root}: {numbers['val']} validation images, enough for the study")
 
 
 def disk(study, needed):
@@ -138,8 +96,16 @@ def disk(study, needed):
     said = f"{free / 1e9:,.1f} GB are free at {folder}, {to_come / 1e9:,.1f} GB are still to come"
     if free > to_come:
         return Finding(OK, "disk", said)
-    cure = "free some, or put results/ on another file system and link it here"
+    cure = "free some, or work in a clone on a larger disk, or name a folder there as results="
     return Finding(MISSING, "disk", f"{said}; {cure}.")
+
+
+def links(study):
+    """A note where the results lie behind a link: `gear artifacts` cannot save them."""
+    try:
+        require_no_link(study.root)
+    except Mistake as error:
+        yield Finding(NOTE, "disk", f"gear artifacts cannot save these results: {error}")
 
 
 def remote():
@@ -186,13 +152,37 @@ def _need(study, rule, profile):
 
 
 def device():
-    """What trains here."""
-    import torch
+    """What trains here. torch is only loaded where the driver of a GPU is."""
+    if Path("/proc/driver/nvidia").exists() or Path("/dev/kfd").exists():
+        import torch
 
-    if torch.cuda.is_available():
-        name, count = torch.cuda.get_device_name(), torch.cuda.device_count()
-        return Finding(OK, "device", f"{count} x {name}, torch {torch.__version__}")
-    return Finding(NOTE, "device", f"no GPU here, torch {torch.__version__} runs on the CPU")
+        if torch.cuda.is_available():
+            name, count = torch.cuda.get_device_name(), torch.cuda.device_count()
+            return Finding(OK, "device", f"{count} x {name}, torch {torch.__version__}")
+    return Finding(NOTE, "device", f"no GPU here, torch {version('torch')} runs on the CPU")
+
+
+def metrics():
+    """Scores of images that the repository makes, on each feature network that is here."""
+    from gear.evaluation.known import FORMULA, all_scored
+
+    for found in all_scored():
+        if isinstance(found, Mistake):
+            yield Finding(MISSING, "metrics", str(found))
+            continue
+        what = (
+            "weights made by a formula" if found.weights == FORMULA else f"sha256 {found.weights}"
+        )
+        values = ", ".join(f"{name} {value:.5g}" for name, value in found.values.items())
+        said = f"{found.protocol} on {what}: {values}"
+        if found.known is None:
+            yield Finding(NOTE, "metrics", f"{said}; no number of these weights is known")
+        elif found.agrees:
+            yield Finding(OK, "metrics", f"{said}, as committed")
+        else:
+            known = ", ".join(f"{name} {value:.5g}" for name, value in found.known.items())
+            cure = "compare torch and numpy with envs/requirements.lock, and run make env"
+            yield Finding(MISSING, "metrics", f"{said}, but committed is {known}; {cure}.")
 
 
 def findings(study, target):
@@ -202,16 +192,21 @@ def findings(study, target):
     yield from data(study)
     yield from weights(study, needed)
     yield disk(study, needed)
+    yield from links(study)
     yield remote()
     yield from cluster(study)
 
 
-def main(name, results="results", target="all"):
-    """Print the findings; returns 1 where something is missing."""
+def main(name, results="results", target="all", with_metrics=False):
+    """Print the findings as they come; returns 1 where something is missing.
+
+    with_metrics: also score images that the repository makes."""
+    if not Path(slurm.PROFILE).is_file():
+        raise Mistake("gear doctor works in the repository's top folder; go there first.")
     study = Study(name, results)
     print(f"target {target} of study {study.name}: {study.spec['title']}", flush=True)
     missing = 0
-    for finding in findings(study, target):
+    for finding in chain(findings(study, target), metrics() if with_metrics else ()):
         print(finding, flush=True)
         missing += finding.state == MISSING
     print(f"{missing} missing" if missing else "nothing is missing")

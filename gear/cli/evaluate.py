@@ -1,10 +1,9 @@
 """`gear evaluate`: gear.evaluate, printed."""
 
-import json
-
 from gear.evaluation.anyone import evaluate
+from gear.files.aside import line
 
-OPTIONS = ("weights", "sha256", "images", "classes", "captions", "save_reference")
+OPTIONS = ("weights", "sha256", "images", "classes", "captions", "save_reference", "force")
 
 
 def main(args):
@@ -13,7 +12,9 @@ def main(args):
     common = {"protocol": args.protocol, "device": args.device}
     result = evaluate(args.samples, args.reference, **common, **options)
     if args.json:
-        print(json.dumps(result))
+        print(line(result))
         return
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     print(f"{args.samples}: {result['images']} images, protocol {args.protocol}: {metrics}")
+    for note in result["notes"]:
+        print(f"note: {note}")

@@ -4,17 +4,18 @@ What a subcommand needs is imported in its handler, so that `gear --help` and `g
 torch."""
 
 import argparse
+import os
 import re
 import sys
 
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, did_you_mean, memory_said
 from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
 
 def _run(commands):
     command = commands.add_parser("run", help="make a target: the right Snakemake command")
-    command.add_argument("targets", nargs="*", default=["all"], help="default: all")
+    command.add_argument("targets", nargs="*", default=["all"], help="or run@step; default: all")
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="folder of the results (results)")
     command.add_argument("--cluster", action="store_true", help="as jobs of SLURM")
@@ -42,10 +43,32 @@ def _compare(commands):
     command.set_defaults(run=run)
 
 
+def _page(commands):
+    command = commands.add_parser("page", help="the results as one page for a browser")
+    command.add_argument("folder", help="a study's results, such as results/demo")
+
+    def run(args):
+        from gear.report.page import said
+
+        print(said(args.folder))
+
+    command.set_defaults(run=run)
+
+
 def _target(command):
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="where finished milestones lie")
     command.add_argument("--target", default="all", help="a table or figure; default: all")
+
+
+def _look_at(results):
+    """Say that a folder of results is not there: a misspelt one looks like one without results.
+
+    Mistake: it is a file."""
+    if os.path.exists(results) and not os.path.isdir(results):
+        raise Mistake(f"--results {results} is a file; name the folder of the results.")
+    if not os.path.exists(results):
+        print(f"gear: {results} does not exist, so nothing counts as made yet", file=sys.stderr)
 
 
 def _plan(commands):
@@ -62,6 +85,7 @@ def _plan(commands):
         from gear.plan import report
         from gear.study.registry import Study
 
+        _look_at(args.results)
         if args.resources:
             return print("\n".join(report.resources(Study(args.study, args.results))))
         chosen = (args.target, args.device, args.tflops, args.wait)
@@ -73,11 +97,15 @@ def _plan(commands):
 def _doctor(commands):
     command = commands.add_parser("doctor", help="what a study needs that is not here yet")
     _target(command)
+    command.add_argument(
+        "--metrics", action="store_true", help="also score made images, against known numbers"
+    )
 
     def run(args):
         from gear.cli import doctor
 
-        return doctor.main(args.study, args.results, args.target)
+        _look_at(args.results)
+        return doctor.main(args.study, args.results, args.target, args.metrics)
 
     command.set_defaults(run=run)
 
@@ -88,6 +116,7 @@ def _reconstruct(commands):
     command.add_argument("--images", required=True, help="folder, searched with its subfolders")
     command.add_argument("--output", required=True, help="folder of PNGs, one per image")
     command.add_argument("--tokens", help="write the tokens found to this .npz")
+    _force(command)
     command.add_argument("--resolution", type=int, help="pixels; default: the checkpoint's")
     command.add_argument("--json", action="store_true", help="print L1, PSNR and SSIM as JSON")
     _device(command)
@@ -115,6 +144,7 @@ def _sample(commands):
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--output", required=True, help="the grid, a .png file")
     command.add_argument("--tokens", help="write tokens, labels and seeds to this .npz")
+    _force(command)
     _device(command)
 
     def run(args):
@@ -152,6 +182,7 @@ def _evaluate(commands):
     command.add_argument("--classes", type=int, help="how many must be there, where labels are")
     command.add_argument("--captions", help="for clip_score: lines, or .json {file: caption}")
     command.add_argument("--save-reference", help="write the reference's statistics to this .npz")
+    _force(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _device(command)
 
@@ -190,11 +221,43 @@ def _export(commands):
     command.add_argument("checkpoint", help="folder of a checkpoint")
     command.add_argument("output", help="a .pt file")
     command.add_argument("--part", choices=("tokenizer", "ar"), help="where it holds both")
+    _force(command)
 
     def run(args):
         from gear.weights.exporting import export
 
-        export(args.checkpoint, args.output, args.part)
+        export(args.checkpoint, args.output, args.part, args.force)
+
+    command.set_defaults(run=run)
+
+
+def _batch(commands):
+    command = commands.add_parser("batch", help="the images that a training saw at a step")
+    command.add_argument("checkpoint", help="run@step, such as gear-l@120 or gear-l@400k")
+    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--results", default="results", help="where the list of a folder lies")
+    command.add_argument("--output", required=True, help="a .png file; an .npz is written beside")
+
+    def run(args):
+        from gear.cli import batch
+        from gear.study.registry import Study
+
+        batch.main(Study(args.study, args.results), args.checkpoint, args.output)
+
+    command.set_defaults(run=run)
+
+
+def _card(commands):
+    command = commands.add_parser("card", help="what a checkpoint is, as a page of markdown")
+    command.add_argument("checkpoint", help="folder of a checkpoint")
+    command.add_argument("--output", help="write it to this .md file; default: print it")
+
+    def run(args):
+        from gear.files.aside import write
+        from gear.weights.card import card
+
+        text = card(args.checkpoint)
+        return write(args.output, text) if args.output else print(text, end="")
 
     command.set_defaults(run=run)
 
@@ -244,6 +307,10 @@ def _artifacts(commands):
     command.set_defaults(run=run)
 
 
+def _force(command):
+    command.add_argument("--force", action="store_true", help="replace files that are there")
+
+
 def _device(command):
     command.add_argument("--device", help="cuda | cpu; default: cuda where there is one")
 
@@ -251,6 +318,7 @@ def _device(command):
 COMMANDS = (
     _run,
     _compare,
+    _page,
     _plan,
     _doctor,
     _reconstruct,
@@ -259,8 +327,29 @@ COMMANDS = (
     _evaluate,
     _import,
     _export,
+    _batch,
+    _card,
     _artifacts,
 )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names a misspelt option before options that are missing because of it."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.words = sys.argv[1:] if args is None else list(args)
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:  # said here, because the parser above does not know the options of this one
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+    def error(self, message):
+        known = list(self._option_string_actions)
+        unclear = message.startswith(("unrecognized", "the following arguments are required"))
+        for word in (word.split("=")[0] for word in self.words if unclear):
+            if re.match("--[a-z]", word) and not any(name.startswith(word) for name in known):
+                super().error(f"there is no option {word}. {did_you_mean(word, known)}")
+        super().error(message)
 
 
 class _Version(argparse.Action):
@@ -277,9 +366,16 @@ def _as_options(sentence, command):
     return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), sentence)
 
 
+def _refuse_empty(args):
+    """Mistake: an option's text is empty. As a path it would be the working directory."""
+    for name, value in vars(args).items():
+        if isinstance(value, str) and not value.strip():
+            raise Mistake(f"`{name}` is empty; write a value, or leave it out.")
+
+
 def make_parser():
     """The parser of all commands; each sets `run`, the function of the parsed options."""
-    parser = argparse.ArgumentParser(prog="gear", description="Regenerate, look at and use GEAR.")
+    parser = _Parser(prog="gear", description="Regenerate, look at and use GEAR.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True)
     for declare in COMMANDS:
@@ -295,9 +391,15 @@ def main(arguments=None):
         raise SystemExit("gear: `gear score` is now `gear likelihood`; write that.")
     args = make_parser().parse_args(arguments)
     try:
+        _refuse_empty(args)
         return args.run(args)
     except Mistake as error:  # a user's mistake
         sentence = _as_options(str(error), args.parser)
+        raise SystemExit(f"gear: {sentence}") from None
+    except (MemoryError, RuntimeError) as error:
+        sentence = memory_said(error)
+        if sentence is None:  # a bug, which keeps its traceback
+            raise
         raise SystemExit(f"gear: {sentence}") from None
     except OSError as error:  # a disk that is full or not ours
         raise SystemExit(f"gear: {error}") from None

@@ -5,7 +5,6 @@ then the centre; one that has that size is taken as it is. Scores are means over
 of gear.Model.reconstruct: of reconstructions that are not rounded to 8 bits. Only the PNG is.
 """
 
-import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -14,14 +13,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gear.data.folder import find_images
+from gear.data import finding
 from gear.data.png import save_png
 from gear.data.transforms import validation_pixels
+from gear.evaluation.notes import MARK, RECONSTRUCTION
+from gear.files.aside import line
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_free
 from gear.model import PIXELS, load
 from gear.sampling.generate import save_arrays
 from gear.tokenizer.load import require
 
+LARGEST = 16384  # pixels a side, as of data.resolution
 SCORES = ("l1", "psnr", "ssim")
 
 
@@ -46,6 +49,18 @@ def check_apart(images, output):
         )
 
 
+def require_new(output, targets, tokens, force):
+    """Mistake: a PNG's name is taken in the folder `output`, by a user's file or by `tokens`."""
+    for target in targets:
+        path = Path(output) / target
+        if tokens is not None and os.path.realpath(tokens) == os.path.realpath(path):
+            raise Mistake(f"--tokens {tokens} is also the name of an image; name another file.")
+        if os.path.isdir(path) or (os.path.lexists(path) and not force):
+            raise Mistake(
+                f"{path} is there already; name another --output, remove it, or add --force."
+            )
+
+
 @contextmanager
 def staged(output):
     """A hidden folder in `output`; when the block ends well its files move up into `output`."""
@@ -55,6 +70,10 @@ def staged(output):
         part.mkdir(parents=True)
     except (FileExistsError, NotADirectoryError):
         raise Mistake(f"--output {output} cannot be a folder; a file has that name.") from None
+    except OSError as error:
+        raise Mistake(
+            f"--output {output} cannot be made ({error.strerror}); name another folder."
+        ) from None
     try:
         yield part
         for path in sorted(p for p in part.rglob("*") if p.is_file()):
@@ -69,10 +88,10 @@ def resolution_of(wanted, settings):
     """Pixels a side: `wanted`, or what the tokenizer was trained at."""
     size = settings.data.resolution if wanted is None else wanted
     down = settings.tokenizer.downsampling
-    if size < 1 or size % down:
+    if not 1 <= size <= LARGEST or size % down:
         raise Mistake(
             f"--resolution is {size}; it must be a multiple of {down}, the tokenizer's "
-            "downsampling."
+            f"downsampling, up to {LARGEST}."
         )
     return size
 
@@ -86,8 +105,11 @@ def read_images(folder, names, channels, size):
 def main(args):
     """args: the options of `gear reconstruct` (gear/cli/main.py)."""
     check_apart(args.images, args.output)
-    names = find_images(args.images)
+    names, left_out = finding.find_images(args.images)
+    finding.warn(args.images, left_out)
     targets = png_names(names)
+    require_free({"tokens": args.tokens}, args.force)
+    require_new(args.output, targets.values(), args.tokens, args.force)
     require(args.tokenizer, "tokenizer", "name a tokenizer or joint checkpoint")
     model = load(args.tokenizer, device=args.device)
     size = resolution_of(args.resolution, model.settings)
@@ -100,13 +122,13 @@ def main(args):
             tokens.append(result.tokens)
             values.append(result.scores)
             for name, picture in zip(part, result.images.permute(0, 2, 3, 1), strict=True):
-                save_png(folder / targets[name], picture.numpy())
+                save_png(folder / targets[name], picture.numpy(), {MARK: RECONSTRUCTION})
     if args.tokens:
         tokens = torch.cat(tokens).numpy().astype(np.int32)
         save_arrays(args.tokens, {"tokens": tokens, "names": np.array(names)})
     means = {name: torch.cat([v[name] for v in values]).mean().item() for name in SCORES}
     if args.json:
-        print(json.dumps({"images": len(names), **means}))
+        print(line({"images": len(names), **means}))
     else:
         said = "L1 {l1:.4f}, PSNR {psnr:.2f} dB, SSIM {ssim:.3f}".format(**means)
         print(f"{args.output}: {len(names)} images of {size} x {size} pixels; {said}")

@@ -3,14 +3,17 @@
 The command stays Snakemake's own: `gear run` only puts its parts in the order that Snakemake needs.
 """
 
+import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from gear.files.mistakes import Mistake
+from gear.study.registry import Study
 
 LOCAL = ("--workflow-profile", "workflow/profiles/local")
 CLUSTER = ("--profile", "slurm")
@@ -48,14 +51,44 @@ def _dry(words):
     return 0
 
 
-def main(targets, study, results="results", cluster=False, dry=False):
-    """Print the command, then execute it; dry: print how many jobs each rule has instead.
+def _execute(words):
+    """Snakemake's exit status. It has the terminal's Ctrl-C itself, and ends by it in its own way;
+    a signal that ends this process is passed on."""
+    with subprocess.Popen(words, env=_environment()) as process:
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            while True:
+                with contextlib.suppress(KeyboardInterrupt):
+                    return process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
-    Mistake outside the repository's top folder."""
+
+def main(targets, study, results="results", cluster=False, dry=False):
+    """Print the command, execute it, and say where the page of the results is.
+
+    A target `run@step` stands for that checkpoint. dry: print how many jobs each rule has instead.
+    Returns the exit status. Mistake outside the repository's top folder."""
     if not Path("Snakefile").is_file():
         raise Mistake("gear run works in the repository's top folder; go there first.")
+    if any("@" in target for target in targets):
+        chosen = Study(study, results)
+        targets = [chosen.file_of(target) for target in targets]
     words = command(targets, study, results, cluster, dry)
     print(shlex.join(words), flush=True)
     if dry:
         return _dry(words)
-    os.execvpe(words[0], words, _environment())
+    status = _execute(words)
+    if status == 0:
+        print(_page(Path(results, study)))
+    return status
+
+
+def _page(folder):
+    """The line that says where the page of results is, or why there is none."""
+    from gear.report import page
+
+    try:
+        return page.said(folder)
+    except Mistake as error:  # of what was asked for nothing is missing
+        return f"no page of results: {error}"

@@ -1,6 +1,7 @@
 """`gear sample`: a few images of each class, drawn and decoded, as one PNG.
 
 A row per class in the order asked for, its images from left to right, without lines between them.
+Pixels of images below 64 x 64 are repeated until an image has at least 64 a side.
 Images are those of gear.Model.sample.
 """
 
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gear.data.png import save_png
+from gear.data.png import enlarged, save_png
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_free
 from gear.model import load
 from gear.sampling.generate import save_arrays
 
@@ -34,7 +36,11 @@ def grid(images_NCHW, columns):
 def main(args):
     """args: the options of `gear sample` (gear/cli/main.py)."""
     if Path(args.output).suffix.lower() != ".png":
-        raise Mistake(f"--output is '{args.output}'; the grid is a PNG, name it *.png.")
+        raise Mistake(
+            f"--output is '{args.output}'; the grid is a PNG: give a name that ends in .png, such "
+            "as grid.png."
+        )
+    require_free({"output": args.output, "tokens": args.tokens}, args.force)
     classes = parse_classes(args.classes)
     model = load(args.checkpoint, args.tokenizer, args.device)
     options = {name: getattr(args, name) for name in OPTIONS}
@@ -43,5 +49,7 @@ def main(args):
         arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
         arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
         save_arrays(args.tokens, arrays)
-    save_png(args.output, grid(drawn.images, args.count))
-    print(f"{args.output}: classes {args.classes} from top to bottom, {args.count} images each")
+    picture = enlarged(grid(drawn.images, args.count), drawn.images.shape[-1])
+    save_png(args.output, picture)
+    names = ", ".join(map(model.class_name, classes))
+    print(f"{args.output}: classes {names} from top to bottom, {args.count} images each")

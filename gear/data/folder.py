@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gear.data.digits import folder_digest
+from gear.data.finding import in_order_of_labels, list_images
 from gear.data.transforms import MODES, open_image, pixels
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 
 if TYPE_CHECKING:
     import torch
-
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 def load_folder(
@@ -23,9 +22,10 @@ def load_folder(
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """(images (N, C, H, W) uint8, labels (N,) int64, names `class/file`) of a split.
 
-    Classes, and the files of a class, are sorted by name. A label is the position of its class in
-    that order. Images must already have the size; they are not resized here. The decoded images
-    are kept in a hidden file of `root`, because decoding would cost a small job a second.
+    Classes and the files of a class are in the order of gear.data.finding. A label is the position
+    of its class in that order. Images must already have the size; they are not resized here. The
+    decoded images are kept in a hidden file of `root`, because decoding would cost a small job a
+    second.
     Mistake: wrong channels, missing folder or images, other classes, another image size.
     """
     import torch
@@ -35,7 +35,7 @@ def load_folder(
     folder = Path(root) / split
     paths, labels = [], []
     for label, class_folder in enumerate(class_folders(folder, classes)):
-        images = sorted(p for p in visible(class_folder) if p.suffix.lower() in SUFFIXES)
+        images = [class_folder / name for name in list_images(class_folder)[0]]
         if not images:
             raise Mistake(f"{class_folder} holds no images; remove it or prepare the data again.")
         paths += images
@@ -58,10 +58,11 @@ def _still_good(cache: Path, paths: list[Path], shape: tuple) -> np.ndarray | No
         newest = max(p.stat().st_mtime_ns for p in {*paths, *(p.parent for p in paths)})
         if cache.stat().st_mtime_ns <= newest:
             return None
-        images = np.load(cache)
-    except (OSError, ValueError, EOFError):
+        images = np.load(cache, mmap_mode="r")  # reads no more than the header
+        good = images.shape == shape and images.dtype == np.uint8
+        return np.array(images) if good else None
+    except Exception:  # numpy raises many types of errors for damaged files
         return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
 def _keep(cache: Path, images: np.ndarray) -> None:
@@ -71,22 +72,8 @@ def _keep(cache: Path, images: np.ndarray) -> None:
     try:
         with aside(cache) as part, open(part, "wb") as handle:
             np.save(handle, images)
-    except OSError:
+    except (OSError, Mistake):
         pass
-
-
-def find_images(folder: str | Path) -> list[str]:
-    """Sorted paths, relative to the folder, of its images; hidden files are left out.
-
-    Mistake: no folder, or no images."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise Mistake(f"{folder} is no folder; name the folder of the images.")
-    paths = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
-    names = sorted(p.as_posix() for p in paths if not any(x.startswith(".") for x in p.parts))
-    if not names:
-        raise Mistake(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); add some.")
-    return names
 
 
 def visible(folder: Path) -> list[Path]:
@@ -95,10 +82,13 @@ def visible(folder: Path) -> list[Path]:
 
 
 def class_folders(folder: Path, classes: int | None) -> list[Path]:
-    """The class folders of a split, sorted. Mistake: none, or another number."""
+    """The class folders of a split in the order of their labels.
+
+    Mistake: none, or another number."""
     if not folder.is_dir():
         raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
-    folders = sorted(p for p in visible(folder) if p.is_dir())
+    names = in_order_of_labels(p.name for p in visible(folder) if p.is_dir())
+    folders = [folder / name for name in names]
     if not folders:
         raise Mistake(
             f"{folder} has no class folders; put its images into one folder for each class."
@@ -106,32 +96,38 @@ def class_folders(folder: Path, classes: int | None) -> list[Path]:
     if classes is not None and len(folders) != classes:
         raise Mistake(
             f"{folder} has {len(folders)} class folders, but {classes} classes are asked for; "
-            f"set classes to {len(folders)} or correct the path to the data."
+            f"set settings.data.classes to {len(folders)} or correct the path to the data."
         )
     return folders
+
+
+def class_names(root: str | Path, split: str, classes: int | None) -> list[str]:
+    """The names of a split's classes, in the order of their labels."""
+    return [p.name for p in class_folders(Path(root) / split, classes)]
 
 
 def read_image(path: Path, channels: int, size: int) -> np.ndarray:
     """(size, size, channels) uint8 of an image file. Mistake: unreadable, or another size."""
     image = open_image(path, channels)
+    require_size(image, size, path)
+    return pixels(image)
+
+
+def require_size(image, size, path):
+    """Mistake unless a PIL image is a square of `size` pixels a side."""
     if image.size != (size, size):
         width, height = image.size
         raise Mistake(
-            f"{path} has {width} x {height} pixels, but {size} x {size} are asked for; "
-            f"set size to {min(image.size)} or prepare the data with {size} pixels a side."
+            f"data.hold: memory takes images of {size} x {size} pixels as they are, but {path} has "
+            f"{width} x {height}; set settings.data.hold: stream, which crops images of any size."
         )
-    return pixels(image)
 
 
 def manifest_digest(root: str | Path) -> str:
     """The sha256 in root/manifest.json. Mistake: the files have another sha256."""
     path = Path(root) / "manifest.json"
-    try:
-        digest = json.loads(path.read_text())["sha256"]
-    except FileNotFoundError:
-        raise Mistake(f"{path} does not exist; prepare the data first.") from None
-    except (ValueError, KeyError, TypeError):
-        raise Mistake(f"{path} is damaged; prepare the data again.") from None
+    record = read_record(path, "prepare the data again", "prepare the data first")
+    digest = required(record, "sha256", str, path, "prepare the data again")
     if folder_digest(root) != digest:
         raise Mistake(
             f"the images in {root} are not those that its manifest.json describes; "

@@ -1,28 +1,33 @@
 """The manifest of an image folder, after a check of the folder.
 
     python -m gear.data.manifest --path DIR --classes 1000 --output DIR/manifest.json
-        [--train 1281167] [--val 50000]
+        [--train 1281167] [--val 50000] [--val-share 0.1 --seed 0] [--fit JSON]
 
 The first minute checks both splits, the number of class folders, the same classes in both splits,
 one decoded image of each class and the number of images. Then the header and the end of every file
 are checked. Unreadable files are listed in `unreadable.txt`; then no manifest is written.
 
-The manifest holds the number of images of each class, the number of images that are smaller than
-the usual resolutions (they will be enlarged), and the sha256 of the list of files
+The manifest holds the classes in the order of their labels, the number of images of each class,
+the entries of the folder that are not read (gear/data/finding.py), the number of images that are
+smaller than the usual resolutions (they will be enlarged), and the sha256 of the list of files
 (gear/data/listing.py). Every job reads that list instead of a thousand folders. The manifest does
 not depend on a run's resolution.
 """
 
 import argparse
+import hashlib
+import json
 import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from gear.data import survey
+from gear.data import counts, survey
+from gear.data.finding import list_images, said
 from gear.data.folder import class_folders, visible
 from gear.data.listing import SPLITS, write_listing
 from gear.files.mistakes import Mistake
@@ -36,13 +41,48 @@ def processes():
     return min(32, 2 * len(os.sched_getaffinity(0)))
 
 
-def folders(path, classes):
+def places(path, share=None):
+    """{split: folder below `path`}: train and val, or one folder for both, which is divided.
+
+    `path` holds train/ and val/, or train/ alone, or the class folders themselves. share: the share
+    of the images that becomes val where there is no val/. Mistake: no val/, and no share."""
+    path = Path(path)
+    here = {split: split for split in SPLITS if (path / split).is_dir()}
+    if "val" in here or not path.is_dir():
+        return {split: split for split in SPLITS}
+    if share is None and ("train" in here or any(p.is_dir() for p in visible(path))):
+        raise Mistake(
+            f"{path} has no folder val; put validation images there, or set data.val_share: 0.1 in "
+            "the study's file, which splits off a tenth of the others."
+        )
+    if share is None:
+        return {split: split for split in SPLITS}
+    return dict.fromkeys(SPLITS, here.get("train", ""))
+
+
+def divided(names, share, seed, label):
+    """{split: sorted names} of one class: `share` of them becomes val, at least one.
+
+    A name's place depends on the seed, the class and the name alone, so that the same files are
+    divided in the same way everywhere. Mistake: fewer than two names."""
+    if len(names) < 2:
+        raise Mistake(
+            f"class '{label}' has {len(names)} image, which cannot be divided into train and val; "
+            "add images, or remove the class."
+        )
+    rank = {name: hashlib.sha256(f"{seed}/{label}/{name}".encode()).digest() for name in names}
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    val = set(sorted(names, key=rank.get)[:count])
+    return {"train": [n for n in names if n not in val], "val": sorted(val)}
+
+
+def folders(path, classes, where=None):
     """[(split, class folder)], sorted by split and name.
 
-    Mistake: a split without class folders, or a class in only one split."""
-    pairs = []
+    where: see `places`. Mistake: a split without class folders, or a class in only one split."""
+    pairs, where = [], where or {split: split for split in SPLITS}
     for split in SPLITS:
-        folder = Path(path) / split
+        folder = Path(path) / where[split]
         inside = visible(folder) if folder.is_dir() else []
         if inside and not any(p.is_dir() for p in inside):
             raise Mistake(
@@ -57,12 +97,22 @@ def folders(path, classes):
     return pairs
 
 
-def list_files(path, pairs, pool, expected):
-    """{split: {class: sorted file names}}. Mistake: another number of images than expected."""
-    files = {split: {} for split in SPLITS}
-    names = pool.map(survey.list_images, [folder for _, folder in pairs])
-    for (split, folder), files_here in zip(pairs, names, strict=True):
-        files[split][folder.name] = files_here
+def list_files(path, pairs, pool, expected, where=None, share=None, seed=0):
+    """({split: {class: sorted file names}}, {split: Counter of what is not read}).
+
+    where: see `places`; share: of each class, becomes val; None: each split has folders of its
+    own. Mistake: another number of images than expected."""
+    files, left_out = {split: {} for split in SPLITS}, {split: Counter() for split in SPLITS}
+    listed = pool.map(list_images, [folder for _, folder in pairs])
+    for (split, folder), (names, others) in zip(pairs, listed, strict=True):
+        if share is not None:
+            names = divided(names, share, seed, folder.name)[split]
+        files[split][folder.name] = names
+        left_out[split] += others
+    for split in SPLITS:
+        beside, others = list_images(Path(path) / (where or {}).get(split, split))
+        del others["folder"]  # the classes
+        left_out[split] += others + Counter({"beside the class folders": len(beside)})
     for split, number in expected.items():
         count = sum(map(len, files[split].values()))
         if number is not None and count != number:
@@ -70,7 +120,7 @@ def list_files(path, pairs, pool, expected):
                 f"{path}/{split} holds {count} images, but {number} are expected; complete the "
                 f"folder, or correct data.{split} in the study's file."
             )
-    return files
+    return files, left_out
 
 
 def examine(pairs, files, pool):
@@ -98,20 +148,26 @@ def examine(pairs, files, pool):
     return small, bad
 
 
-def prepare(path, classes, output, expected=None):
+def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None):
     """The manifest, written to `output`, with the list of files in the same folder.
 
-    expected: {split: number of images, or None if it is not known}. Mistake: a wrong folder, or
-    unreadable images."""
+    expected: {split: number of images, or None if it is not known}; share, seed: how images are
+    split off where there is no val/; asked: what the study needs (gear.study.fit.line). Mistake: a
+    wrong folder, unreadable images, or images that do not fit the study."""
     from gear.files.aside import write, write_json
 
-    beside = Path(output).parent
+    beside, asked = Path(output).parent, asked or {}
     (beside / UNREADABLE).unlink(missing_ok=True)
-    pairs = folders(path, classes)
+    where = places(path, share)
+    share = share if where["train"] == where["val"] else None
+    pairs = folders(path, classes, where)
     with ProcessPoolExecutor(processes(), multiprocessing.get_context("spawn")) as pool:
         try:
-            list(pool.map(survey.try_one, [folder for _, folder in pairs]))
-            files = list_files(path, pairs, pool, expected or {})
+            once = list(dict.fromkeys(folder for _, folder in pairs))
+            list(pool.map(survey.try_one, once, [asked.get("size")] * len(once)))
+            files, left_out = list_files(path, pairs, pool, expected or {}, where, share, seed)
+            numbers = {s: sum(map(len, files[s].values())) for s in SPLITS}
+            counts.check(numbers, asked.get("needs", ()), path)
             small, bad = examine(pairs, files, pool)
         except BrokenProcessPool:
             raise Mistake(
@@ -130,28 +186,54 @@ def prepare(path, classes, output, expected=None):
         "images": {s: {c: len(names) for c, names in files[s].items()} for s in SPLITS},
         "smaller_than": {s: {str(p): n for p, n in small[s].items()} for s in SPLITS},
         "unreadable": [],
+        "classes": list(files["train"]),  # in the order of their labels
+        "left_out": {s: dict(left_out[s]) for s in SPLITS},
         "listing": write_listing(beside, files),
     }
+    if share is not None:
+        manifest |= {"places": where, "val_share": share, "seed": seed}
     write_json(output, manifest)
     return manifest
 
 
+def some(names, count=10):
+    """The first names of a list as text, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
 def main():
     parser = argparse.ArgumentParser(description="List an image folder's files, once checked.")
-    parser.add_argument("--path", required=True, help="holds train and val")
+    parser.add_argument("--path", required=True, help="holds train and val, or class folders")
     parser.add_argument("--classes", required=True, type=int)
     parser.add_argument("--output", required=True, help="manifest.json")
     for split in SPLITS:
         parser.add_argument(f"--{split}", type=int, help="images that it must hold")
+    parser.add_argument("--val-share", type=float, help="split off where there is no val")
+    parser.add_argument("--seed", type=int, default=0, help="of that split")
+    parser.add_argument("--fit", type=json.loads, default={}, help="JSON of gear.study.fit.line")
     args = parser.parse_args()
     expected = {"train": args.train, "val": args.val}
-    manifest = prepare(args.path, args.classes, args.output, expected)
+    split = {"share": args.val_share, "seed": args.seed}
+    manifest = prepare(
+        args.path, args.classes, args.output, expected, **split, asked=args.fit or None
+    )
     for split in SPLITS:
-        small = manifest["smaller_than"][split]
-        print(
-            f"{split}: {sum(manifest['images'][split].values())} images; with a short side below "
-            f"{', '.join(f'{p} pixels {n}' for p, n in small.items())}"
-        )
+        count, small = sum(manifest["images"][split].values()), _small(manifest, split, args.fit)
+        print(f"{split}: {count} images{small}")
+        if manifest["left_out"][split]:
+            print(f"{split}: not read as images: {said(manifest['left_out'][split])}")
+    print(f"classes, in the order of their labels: {some(manifest['classes'])}")
+    if "places" in manifest:
+        print(f"val is a share of {args.val_share:g} of each class, split off by the files' names")
+
+
+def _small(manifest, split, asked):
+    """The words on images below the usual resolutions, as far as the study's are as large."""
+    widest = asked.get("widest", max(survey.RESOLUTIONS))
+    small = {p: n for p, n in manifest["smaller_than"][split].items() if int(p) <= widest}
+    words = ", ".join(f"{p} pixels {n}" for p, n in small.items())
+    return f"; with a short side below {words}" if words else ""
 
 
 if __name__ == "__main__":

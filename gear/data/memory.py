@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gear.data.folder import load_folder
+from gear.data.folder import class_names, load_folder
 from gear.data.order import Order
 
 
@@ -58,6 +58,7 @@ class ImageSet:
         self.images, self.labels, self.names = load_folder(
             data.path, split, data.channels, data.resolution, classes=data.classes
         )
+        self.classes = class_names(data.path, split, data.classes)
         self.order = Order(len(self.images), batch, seed, f"{data.path}/{split}")
         self.flip, self.share = data.flip, share
 

@@ -24,6 +24,7 @@ class StreamSet:
         """data: config.Data; listing: data.listing.Listing of the split; workers: decoding
         processes, 0: this process decodes; share: slice of each batch for this process."""
         self.data, self.listing, self.workers, self.share = data, listing, workers, share
+        self.classes = listing.classes
         self.labels = torch.from_numpy(listing.labels)
         self.order = Order(len(listing), batch, seed, listing.folder)
         rows = len(range(batch)[share])

@@ -7,34 +7,29 @@ import os
 
 from PIL import Image
 
-from gear.data.folder import SUFFIXES
-from gear.data.transforms import open_image
+from gear.data.finding import list_images, said
+from gear.data.folder import require_size
+from gear.data.transforms import open_image, require_content
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of, require_file
 
 RESOLUTIONS = (256, 384, 512)
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # bytes close to the end of a complete file
 TAIL = 4096  # last bytes that are searched; some programs append bytes of their own
 
 
-def is_image(entry):
-    """Whether a folder entry is a visible file with the suffix of an image."""
-    name = entry.name
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+def try_one(folder, size=None):
+    """Decode one image of a class folder. Mistake: no image, a damaged one, or another size.
 
-
-def try_one(folder):
-    """Decode one image of a class folder. Mistake: no image, or a damaged one."""
-    with os.scandir(folder) as entries:
-        entry = next(filter(is_image, entries), None)
-    if entry is None:
-        raise Mistake(f"{folder} holds no images; remove it or fill it.")
-    open_image(entry.path, 3)
-
-
-def list_images(folder):
-    """Sorted names of a folder's images."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in filter(is_image, entries))
+    size: pixels a side that each image must have; None: any."""
+    names, left_out = list_images(folder)
+    if not names:
+        here = f", but {said(left_out)}" if left_out else ""
+        raise Mistake(f"{folder} holds no images{here}; remove it or fill it.")
+    path = os.path.join(folder, names[0])
+    image = open_image(path, 3)
+    if size:
+        require_size(image, size, path)
 
 
 def examine(folder, names):
@@ -56,12 +51,14 @@ def short_side(path):
 
     A file is decoded only if it does not end with the bytes of its format."""
     try:
+        size = require_file(path)
         with Image.open(path) as image:
+            require_content(image, size)
             if not ends_well(path, image.format):
                 image.load()
             return min(image.size)
     except Exception as error:  # PIL raises many types of errors for damaged files
-        raise Mistake(" ".join(str(error).split()) or type(error).__name__) from None
+        raise Mistake(reason_of(error) or type(error).__name__) from None
 
 
 def ends_well(path, kind):

@@ -19,7 +19,9 @@ import numpy as np
 from PIL import Image
 
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of, require_file
 
+LARGE, RATIO = 2**24, 1000  # pixels, and pixels of a byte, above which a file is not decoded
 MODES = {1: "L", 3: "RGB"}
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -29,29 +31,48 @@ INTERPOLATIONS = {
 
 def open_image(path, channels):
     """The decoded image in PIL's mode L or RGB. Mistake: the file cannot be read."""
+    size = require_file(path, "replace it or prepare the data again")
     try:
         with Image.open(path) as file:
+            require_content(file, size)
             file.info.pop("transparency", None)  # convert() would drop it with a warning
+            if file.mode == "F":
+                raise Mistake("its pixels are floats, whose range it does not state")
             return to_8_bits(file).convert(MODES[channels])
     except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(
-            f"{path} cannot be read as an image ({error}); replace it or prepare the data again."
+            f"{path} cannot be read as an image ({reason_of(error)}); replace it or prepare the "
+            "data again."
         ) from error
+
+
+def require_content(image, size):
+    """OSError where a file of `size` bytes claims far more pixels than it can hold."""
+    width, height = image.size
+    if width * height > max(LARGE, RATIO * size):
+        raise OSError(f"it claims {width} x {height} pixels and has {size} bytes")
 
 
 def to_8_bits(image):
     """A 16-bit gray image in mode L (65535 becomes 255); other images unchanged."""
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
-    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    values = np.asarray(image).astype(np.int64)
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        raise Mistake(f"it has pixels of {values.min()} to {values.max()}, beyond 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def short_size(size_WH, size):
+    """(width, height) after a resize to `size` pixels on the short side, long side rounded down."""
+    width, height = size_WH
+    long = int(size * max(width, height) / min(width, height))
+    return (size, long) if width <= height else (long, size)
 
 
 def resize_short(image, size, interpolation="bicubic"):
     """The image with `size` pixels on its short side, long side rounded down."""
-    width, height = image.size
-    long = int(size * max(width, height) / min(width, height))
-    new_size = (size, long) if width <= height else (long, size)
+    new_size = short_size(image.size, size)
     if new_size == image.size:
         return image
     return image.resize(new_size, INTERPOLATIONS[interpolation])
@@ -66,9 +87,14 @@ def centre_crop(image, size):
 
 def random_crop(image, size, u_top, u_left):
     """The size x size square at a random place; all places are equally likely."""
-    width, height = image.size
-    left, top = int(u_left * (width - size + 1)), int(u_top * (height - size + 1))
+    left, top = crop_place(image.size, size, u_top, u_left)
     return image.crop((left, top, left + size, top + size))
+
+
+def crop_place(size_WH, size, u_top, u_left):
+    """(left, top) of a random crop, in pixels of the image after resize_short."""
+    width, height = short_size(size_WH, size)
+    return int(u_left * (width - size + 1)), int(u_top * (height - size + 1))
 
 
 def pixels(image):

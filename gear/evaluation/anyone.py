@@ -6,14 +6,17 @@ be wrong with the files' form is found before the first image goes through a net
 depend on the batch beyond float rounding.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 
 import torch
 
+from gear.data import finding
 from gear.evaluation import images as sets
-from gear.evaluation import networks, reference
+from gear.evaluation import networks, notes, reference
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.outputs import require_free
 from gear.metrics import PROTOCOLS
 from gear.metrics.frechet import Stream, frechet_with_bound
 from gear.metrics.protocol import Summary, chosen_settings, measured, named
@@ -52,10 +55,11 @@ def evaluate(
     classes=None,
     captions=None,
     save_reference=None,
+    force=False,
     device=None,
 ):
-    """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256'} of images:
-    what `gear evaluate --json` prints.
+    """{'protocol', 'images': N, 'metrics', 'error_bounds', 'settings', 'weights_sha256', 'notes'}
+    of images: what `gear evaluate --json` prints. notes: what does not fit (gear.evaluation.notes).
 
     samples: a folder of image files, an .npz as ADM's (arr_0, uint8 (N, H, W, 3)), or uint8
         images (N, 3, H, W) as an array or a tensor
@@ -66,11 +70,16 @@ def evaluate(
     weights: local file of the feature network; default: the one in weights/. sha256: that it has,
     where it is not the publisher's. images: the exact number of samples; default: the protocol's.
     classes: how many must be there, where samples have labels. captions: for clip_score, a file of
-    lines or a .json {file: caption}. save_reference: write the reference's statistics to this .npz.
+    lines or a .json {file: caption}. save_reference: write the reference's statistics to this .npz;
+    force: also where it is there already.
     Mistake: whatever does not fit."""
     if protocol not in PROTOCOLS:
         raise Mistake(f"there is no protocol '{protocol}'. {did_you_mean(protocol, PROTOCOLS)}")
     options = Options(weights, sha256, images, classes, captions, save_reference)
+    read = [p for p in (samples, reference, weights, captions) if isinstance(p, str | os.PathLike)]
+    if not all(str(path).strip() for path in read):
+        raise Mistake("a path is empty; name the file or the folder.")
+    require_free({"save_reference": save_reference}, force, read)
     compute = {"reconstruction": reconstructed, "clip_score": captioned}.get(protocol)
     common = samples, reference, options, use(device)
     result = compute(*common) if compute else generated(named(protocol), *common)
@@ -80,6 +89,7 @@ def evaluate(
 def open_samples(source, square=None):
     """The images of the samples; a warning on stderr where they are lossy."""
     samples = sets.open_images(source, square)
+    finding.warn(samples.path, samples.left_out)
     if samples.lossy:
         print(
             f"gear: warning: {samples.path} holds JPEG files ({samples.lossy}); their losses "
@@ -93,10 +103,15 @@ def require_exact(samples, wanted):
     """Mistake unless there are as many images as the protocol, or `images`, says."""
     if wanted is not None and samples.count != wanted:
         raise Mistake(
-            f"{samples.path} holds {samples.count} images, the protocol needs exactly {wanted}; "
-            f"draw that many, or say `images` {samples.count} and compare only with values of as "
-            "many."
+            f"{samples.path} holds {samples.count} images{_besides(samples)}, the protocol needs "
+            f"exactly {wanted}; draw that many, or say `images` {samples.count} and compare only "
+            "with values of as many."
         )
+
+
+def _besides(samples):
+    """' (10 .heic are not read)' where that is why there are too few."""
+    return f" ({finding.said(samples.left_out)} are not read)" if samples.left_out else ""
 
 
 def generated(protocol, source, real_source, options, device):
@@ -108,14 +123,11 @@ def generated(protocol, source, real_source, options, device):
         raise Mistake(
             f"protocol {protocol.name} compares with a reference; name it with `reference`."
         )
+    reference.require_neighbours(samples, protocol)
     size, classes = reference.peek(real_source, protocol)
     if size:
         sets.require_size(samples.size, size, samples.path)
-    if samples.classes is not None and classes is not None:
-        same = samples.classes.dtype.kind == classes.dtype.kind
-        classes = sorted(set(classes.tolist())) if same else None
-    classes = classes if options.classes is None else range(options.classes)
-    sets.require_all_classes(samples.classes, classes, samples.path)
+    sets.require_all_classes(samples, classes, options.classes)
     extract = networks.load(protocol.name, options.weights, options.sha256, device)
     batch = networks.BATCH[device.type]
     real = reference.load(real_source, extract, batch)
@@ -130,19 +142,40 @@ def generated(protocol, source, real_source, options, device):
         "error_bounds": bounds,
         "settings": chosen_settings(protocol, settings),
         "weights_sha256": extract.weights,
+        "notes": [
+            *notes.of_reconstructions(samples, real_source),
+            *notes.of_counts(protocol, samples.count, real.summary),
+            *notes.of_sizes({samples.size}, real.size),
+        ],
     }
 
 
 def paired(samples, originals):
-    """Mistake unless two Folders hold images of the same names, their endings apart."""
-    stems = [[name.rpartition(".")[0] for name in x.names] for x in (samples, originals)]
-    odd = sorted(set(stems[0]) ^ set(stems[1]))
+    """Bring the originals into the order of the samples' names, their endings apart.
+
+    Mistake unless the two Folders hold images of the same names."""
+    ours, theirs = map(_by_stem, (samples, originals))
+    odd = sorted(ours.keys() ^ theirs.keys())
     if odd:
         raise Mistake(
             f"{odd[0]} is in one of {samples.path} and {originals.path} only; give each "
             "reconstruction and its original the same name."
         )
+    originals.names = [theirs[stem] for stem in ours]
     sets.require_size(samples.size, originals.size, samples.path)
+
+
+def _by_stem(folder):
+    """{name without its ending: name} of a Folder. Mistake: two files share a name."""
+    names = {}
+    for name in folder.names:
+        other = names.setdefault(name.rpartition(".")[0], name)
+        if other != name:
+            raise Mistake(
+                f"{folder.path} holds {other} and {name}, of which only one can be compared; "
+                "rename or remove one."
+            )
+    return names
 
 
 def reconstructed(source, original_source, options, device):
@@ -152,6 +185,7 @@ def reconstructed(source, original_source, options, device):
     samples, originals = open_samples(source), None
     if original_source is not None:
         originals = sets.open_images(original_source)
+        finding.warn(originals.path, originals.left_out)
     if not isinstance(samples, sets.Folder) or not isinstance(originals, sets.Folder):
         raise Mistake(
             "protocol reconstruction compares files by name; give folders of images as `samples` "
@@ -178,6 +212,7 @@ def reconstructed(source, original_source, options, device):
         "error_bounds": {"rfid": bound},
         "settings": {"rounding": "uint8"},
         "weights_sha256": sha256,
+        "notes": [],
     }
 
 
@@ -201,4 +236,5 @@ def captioned(source, _reference, options, device):
         "error_bounds": {},
         "settings": {},
         "weights_sha256": clip.sha256,
+        "notes": [],
     }

@@ -19,9 +19,10 @@ from gear.data.memory import to_uint8
 from gear.data.sets import validation_set
 from gear.evaluation import validate
 from gear.evaluation.score import Scorer
-from gear.files.aside import read_json, write_json
+from gear.files.aside import write_json
+from gear.files.reading import status_of
 from gear.runtime.device import setup, use
-from gear.sampling.decode import decode, decoded
+from gear.sampling.decode import decode
 from gear.sampling.generate import Sampler, generate, save_arrays
 from gear.tokenizer.load import load_frozen
 
@@ -65,14 +66,13 @@ def evaluate(job, args):
     validate.rounding_of(job["validation"], scorer.kind)
     data = validation_set(settings, args.data)
     classes = settings.data.classes
-    records = [read_json(f"{d}/run.json") for d in (args.checkpoint, args.tokenizer)]
-    diverged = any(record["status"] == "diverged" for record in records)
+    diverged = "diverged" in map(status_of, (args.checkpoint, args.tokenizer))
     tokenizer = load_frozen(args.tokenizer).to(device)
     ar = load_ar(args.checkpoint)[0].to(device) if args.teacher else None
     for name, sampler in job["samplers"].items():
         drawn = generate(ar, classes, Sampler(**sampler))
         save_arrays(f"{args.samples}/{name}.npz", drawn)
-        scores = scorer.nothing() if diverged else scorer(decoded(tokenizer, drawn["tokens"]))
+        scores = scorer.nothing() if diverged else scorer.of_tokens(tokenizer, drawn["tokens"])
         write_json(f"{args.metrics}/{name}.json", scores)
     if diverged:
         found = validate.nothing(job["validation"])

@@ -5,42 +5,44 @@ An archive is an .npz with arr_0, uint8 (N, H, W, 3), and, if any, labels as arr
 through, never held: 50,000 images of 256 x 256 pixels are 9.8 GB. What is refused is one sentence.
 """
 
+import math
 import os
-import zipfile
-import zlib
+import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gear.data.folder import find_images
+from gear.data import finding
 from gear.data.transforms import open_image, pixels, validation_pixels
+from gear.files import arrays
 from gear.files.mistakes import Mistake
-
-LOSSY = {".jpg", ".jpeg"}
-TORN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Folder:
     """The images of a folder and its subfolders, in the order of their names.
 
-    count, size (height, width) of all; classes: the subfolder of each, or None."""
+    count, size (height, width) of all; classes: the subfolder of each, as a number where all are
+    numbers, or None; left_out: Counter of what of the folder is not read."""
 
     def __init__(self, path, square=None):
         """square: pixels a side; files of other shapes are brought to it as in validation (short
         side by PIL's bicubic filter, the square in the middle). None: they are taken as they are.
         """
-        self.path, self.names, self.square = Path(path), find_images(path), square
+        self.path, self.square = Path(path), square
+        self.names, self.left_out = finding.find_images(path)
         self.count = len(self.names)
         above = [Path(name).parent.as_posix() for name in self.names]
-        self.classes = np.array(above) if "." not in above else None
+        self.classes = None if "." in above else _numbered(np.array(above))
         self.size = self._read(self.names[0]).shape[:2]
 
     @property
     def lossy(self):
         """The first of its files that is a JPEG, or None."""
-        return next((n for n in self.names if Path(n).suffix.lower() in LOSSY), None)
+        return next((n for n in self.names if Path(n).suffix.lower() in finding.LOSSY), None)
 
     def _read(self, name):
         if self.square:
@@ -66,7 +68,7 @@ class Folder:
 class Archive:
     """The images of an .npz; the same members as a Folder's."""
 
-    lossy = None
+    lossy, left_out = None, Counter()
 
     def __init__(self, path):
         self.path = Path(path)
@@ -78,13 +80,22 @@ class Archive:
             self.count, self.size = shape[0], shape[1:3]
         self.classes = self._labels()
 
+    @contextmanager
     def _opened(self):
-        return _Member(self.path, "arr_0")
+        """Yields (file at the first number of arr_0, its shape, its dtype)."""
+        with (
+            arrays.opened(self.path) as archive,
+            arrays.member(self.path, archive, "arr_0") as part,
+        ):
+            file, (shape, fortran, dtype) = part
+            if fortran and len(shape) > 1:
+                raise Mistake(f"{self.path}: arr_0 is in Fortran order; save it in C order.")
+            yield file, shape, dtype
 
     def _labels(self):
-        if "arr_1" not in keys(self.path):
+        labels = arrays.read_arrays(self.path, ("arr_1",), optional=True).get("arr_1")
+        if labels is None:
             return None
-        labels = arrays(self.path, "arr_1")["arr_1"]
         if labels.shape != (self.count,) or labels.dtype.kind not in "iu":
             raise Mistake(
                 f"{self.path}: arr_1 is {labels.dtype} of shape {labels.shape}; labels are whole "
@@ -103,7 +114,7 @@ class Archive:
 class Array:
     """The images of an array or a tensor; the same members as a Folder's."""
 
-    path, lossy, classes = "the array", None, None
+    path, lossy, left_out, classes = "the array", None, Counter(), None
 
     def __init__(self, images):
         images = torch.as_tensor(images)
@@ -138,70 +149,22 @@ def _at_path(path, square):
         return Folder(path, square)
     if Path(path).suffix != ".npz" or not Path(path).exists():
         raise Mistake(f"{path} is no folder and no .npz file; name the images.")
-    if "arr_0" not in keys(path):
+    names = arrays.keys(path)
+    if "arr_0" not in names:
         raise Mistake(
-            f"{path} holds no images (arr_0), but {', '.join(keys(path)) or 'nothing'}; name an "
+            f"{path} holds no images (arr_0), but {', '.join(names) or 'nothing'}; name an "
             "archive of images as ADM's, or a folder of them."
         )
     return Archive(path)
 
 
-def keys(path):
-    """Names of the arrays of an .npz. Mistake where it is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except TORN as error:
-        raise torn(path, error) from None
-
-
-def arrays(path, *names):
-    """{name: array} of an .npz. Mistake where one is missing or the file is torn."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
-    except TORN as error:
-        raise torn(path, error) from None
-
-
-def torn(path, error):
-    said = str(error).strip("'\"") or type(error).__name__
-    return Mistake(f"{path} is no complete .npz file ({said}); make or download it again.")
-
-
-class _Member:
-    """An array of an .npz as (file at its first number, shape, dtype)."""
-
-    def __init__(self, path, name):
-        self.path, self.name = path, name
-
-    def __enter__(self):
-        try:
-            self.archive = zipfile.ZipFile(self.path)
-            self.file = self.archive.open(f"{self.name}.npy")
-            version = np.lib.format.read_magic(self.file)
-            read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-            shape, fortran, dtype = read(self.file)
-        except TORN as error:
-            raise torn(self.path, error) from None
-        if fortran and len(shape) > 1:
-            raise Mistake(f"{self.path}: {self.name} is in Fortran order; save it in C order.")
-        return self.file, shape, dtype
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.archive.close()
-
-
 def _exactly(path, file, shape):
     """The next uint8 numbers of a member, in a shape."""
-    wanted = int(np.prod(shape))
-    try:
+    wanted = math.prod(shape)
+    with arrays.whole(path):
         data = file.read(wanted)
         if len(data) != wanted:
             raise EOFError("its images end early")
-    except TORN as error:
-        raise torn(path, error) from None
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -222,20 +185,51 @@ def require_size(size, wanted, where):
         )
 
 
-def require_all_classes(classes, wanted, where):
-    """Mistake where a class of `wanted` (None: the numbers up to the largest) has no image."""
-    if classes is None:
+def _numbered(names):
+    """The numbers that all names of folders are; the names where they are not."""
+    if not all(name.isascii() and name.isdecimal() and len(name) <= 18 for name in set(names)):
+        return names
+    return names.astype(np.int64)
+
+
+def require_all_classes(samples, real, count):
+    """Mistake where a class has no image.
+
+    samples: a Folder, Archive or Array; real: the labels of the reference's images, or None; count:
+    how many classes there must be, or None. Without both, an archive must have the labels up to its
+    largest. Folders of samples that share no name with the reference's are shards, and no classes.
+    """
+    labels, folders = samples.classes, isinstance(samples, Folder)
+    if labels is None:
         return
-    have = set(classes.tolist())
-    if wanted is None and classes.dtype.kind in "iu":
-        wanted = range(int(classes.max()) + 1)
-    missing = [c for c in dict.fromkeys(wanted if wanted is not None else ()) if c not in have]
+    have, wanted = set(labels.tolist()), ()
+    if real is not None and not folders and real.dtype.kind == "U":
+        real = None  # an archive's numbers do not say which of the reference's names they are
+    if count is not None:
+        wanted = range(count)
+        if labels.dtype.kind == "U":
+            wanted = [*sorted(have), *(f"number {n + 1}" for n in range(len(have), count))]
+    elif real is not None:
+        wanted = sorted(set(real.tolist()))
+        if folders and have.isdisjoint(wanted):
+            return _say_shards(samples, wanted)
+    elif not folders:
+        wanted = range(int(labels.max()) + 1)
+    missing = [c for c in wanted if c not in have]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise Mistake(
-            f"{where} has no image of class {missing[0]}{more}; draw all classes, because a metric "
-            "of the others is another number."
-        )
+        cure = "draw all classes, because a metric of the others is another number"
+        if folders:
+            cure += "; or, where its folders are no classes, put the images into one folder"
+        raise Mistake(f"{samples.path} has no image of class {missing[0]}{more}; {cure}.")
+
+
+def _say_shards(samples, classes):
+    print(
+        f"gear: the folders of {samples.path} have other names than the reference's classes, such "
+        f"as {classes[0]}; they count as parts of one set and not as classes.",
+        file=sys.stderr,
+    )
 
 
 def watched(batches, count, size, what):

@@ -16,7 +16,6 @@ from pathlib import Path
 from gear.evaluation import networks, reference
 from gear.features import inception
 from gear.files import hashes
-from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
 from gear.metrics.protocol import named
 from gear.runtime import checkpoint, provenance
@@ -36,7 +35,6 @@ def import_features(spec, protocol, output, device):
     network, weights = inception.load(spec["weights"], spec.get("sha256"))
     extract = networks.extractor(protocol.name, network.to(device), weights)
     found = reference.load(source, extract, networks.BATCH[device.type])
-    checkpoint.save_weights(f"{output}/weights.safetensors", {"inception": network.network})
     reference.save(f"{output}/reference.npz", found, extract)
     origin = {"name": source.name}
     if source.is_file():
@@ -50,7 +48,7 @@ def import_features(spec, protocol, output, device):
         "size": size,
         **provenance.environment(),
     }
-    write_json(f"{output}/run.json", record)
+    checkpoint.save_folder(output, {"inception": network.network}, record)
     print(f"{spec['label']}: {spec['weights']}, sha256 {weights}; {source}", file=sys.stderr)
 
 

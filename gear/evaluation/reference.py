@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from gear.evaluation.images import arrays, keys, open_images, watched
+from gear.data import finding
+from gear.evaluation.images import open_images, watched
+from gear.files.arrays import keys, read_arrays
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
 from gear.metrics.frechet import Statistics
-from gear.metrics.protocol import PROTOCOLS, Features, Summary
+from gear.metrics.protocol import PROTOCOLS, Features, Summary, chosen_settings
 
 MOMENTS = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+CURE = "make or download it again"
 UNSTATED = 2**62  # the count of moments whose file does not say of how many images they are
 # numbers of a row of features, by which a file of another network is told
 WIDTHS = {
@@ -41,20 +44,59 @@ def peek(path, protocol):
     Mistake where it is no reference of the protocol."""
     if not Path(path).exists():
         raise Mistake(f"{path} is missing; name the reference, an .npz or a folder of images.")
+    if not Path(path).is_dir() and Path(path).suffix != ".npz":
+        raise Mistake(f"{path} is no .npz and no folder of images; name such a reference.")
     fields = [] if Path(path).is_dir() else check(path, protocol)
-    if "size" in fields:
-        return tuple(int(x) for x in arrays(path, "size")["size"]) or None, None
+    if "protocol" in fields:
+        return _said(path)[2], None
     if fields and "arr_0" not in fields:
         return None, None
     images = open_images(path, protocol.square)
+    finding.warn(images.path, images.left_out)
+    require_neighbours(images, protocol)
     return images.size, images.classes
+
+
+def require_neighbours(images, protocol):
+    """Mistake where there are too few images for the protocol's measures."""
+    least = 1 + chosen_settings(protocol, {})["neighbours"] if protocol.reference_rows else 2
+    if images.count < least:
+        raise Mistake(
+            f"{images.path} holds {images.count} images, protocol {protocol.name} needs at least "
+            f"{least} of each side; give more."
+        )
+
+
+def _said(path):
+    """(sha256 of the weights, number of images, their size or None) of a Reference of ours."""
+    weights, count, size = read_arrays(path, ("weights", "count", "size")).values()
+    if count.ndim or count.dtype.kind not in "iu" or size.dtype.kind not in "iu":
+        raise Mistake(f"{path} is no reference of ours: its count or size is no number; {CURE}.")
+    if size.shape not in ((0,), (2,)) or count < 2:
+        raise Mistake(f"{path} is of {count} images of shape {size.tolist()}; {CURE}.")
+    return str(weights), int(count), tuple(size.tolist()) or None
+
+
+def _rows(path, protocol):
+    """{part: (N, D)} of a Reference of ours. Mistake: of another shape or not finite."""
+    rows = read_arrays(path, protocol.reference_rows)
+    for part, matrix in rows.items():
+        width = WIDTHS[protocol.name][part]
+        if matrix.ndim != 2 or matrix.shape[1] != width or matrix.dtype.kind != "f":
+            raise Mistake(
+                f"{path}: {part} is {matrix.dtype} of shape {matrix.shape}, features of protocol "
+                f"{protocol.name} have {width} numbers; {CURE}."
+            )
+        if not np.isfinite(matrix).all():
+            raise Mistake(f"{path}: {part} holds NaN or infinity; {CURE}.")
+    return rows
 
 
 def check(path, protocol):
     """Keys of an .npz. Mistake where it is no reference of the protocol."""
     fields = keys(path)
     if "protocol" in fields:
-        stated = str(arrays(path, "protocol")["protocol"])
+        stated = str(read_arrays(path, ("protocol",))["protocol"])
         if stated != protocol.name:
             raise Mistake(
                 f"{path} is a reference of protocol {stated}, not of {protocol.name}; features of "
@@ -82,7 +124,9 @@ def moments(path, protocol, count):
     """{part: Statistics} of an .npz. Mistake where they are of another network or damaged."""
     statistics = {}
     for part in protocol.moments:
-        mean, cov = arrays(path, *MOMENTS[part]).values()
+        mean, cov = read_arrays(path, MOMENTS[part]).values()
+        if mean.dtype.kind != "f" or cov.dtype.kind != "f":
+            raise Mistake(f"{path}: {part} moments are {mean.dtype}, no floats; {CURE}.")
         width = WIDTHS[protocol.name][part]
         if mean.shape != (width,) or cov.shape != (width, width):
             raise Mistake(
@@ -131,16 +175,14 @@ def _of_images(path, extract, batch):
 def read(path, protocol, weights):
     """The Reference that `save` wrote. Mistake where the network has other weights."""
     check(path, protocol)
-    said = arrays(path, "weights", "count", "size")
-    if weights and str(said["weights"]) != weights:
+    stated, count, size = _said(path)
+    if weights and stated != weights:
         raise Mistake(
-            f"{path} was made with weights of sha256 {str(said['weights'])[:8]}..., the network "
-            f"has {weights[:8]}...; make it again, or name those weights."
+            f"{path} was made with weights of sha256 {stated[:8]}..., the network has "
+            f"{weights[:8]}...; make it again, or name those weights."
         )
-    rows = arrays(path, *protocol.reference_rows)
-    known = moments(path, protocol, int(said["count"]))
-    size = tuple(int(x) for x in said["size"]) or None
-    return Reference(Summary(int(said["count"]), known, rows), size)
+    known = moments(path, protocol, count)
+    return Reference(Summary(count, known, _rows(path, protocol)), size)
 
 
 def save(path, reference, extract):

@@ -6,19 +6,21 @@ python -m gear.evaluation.score --job JSON --samples FILE.npz --tokenizer DIR --
 
 import argparse
 import json
-from zipfile import BadZipFile
 
 import numpy as np
 
 from gear import config
-from gear.evaluation import networks
+from gear.evaluation import networks, notes
 from gear.features import standin
-from gear.features.resize import resized
-from gear.files.aside import read_json, write_json
+from gear.features.resize import aliased, resized
+from gear.files.arrays import read_arrays
+from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
+from gear.metrics import ALIASED
 from gear.metrics.protocol import Summary, chosen_settings, measured, named, require_count
 from gear.runtime.device import setup, use
-from gear.sampling.decode import decoded
+from gear.sampling.decode import decoded, decoded_floats
 from gear.tokenizer.load import load_frozen
 
 KINDS = {"demo": "standin"}  # the kind of features that a protocol is computed on, else inception
@@ -30,9 +32,10 @@ class Scorer:
     def __init__(self, protocol, features, device="cpu"):
         """protocol: a study's protocols.generation; features: folder of its feature network."""
         self.protocol = named(protocol["name"])
-        self.settings = {k: v for k, v in protocol.items() if k != "name"}
+        self.settings = {k: v for k, v in protocol.items() if k not in ("name", "aliased")}
+        self.aliased = protocol.get("aliased", False)
         chosen_settings(self.protocol, self.settings)
-        record = read_json(f"{features}/run.json")
+        record = read_record(f"{features}/run.json")
         self.kind = record.get("kind", "standin")
         if KINDS.get(self.protocol.name, "inception") != self.kind:
             raise Mistake(
@@ -49,7 +52,7 @@ class Scorer:
 
         network = standin.load_network(features).to(device)
         self.reference = of_features(standin.load_reference(features), self.protocol)
-        self.size = read_json(f"{features}/run.json")["shape"]["resolution"]
+        self.size = standin.shape_of(features)["resolution"]
         self.extract = lambda images: standin.extract(network, resized(images, self.size))
         self.pooled = lambda images: self.extract(images).pooled_ND
 
@@ -58,7 +61,7 @@ class Scorer:
         from gear.features import inception
 
         network = inception.load_folder(features).to(device)
-        weights = record["weights"]["sha256"]
+        weights = self._weights(record, f"{features}/run.json")
         extract = networks.extractor(self.protocol.name, network, weights)
         self.extract = lambda images: extract(resized(images, self.size) if self.size else images)
         path = f"{features}/reference.npz"
@@ -72,26 +75,54 @@ class Scorer:
 
         self.pooled = pooled
 
+    @staticmethod
+    def _weights(record, path):
+        """The sha256 of the network's weights that run.json states."""
+        return required(required(record, "weights", dict, path), "sha256", str, path)
+
     def __call__(self, batches):
-        """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W)."""
-        fake = Summary.of(self.protocol, map(self.extract, batches))
+        """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W).
+
+        `notes`, where something does not fit the protocol: sentences (gear.evaluation.notes)."""
+        sizes = set()
+
+        def features():
+            for images in batches:
+                sizes.add(tuple(images.shape[2:]))
+                yield self.extract(images)
+
+        fake = Summary.of(self.protocol, features())
         values, _ = measured(self.protocol, fake, self.reference, self.settings)
-        return {self.protocol.name: values}
+        wanted = self.size and (self.size, self.size)
+        said = [
+            *notes.of_counts(self.protocol, fake.count, self.reference),
+            *notes.of_sizes(sizes, wanted),
+        ]
+        return {self.protocol.name: values} | ({"notes": said} if said else {})
+
+    def of_tokens(self, tokenizer, tokens):
+        """The scores of the images that a tokenizer makes of tokens (N, T).
+
+        Where the protocol has `aliased`, images of another size than the reference's are scored
+        again, resized as published, under ALIASED."""
+        found = self(decoded(tokenizer, tokens))
+        side = int(np.shape(tokens)[1] ** 0.5) * tokenizer.downsampling
+        if self.aliased and self.size not in (None, side):
+            floats = decoded_floats(tokenizer, tokens)
+            again = self(aliased(images, self.size) for images in floats)
+            found[ALIASED.format(self.protocol.name)] = again[self.protocol.name]
+        return found
 
     def nothing(self):
         """The scores of a run that diverged."""
-        return {self.protocol.name: dict.fromkeys(self.protocol.metrics)}
+        names = [self.protocol.name]
+        names += [ALIASED.format(self.protocol.name)] if self.aliased else []
+        return {name: dict.fromkeys(self.protocol.metrics) for name in names}
 
 
 def load_samples(path):
     """The arrays of a samples file. Mistake where it is half-written."""
-    try:
-        with np.load(path) as file:
-            return {k: file[k] for k in ("tokens", "labels", "seeds")}
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise Mistake(
-            f"{path} is no complete samples file ({error}); remove it and draw again."
-        ) from None
+    return read_arrays(path, ("tokens", "labels", "seeds"), "remove it and draw again")
 
 
 def main():
@@ -106,7 +137,7 @@ def main():
     tokens = load_samples(args.samples)["tokens"]
     require_count(len(tokens), args.job["protocol"].get("images"), f"{args.samples}: ")
     tokenizer = load_frozen(args.tokenizer).to(device)
-    write_json(args.output, scorer(decoded(tokenizer, tokens)))
+    write_json(args.output, scorer.of_tokens(tokenizer, tokens))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from gear.files.mistakes import Mistake
 from gear.metrics.frechet import Stream, frechet_distance
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.runtime import checkpoint
+from gear.runtime.device import autocast
 from gear.tokenizer.codebook import SoftAssignment, usage_stats
 
 PER_IMAGE = {"psnr": psnr, "ssim": ssim, "l1": l1}
 RECONSTRUCTION = ("rfid", "psnr", "ssim", "l1")
 ROUNDINGS = ("none", "uint8")  # of what rFID sees: none, as published
 CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size", "top1", "top10")
+CODEBOOK += ("top100", "top1000", "entropy_t1")
 
 
 @torch.no_grad()
@@ -66,9 +68,15 @@ def through(tokenizer, settings, data, pooled, rounding):
 
 
 @torch.no_grad()
-def likelihood(folder, tokens, data, teacher, device):
-    """Mean NTP loss in nats per token and mean alignment loss, of averaged weights."""
+def likelihood(folder, tokenizer, tokens, data, teacher):
+    """Mean NTP loss in nats per token and mean alignment loss, of averaged weights.
+
+    tokens: of all images, made in float32. Where the training made its tokens in bfloat16, they are
+    made again so: the AR has seen no others."""
     ar, settings = load_ar(folder)
+    frozen = not checkpoint.holds(f"{folder}/weights.safetensors", "tokenizer")
+    precision = settings.runtime.token_precision(frozen)
+    device = next(tokenizer.parameters()).device
     project = projector(settings.ar.dim, settings.align.projector_dim, teacher.width)
     checkpoint.load_weights(f"{folder}/weights.safetensors", "projector", project)
     for network in (ar, project, teacher):
@@ -78,6 +86,9 @@ def likelihood(folder, tokens, data, teacher, device):
     for images, _ in data.pieces(piece):
         part, labels = tokens[done : done + piece], data.labels[done : done + piece]
         part, labels, done = part.to(device), labels.to(device), done + piece
+        if precision != "fp32":
+            with autocast(device, precision):
+                part = tokenizer.tokens(to_float(images.to(device)))
         prefix = ar.condition(labels)
         logits, tap = ar(ar.embedding(part[:, :-1]), prefix, tap=settings.align.layer)
         share = len(part) / len(tokens)
@@ -107,7 +118,7 @@ def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
 
     scorer: gear.evaluation.score.Scorer, whose feature network rFID is computed on."""
     rounding = rounding_of(protocol, scorer.kind)
-    if len(data) != protocol["images"]:
+    if protocol.get("images") not in (None, len(data)):
         raise Mistake(
             f"{settings.data.path}/val holds {len(data)} images, protocol "
             f"validation needs {protocol['images']}; set protocols.validation.images in the study."
@@ -115,8 +126,7 @@ def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
     metrics, codebook, tokens = through(tokenizer, settings, data, scorer.pooled, rounding)
     found = {protocol["name"]: metrics, "codebook": codebook}
     if teacher is not None:
-        device = next(tokenizer.parameters()).device
-        found["likelihood"] = likelihood(folder, tokens, data, teacher, device)
+        found["likelihood"] = likelihood(folder, tokenizer, tokens, data, teacher)
     return found
 
 

@@ -14,6 +14,10 @@ from gear.features.weights import load_strictly, verified
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
 WHAT = "the CLIP ViT-B/32 weights of openai in open_clip's layout (open_clip_model.safetensors)"
+UNKNOWN = (
+    "weights trained with another activation or on other images have the same shapes and give "
+    "another score"
+)
 UNUSED = ("input_resolution", "context_length", "vocab_size")  # keys of openai's own file
 
 
@@ -26,7 +30,7 @@ class Clip:
         Mistake: the file is missing, or has another sha256 or other weights."""
         import open_clip
 
-        self.sha256 = verified(path, WHAT, sha256)
+        self.sha256 = verified(path, WHAT, sha256, unknown=UNKNOWN)
         shape = copy.deepcopy(shape or open_clip.get_model_config(ARCHITECTURE))
         with torch.random.fork_rng(devices=[]):
             network = open_clip.CLIP(**shape)

@@ -104,8 +104,14 @@ class Script(nn.Module):
 def load(path, sha256=None, script=False):
     """(frozen network, sha256) of a local weight file. Mistake: a wrong file.
 
-    script: also accept clean-fid's TorchScript program."""
+    script: also accept clean-fid's TorchScript program. It is run, so its sha256 must be given."""
     if script and source.is_torchscript(path):
+        if not sha256:
+            raise Mistake(
+                f"{path} is a TorchScript program, which would be run, and its publisher states no "
+                "hash; give the sha256 of the copy that you trust with --sha256, or name the "
+                "weights of pytorch-fid."
+            )
         digest = verified(path, "clean-fid's inception-2015-12-05.pt", sha256)
         return Script(path).eval().requires_grad_(False), digest
     digest = verified(path, WHAT, sha256, PUBLISHED)

@@ -10,7 +10,6 @@ python -m gear.features.standin --job JSON --output DIR [--data MANIFEST]
 
 import argparse
 import json
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,8 +19,9 @@ from torch import nn
 from gear import config
 from gear.data.memory import to_float
 from gear.data.sets import image_set, validation_set
-from gear.files.aside import aside, read_json, write, write_json
-from gear.files.mistakes import Mistake
+from gear.files.arrays import read_arrays
+from gear.files.aside import aside, write
+from gear.files.reading import read_record, whole_numbers
 from gear.metrics.protocol import Features
 from gear.runtime import checkpoint
 from gear.runtime.device import setup
@@ -73,24 +73,25 @@ def extract_all(network, data, batch=256):
 
 def load_network(folder):
     """The frozen network that `train` wrote."""
-    record = read_json(f"{folder}/run.json")
-    network = StandinClassifier(**record["shape"])
-    checkpoint.load_weights(f"{folder}/weights.safetensors", "classifier", network)
+    shape = shape_of(folder)
+    path = f"{folder}/weights.safetensors"
+    network = checkpoint.load_network(path, "classifier", lambda: StandinClassifier(**shape))
     return network.eval().requires_grad_(False)
+
+
+def shape_of(folder):
+    """{'channels', 'resolution', 'classes'} of the images that the network was trained on."""
+    path = f"{folder}/run.json"
+    return whole_numbers(read_record(path), "shape", ("channels", "resolution", "classes"), path)
 
 
 def load_reference(folder):
     """Features of the training images, of a folder that `train` wrote.
 
     Mistake: the file is missing or incomplete."""
-    path = f"{folder}/reference.npz"
-    try:
-        with np.load(path) as file:
-            return Features(file["pooled"], file["spatial"], file["probs"])
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise Mistake(
-            f"{path} is no complete reference ({error}); remove its folder and run again."
-        ) from None
+    names = ("pooled", "spatial", "probs")
+    found = read_arrays(f"{folder}/reference.npz", names, "remove its folder and run again")
+    return Features(*(found[name] for name in names))
 
 
 def train(settings, spec, output, manifest=None):
@@ -124,7 +125,6 @@ def train(settings, spec, output, manifest=None):
     predictions = extract_all(network, validation).probs_NC.argmax(-1)
     accuracy = float((predictions == validation.labels.numpy()).mean())
     reference = extract_all(network, data)
-    checkpoint.save_weights(f"{output}/weights.safetensors", {"classifier": network})
     with aside(f"{output}/reference.npz") as part, open(part, "wb") as handle:
         np.savez(
             handle,
@@ -132,10 +132,8 @@ def train(settings, spec, output, manifest=None):
             spatial=reference.spatial_NS,
             probs=reference.probs_NC,
         )
-    write_json(
-        f"{output}/run.json",
-        {"label": spec["label"], "shape": shape, "spec": spec, "accuracy": accuracy},
-    )
+    record = {"label": spec["label"], "shape": shape, "spec": spec, "accuracy": accuracy}
+    checkpoint.save_folder(output, {"classifier": network}, record)
     print(f"stand-in classifier: validation accuracy {accuracy:.3f}")
 
 

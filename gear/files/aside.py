@@ -2,8 +2,9 @@
 
 import errno
 import json
+import math
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gear.files.mistakes import Mistake
@@ -33,6 +34,15 @@ def _says_full(error):
     return False
 
 
+def _unwritable(path, error):
+    """The error for a file that cannot be made; its own text would name the temporary file."""
+    if error.errno in FULL:
+        return NoRoom(
+            f"there is no room for {path}; free some and run again, nothing that was there is lost."
+        )
+    return Mistake(f"{path} cannot be written ({error.strerror}); name another file.")
+
+
 @contextmanager
 def aside(path):
     """Yields a temporary path in the folder of `path`.
@@ -42,7 +52,12 @@ def aside(path):
     path = Path(path)
     if not path.name:
         raise Mistake(f"'{path}' names no file to write; name one.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise Mistake(f"{path} is a folder; name a file to write.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -50,13 +65,16 @@ def aside(path):
             temporary.chmod(0o666 & ~UMASK)  # safetensors writes files that other users cannot read
         os.replace(temporary, path)
     except Exception as error:
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            raise _unwritable(path, error) from None
         if not _says_full(error):
             raise
         raise NoRoom(
             f"there is no room for {path}; free some and run again, nothing that was there is lost."
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or its name was too long to be made
+            temporary.unlink()
 
 
 def write(path, content):
@@ -66,15 +84,38 @@ def write(path, content):
 
 
 def write_json(path, data):
-    """Write `data` as JSON with sorted keys, through a temporary file."""
-    write(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write `data` as JSON with sorted keys, through a temporary file.
 
-
-def read_json(path):
-    """The content of a JSON file. Mistake: the file is missing or incomplete."""
+    Mistake: a number is NaN or infinite, which JSON cannot say."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
-    except ValueError:  # json.JSONDecodeError, or UnicodeDecodeError of damaged bytes
-        raise Mistake(f"{path} is no complete JSON file; remove it and run again.") from None
+        text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise Mistake(
+            f"{path} is not written, because {not_finite(data)} is not a finite number; look at "
+            "what it was computed from."
+        ) from None
+    write(path, text + "\n")
+
+
+def not_finite(data, name=""):
+    """The dotted name of the first number that is NaN or infinite, or None."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return name
+    if isinstance(data, dict | list | tuple):
+        items = data.items() if isinstance(data, dict) else enumerate(data)
+        found = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in items)
+        return next(filter(None, found), None)
+    return None
+
+
+def line(data):
+    """`data` as one line of JSON. A number that is NaN or infinite becomes null."""
+    return json.dumps(_with_null(data), allow_nan=False)
+
+
+def _with_null(data):
+    if isinstance(data, dict):
+        return {key: _with_null(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_null(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,17 @@ def sha256(path):
     """Hex digest of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_once(path):
+    """As `sha256`, but a process reads a file only once, as long as nobody writes it."""
+    found = os.stat(path)
+    return _known(os.path.realpath(path), found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _known(path, *_):
+    return sha256(path)
 
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,9 +12,25 @@ class Mistake(ValueError):
     """An error that the user can correct; one sentence with the cure."""
 
 
+def memory_said(error):
+    """The sentence for an error that says that memory was full, or None for any other error.
+
+    torch raises RuntimeError where the system refuses memory, and a type of its own on a GPU."""
+    text = " ".join(str(error).split())
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    full = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(part in text.lower() for part in words)
+    )
+    if not full:
+        return None
+    said = f" ({text[:160]})" if text else ""
+    return f"there is not enough memory{said}; take a smaller file, or fewer or smaller images."
+
+
 def did_you_mean(name, known):
     """The end of an error message: the most similar known name, or all names."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
     if near:
         return f"Did you mean '{near[0]}'?"
-    return "Known: " + ", ".join(sorted(str(k) for k in known)) + "."
+    names = ", ".join(sorted(str(k) for k in known))
+    return f"Known: {names}." if names else "There is none to choose from; remove it."

@@ -4,11 +4,15 @@ A mapping is {our key: keys in the file}. Several keys in the file are one tenso
 the first axis.
 """
 
+import sys
 from dataclasses import dataclass
 
 import torch
 
 from gear.files.mistakes import Mistake
+
+COUNTER = "num_batches_tracked"  # of BatchNorm: the only whole numbers among weights
+WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put on keys
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,26 @@ class Taken:
     def spell(self, key):
         """The key in this state dict of a key of the network."""
         return key.replace(".", "") if self.dotless else key
+
+
+def unprefixed(content):
+    """The content of a file without the prefixes of WRAPPERS, where all keys of a dict have one.
+
+    content: a state dict, or {name: state dict}. Each prefix that is taken off is printed."""
+    if not isinstance(content, dict):
+        return content
+    entries = {name: _bare(value, f"'{name}'") for name, value in content.items()}
+    return _bare(entries, "the file")
+
+
+def _bare(state, name):
+    if not isinstance(state, dict) or not state:
+        return state
+    for prefix in WRAPPERS:
+        if all(isinstance(key, str) and key.startswith(prefix) for key in state):
+            print(f"took '{prefix}' off all keys of {name}", file=sys.stderr, flush=True)
+            return _bare({key[len(prefix) :]: v for key, v in state.items()}, name)
+    return state
 
 
 def unwrapped(content):
@@ -49,7 +73,7 @@ def _expected_shapes(taken, mapping, shapes):
 
 
 def check(taken, mapping, shapes, where):
-    """Mistake: a key is missing or surplus, or a tensor has another shape.
+    """Mistake: a key is missing or surplus, or a tensor has another shape or no float numbers.
 
     taken: Taken; shapes: {our key: shape}; where: the file, for the message."""
     expected = _expected_shapes(taken, mapping, shapes)
@@ -66,22 +90,34 @@ def check(taken, mapping, shapes, where):
         reasons.append(f"'{wrong[0]}' has shape {shape} (wanted: {right})")
     if reasons:
         raise Mistake(
-            f"{where}, {taken.name}: {'; '.join(reasons)}; the file is damaged or of another "
-            "network."
+            f"{where}, {taken.name}: {'; '.join(reasons)}; the file is of another network than the "
+            "one that is wanted."
         )
+    for key in expected:
+        dtype = taken.tensors[key].dtype
+        if not dtype.is_floating_point and not key.endswith(COUNTER):
+            raise Mistake(
+                f"{where}, {taken.name}: '{key}' holds {str(dtype).removeprefix('torch.')} and not "
+                "floating-point numbers, so it holds no weights; save the weights as float32."
+            )
 
 
 def _shape(shape):
     return "x".join(map(str, shape)) or "a single number"
 
 
-def to_ours(taken, mapping):
-    """{our key: tensor}. All floating-point types become float32."""
+def to_ours(taken, mapping, where):
+    """{our key: tensor}. All floating-point types become float32. Mistake: not finite numbers."""
     state = {}
     for key, file_keys in mapping.items():
         parts = [taken.tensors[taken.spell(file_key)] for file_key in file_keys]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
         state[key] = tensor.float() if tensor.is_floating_point() else tensor
+        if not state[key].isfinite().all():
+            raise Mistake(
+                f"{where}, {taken.name}: '{taken.spell(file_keys[0])}' has numbers that are not "
+                "finite; take the weights of an earlier checkpoint, or download the file again."
+            )
     return state
 
 

@@ -63,17 +63,24 @@ class JointTrainer(TokenizerTrainer):
             loss = loss + metrics["ntp_tokenizer"]
         return loss, metrics
 
+    def measured(self, number, count):
+        """The slice of a part's `count` tokens that the statistics of the assignment are of.
+
+        They are one more pass over A. So the steps of a window share its cost: each measures
+        another part of its tokens. The first step measures all: it shows the weights from which the
+        run starts, and Figure 4 compares the others with it."""
+        every = min(self.settings.runtime.log_every, count)
+        return slice(number % every, None, every) if number else slice(None)
+
     def step(self, batch, number):
         parts = self.parts(batch)
         with self.autocast():  # f(x) (B, N, F), which both branches are aligned with
             targets = [self.teacher(part.images) for part in parts]
-        # these statistics are one more pass over A: only where a line of metrics is written
-        reports = (number + 1) % self.settings.runtime.log_every == 0
         sharpness = SoftAssignment(self.settings.joint.temperature)
 
         def guide(place, quantized):
-            if reports:
-                sharpness.add(quantized.assignment)
+            tokens = self.measured(number, quantized.indices_BN.numel())
+            sharpness.add(quantized.assignment, tokens)
             return self.guidance(quantized, parts[place], targets[place])
 
         # the tokenizer's side of eq. 11, 12: AR and projector are constants, gradients pass them
@@ -83,7 +90,7 @@ class JointTrainer(TokenizerTrainer):
         # the AR's side of eq. 11, 12, on the indices from before the tokenizer's update
         metrics |= self.ar_update.update(indices, parts, targets, number)
         self.average.update(self.tokenizer, number)
-        return metrics | sharpness.means() if reports else metrics
+        return metrics | sharpness.means()
 
 
 def build(settings, tokenizer=None, teacher=None):

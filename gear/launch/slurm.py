@@ -18,6 +18,10 @@ PROGRAMS = ("sinfo", "scontrol", "sbatch", "squeue", "scancel")  # what a login 
 LOCAL = "or without a cluster: --workflow-profile workflow/profiles/local."
 
 
+TIME = r"infinite|unlimited|(\d+-)?\d+(:\d+){0,2}"
+LINE = re.compile(rf"(?i)[^|]+\|({TIME})\|\d+\+?\|\d+\+?\|\d+\+?\|[^|]*")  # of sinfo, see ask
+
+
 @dataclass(frozen=True)
 class Nodes:
     """Equal nodes of one partition, and the time limit of a job there."""
@@ -141,12 +145,17 @@ class Cluster:
 
 def _minutes(text):
     """The minutes of SLURM's [days-]hours:minutes:seconds or minutes:seconds."""
-    if text == "infinite":
+    if text.lower() in ("infinite", "unlimited"):
         return float("inf")
     days, _, clock = text.rpartition("-")
     parts = [int(part) for part in clock.split(":")]
     hours, minutes = parts[-3] if len(parts) > 2 else 0, parts[-2] if len(parts) > 1 else parts[0]
     return 1440 * int(days or 0) + 60 * hours + minutes
+
+
+def _seconds(text):
+    """The seconds of a setting such as 300; none are known to be too few where it says N/A."""
+    return int(text) if text.isdecimal() else 10**9
 
 
 def _gpus(text):
@@ -158,9 +167,9 @@ def parse(partitions, settings):
     """The Cluster from the output of sinfo and scontrol (see `ask`)."""
     nodes, default = {}, None
     for line in partitions.splitlines():
-        name, limit, count, cpus, memory, gres = line.split("|")
-        if "n/a" in (limit, cpus, memory):  # a partition without nodes
+        if not LINE.fullmatch(line):  # a notice of the site, or a partition without nodes
             continue
+        name, limit, count, cpus, memory, gres = line.split("|")
         if name.endswith("*"):
             name = default = name[:-1]
         shape = [int(text.rstrip("+")) for text in (count, cpus, memory)]
@@ -170,7 +179,7 @@ def parse(partitions, settings):
         nodes,
         default,
         known.get("AccountingStorageType", "").endswith("slurmdbd"),
-        int(known.get("MinJobAge", 300)),
+        _seconds(known.get("MinJobAge", "300")),
     )
 
 

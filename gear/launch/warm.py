@@ -22,6 +22,8 @@ import traceback
 
 from gear.files.mistakes import Mistake
 
+LONGEST = 80  # bytes of a folder in which a socket's path of at most 107 bytes fits
+
 
 class Warm:
     """The warm process, seen from its parent. It ends when its parent ends."""
@@ -32,7 +34,9 @@ class Warm:
         """Start the process. Jobs find it by the variable GEAR_WARM, once it has imported torch.
 
         Its numerical libraries use one thread, as in a separate job, to give the same bytes."""
-        self.folder = tempfile.TemporaryDirectory(prefix="gear-")
+        above = tempfile.gettempdir()
+        above = above if len(os.fsencode(above)) <= LONGEST else "/tmp"
+        self.folder = tempfile.TemporaryDirectory(prefix="gear-", dir=above)
         os.environ["GEAR_WARM"] = f"{self.folder.name}/socket"
         command = [sys.executable, "-m", "gear.launch.warm", "--serve", os.environ["GEAR_WARM"]]
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -3,3 +3,5 @@
 # The protocols of `gear evaluate`. Only the workflow uses the protocol demo. reconstruction and
 # clip_score compare images one by one.
 PROTOCOLS = ("adm", "clean", "fdd", "coco", "reconstruction", "clip_score")
+
+ALIASED = "{}-aliased"  # a protocol's name for images that were resized as published

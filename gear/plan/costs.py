@@ -8,7 +8,7 @@ because they have no matrix product.
 The parts are those of the trainers: gear/tokenizer/train.py, gear/joint/train.py, gear/ar/train.py.
 """
 
-from gear.plan import pieces, teachers
+from gear.plan import counts
 from gear.study.stages import STAGES
 
 
@@ -47,27 +47,39 @@ def parts_of(run):
     return parts | ({"ar": {"ar": 3, "projector": 3}} if stage.has_ar else {})
 
 
-def networks_of(run, study):
-    """{name: Piece} of the networks that take part in a run's step."""
+def teacher(spec, data, patch, piece=counts.piece):
+    """The Piece of a teacher.
+
+    spec: a study's teachers.<name>; data: gear.config.Data; patch: pixels of a token's side."""
+    if spec["kind"] == "pretrained":
+        return piece("pretrained", spec["network"], data.resolution)
+    shape = (data.channels, data.resolution, data.classes, patch)
+    return piece("standin", spec["objective"], *shape, spec["dim"], spec["layers"])
+
+
+def networks_of(run, study, piece=counts.piece):
+    """{name: Piece} of the networks that take part in a run's step.
+
+    piece: the function that finds or counts a network."""
     settings, stage = run.settings, STAGES[run.stage]
     data, loss = settings.data, settings.loss
-    networks = {"tokenizer": pieces.tokenizer(settings.tokenizer, data.channels, data.resolution)}
+    networks = {"tokenizer": piece("tokenizer", settings.tokenizer, data.channels, data.resolution)}
     if stage.owns_tokenizer and loss.gan:
-        networks["discriminator"] = pieces.discriminator(
-            data.channels, data.resolution, loss.disc_channels, loss.disc_layers
+        networks["discriminator"] = piece(
+            "discriminator", data.channels, data.resolution, loss.disc_channels, loss.disc_layers
         )
     if stage.owns_tokenizer and loss.lpips:
-        networks["vgg16"] = pieces.vgg16(data.resolution)
+        networks["vgg16"] = piece("vgg16", data.resolution)
     if stage.aligns:
         align, codes = settings.align, settings.tokenizer.codebook_size
         patch = settings.tokenizer.downsampling
         side = data.resolution // patch
-        teacher = teachers.teacher(study.spec["teachers"][align.teacher], data, patch)
-        networks["ar"] = pieces.ar(settings.ar, codes, data.classes, side, align.layer)
-        networks["projector"] = pieces.project(
-            settings.ar.dim, align.projector_dim, teacher.width, side * side
+        aligned = teacher(study.spec["teachers"][align.teacher], data, patch, piece)
+        networks["ar"] = piece("ar", settings.ar, codes, data.classes, side, align.layer)
+        networks["projector"] = piece(
+            "project", settings.ar.dim, align.projector_dim, aligned.width, side * side
         )
-        networks["teacher"] = teacher
+        networks["teacher"] = aligned
     return networks
 
 

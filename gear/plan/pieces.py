@@ -8,7 +8,6 @@ Shapes: B images (here 1), N tokens, K codes, D width of the AR, F of the teache
 """
 
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -16,17 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
+from gear.plan.counts import Piece
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One network."""
-
-    parameters: int
-    flops: dict  # {name of a pass: FLOPs of one image}
-    width: int = 0  # F, only of a teacher
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from gear.plan.targets import is_made, wanted
 from gear.study import jobs
 from gear.study.configfiles import read_checked
 from gear.study.registry import Study
+from gear.study.specs.world import lpips_weights
 from gear.study.stages import STAGES
 
 ASKED = {  # what a job asks SLURM for, of one node
@@ -67,6 +68,7 @@ def gather(study, target="all", device=None, wait=0.0):
         "target": target,
         "counted": "training only, 2 FLOPs for each multiply-add",
         "runs": entries,
+        "lpips": lpips_weights(study, needed.runs),
         "not_asked_for": [name for name in study.runs if name not in needed.runs],
         "stages": {s: sums([e for e in entries if e["stage"] == s]) for s in STAGES},
         "total": sums(entries),
@@ -162,6 +164,12 @@ def answer(plan):
     kinds = ", ".join(f"{kind} {size / 1e9:,.2f} GB" for kind, size in plan["bytes"].items())
     yield f"disk of the whole target: {sum(plan['bytes'].values()) / 1e9:,.2f} GB ({kinds})"
     yield _total("training of the whole target", plan["total"])
+    if plan["lpips"]:
+        weights = " and ".join(f"{weight:g}" for weight in plan["lpips"])
+        yield (
+            f"weight of LPIPS in the tokenizers' loss: {weights} (paper 0.1, published code 1; "
+            "docs/decisions.md says how to decide)"
+        )
 
 
 def _remaining(budget, device):
@@ -241,8 +249,8 @@ def plan(
 
     Mistake: the study, target or device does not exist; a number is out of range; both a device and
     TFLOP/s are given."""
-    if tflops is not None and not 0 < tflops < math.inf:
-        raise Mistake(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, above 0.")
+    if tflops is not None and not 1e-6 <= tflops < math.inf:
+        raise Mistake(f"--tflops is {tflops}; write the TFLOP/s that a GPU sustains, such as 100.")
     if not 0 <= wait < math.inf:
         raise Mistake(f"--wait is {wait}; write minutes, 0 or more.")
     if device and tflops:
@@ -257,6 +265,6 @@ def plan(
         device = throughput(device, study)
     content = gather(study, target, device, wait)
     if as_json:
-        print(json.dumps(content, indent=1, ensure_ascii=False))
+        print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print("\n".join(text(content, with_details)))

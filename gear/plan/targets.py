@@ -1,10 +1,11 @@
 """The runs that a target needs, and the files that its tables and figures read."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from gear.artifacts.units import record_file, unit_of
-from gear.files.reading import read_json
+from gear.artifacts.units import FROM_GIT, checked_jobs, record_file, unit_of
+from gear.files.reading import read_record
 from gear.study.needs import Need
 from gear.study.specs.tables import inputs
 
@@ -55,5 +56,6 @@ def lies(path):
     if Path(path).is_file():
         return True
     files = [record_file(name) for name in (unit_of(path), str(Path(path).parent))]
-    records = [read_json(file, "take it from git") for file in files if file.is_file()]
-    return any(path in job["outputs"] for record in records for job in record.get("jobs", ()))
+    records = {file: read_record(file, FROM_GIT) for file in files if file.is_file()}
+    jobs = [checked_jobs(record, file) for file, record in records.items() if "jobs" in record]
+    return any(path in job["outputs"] for job in itertools.chain(*jobs))

@@ -1,4 +1,6 @@
-"""FLOPs of a teacher's forward pass. The network is built without weights."""
+"""FLOPs of a teacher's forward pass. The network is built without weights.
+
+Both functions return its Piece (gear/plan/counts.py)."""
 
 from functools import cache
 
@@ -6,11 +8,12 @@ import torch
 
 from gear.alignment.teachers.load import network
 from gear.alignment.teachers.objectives import OBJECTIVES
-from gear.plan.pieces import Piece, forward_flops, image, parameters
+from gear.plan.counts import Piece
+from gear.plan.pieces import forward_flops, image, parameters
 
 
 @cache
-def _standin(objective, channels, resolution, classes, patch, dim, layers):
+def standin(objective, channels, resolution, classes, patch, dim, layers):
     with torch.device("meta"):
         teacher = OBJECTIVES[objective](channels, resolution, classes, patch, dim, layers).eval()
         flops = forward_flops(lambda: teacher(image(channels, resolution)))
@@ -18,7 +21,7 @@ def _standin(objective, channels, resolution, classes, patch, dim, layers):
 
 
 @cache
-def _pretrained(name, resolution):
+def pretrained(name, resolution):
     kind = network(name)
     size = resolution if resolution in kind.SIZES else kind.SIZES[0]
     with torch.device("meta"):
@@ -26,13 +29,3 @@ def _pretrained(name, resolution):
         teacher.fit()
         flops = forward_flops(lambda: teacher(image(3, resolution)))
     return Piece(parameters(teacher), {"teacher": flops}, width=teacher.width)
-
-
-def teacher(spec, data, patch):
-    """The Piece of a teacher.
-
-    spec: a study's teachers.<name>; data: gear.config.Data; patch: pixels of a token's side."""
-    if spec["kind"] == "standin":
-        shape = (data.channels, data.resolution, data.classes, patch)
-        return _standin(spec["objective"], *shape, spec["dim"], spec["layers"])
-    return _pretrained(spec["network"], data.resolution)

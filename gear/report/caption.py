@@ -1,12 +1,22 @@
 """Sentences of captions: what was measured, how often, and what may not be concluded."""
 
 from gear.report.sheet import PAPER
-from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, shown
+from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, PLACES, WHERE, WORDS, shown
+
+WAYS = {-1: "lower", 1: "higher"}
+DECIDING = 6  # seeds from which a sign test can give p < 0.05
 
 
 def _listed(items):
     items = list(items)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def words(names):
+    """The sentences that explain the words of the field and of this project in names of rows."""
+    return [
+        f"“{word}”: {said}." for word, said in WORDS.items() if any(word in name for name in names)
+    ]
 
 
 def sampler_words(sampler):
@@ -65,6 +75,16 @@ def teachers(spec):
     return [f"Alignment teacher: {_listed(words)}."]
 
 
+def lpips(weights):
+    """The sentence on the weights of LPIPS; none where no tokenizer was trained with it."""
+    if not weights:
+        return []
+    return [
+        f"LPIPS in the tokenizers' loss: weight {_listed(f'{w:g}' for w in weights)} (the paper "
+        "states 0.1, the published code has 1)."
+    ]
+
+
 def analysis(spec):
     """The sentences on CKNNA and CKA, with the choices that the paper leaves open."""
     if "analysis" not in spec:
@@ -72,9 +92,10 @@ def analysis(spec):
     chosen = spec["analysis"]
     kernel = {"inner": "inner products", "cosine": "inner products of unit vectors"}
     k = chosen["neighbours"]
+    images = chosen.get("images", "all")
     return [
         "CKNNA and CKA with the alignment teacher's patch features, of averaged weights, on "
-        f"{chosen['images']} validation images (1: alike, 0: unrelated). Patch level: the "
+        f"{images} validation images (1: alike, 0: unrelated). Patch level: the "
         "positions of an image are compared with each other, mean over images. Image level: "
         f"means over positions, the images compared in batches of {chosen['batch']}, mean over "
         f"batches. Kernel: {kernel[chosen['kernel']]}; CKNNA with k = {k['image']} (image) and "
@@ -97,6 +118,13 @@ def resolutions(spec):
         f"Resolution: {_listed(sizes)}. Samples of another size are resized to {scored} pixels, by "
         "the antialiased bicubic filter, before they are scored."
     ]
+    aliased = [row["row"] for row in spec["rows"] if row.get("aliased")]
+    if aliased:
+        sentences.append(
+            f"{_listed(aliased)}: the same samples, resized as in the published code, bicubic "
+            "without antialias and before they are rounded to 8 bits; the paper's numbers of these "
+            "sizes are of such images."
+        )
     if any(teacher["kind"] == "standin" for teacher in spec["teachers"].values()):
         sentences.append(
             f"The stand-in teacher was trained at {scored} pixels; for larger images its positions "
@@ -167,44 +195,55 @@ def study(spec):
 def origin(spec, metrics=(), rows=()):
     """The sentences on study, steps, samplers, protocols and teachers."""
     world = study(spec) + steps(rows) + resolutions(spec) + samplers(spec)
-    return world + protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
+    world += protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
+    return world + lpips(spec.get("lpips"))
 
 
-def table(spec):
-    """Two lists of sentences below a table: how to read it, and what it was made with."""
+def arrows(metrics):
+    """'↓ lower is better, ↑ higher is better.', as far as the metrics need it."""
+    ways = {METRICS[key].better for key in metrics}
+    said = [f"{ARROWS[w].strip()}\u00a0{way} is better" for w, way in WAYS.items() if w in ways]
+    return [f"{', '.join(said)}."] if said else []
+
+
+def reading(spec, bold):
+    """The reading aid of a table, in a line; bold: how rows are grouped that bold compares."""
+    metrics = [column["metric"] for column in spec["columns"]]
+    said = arrows(metrics)
+    return " ".join(filter(None, [spec["reading"], *said, f"Bold: {bold}." if said else ""]))
+
+
+def table(spec, constant=()):
+    """Two lists of sentences on a table: how to read it, and what it was made with.
+
+    constant: (head, value) of the columns that are left out because all rows have the same."""
     metrics = [column["metric"] for column in spec["columns"]]
     trained = [row for row in spec["rows"] if "run" in row]
-    reading = _seeds(trained) + _brackets(trained)
-    if any(row["bold"] for row in trained):
-        reading.append("Bold: the default setting.")
-    reading += _paper(spec)
-    if any(row["source"] == "quoted" for row in spec["rows"]):
-        reading.append("Rows marked “quoted” are the paper's alone; none of them was trained here.")
+    notes = [spec["note"]] if "note" in spec else []
+    notes += _seeds(trained) + ([] if spec["comparisons"] else _brackets(trained)) + _paper(spec)
+    notes += [f"{head}: {value} in all rows." for head, value in constant]
     if spec["parameters"]:
         whose = {"ar": "AR model", "tokenizer": "tokenizer"}[spec["parameters"]]
-        reading.append(f"Params: of the {whose}, in millions.")
+        notes.append(f"Params: of the {whose}, in millions.")
     if "ntp" in metrics:
-        reading.append(
+        notes.append(
             "NTP losses (nats per token) under different tokenizers are no quality "
             "measure: a collapsed codebook has a tiny one."
         )
     if {"top1", "top10", "entropy", "effective_size"} & set(metrics):
-        reading.append(
+        notes.append(
             "Masses and soft entropy (nats): of p = softmax(scores / τ), means over the tokens of "
             "the validation images. Effective size = exp(soft entropy)."
         )
-    return [reading, origin(spec, metrics, trained) + analysis(spec)]
+    notes += words([row["row"] for row in trained])
+    return notes, origin(spec, metrics, trained) + analysis(spec)
 
 
 def comparisons(compared):
     """The sentence above the table of paired differences."""
     n = max((pairs.n for columns in compared.values() for pairs in columns), default=0)
-    least = min(1.0, 2 / 2**n)
-    return (
-        "Differences paired by seed: mean ± sample sd (in how many of the n seeds the difference "
-        f"is below zero; p of the exact two-sided sign test, which cannot be below {least:.2g} "
-        f"with n = {n})."
-    )
+    p = "; p: of the exact two-sided sign test" if n >= DECIDING else ""
+    return f"Differences paired by seed: mean ± sample sd, and on how many of {n} seeds{p}."
 
 
 def collapsed(rows):
@@ -228,11 +267,20 @@ def paper_head(spec, position):
     return shown(spec["columns"][position]["metric"], protocol) if protocol else ""
 
 
-def column_head(spec, column):
-    """A column's head such as 'gFD ↓ (CFG 1.5)'; the sampler is named if there are several."""
-    head = shown(column["metric"], column["protocol"]) + ARROWS[METRICS[column["metric"]].better]
-    several = len({c["sampler"] for c in spec["columns"] if c["sampler"]}) > 1
-    if several and column["sampler"]:
-        words = sampler_words(spec["samplers"][column["sampler"]])
-        head += "" if words == "no guidance" else f" ({words})"
-    return head
+def column_head(column):
+    """A column's head, such as 'gFD ↓'."""
+    return shown(column["metric"], column["protocol"]) + ARROWS[METRICS[column["metric"]].better]
+
+
+def part(column):
+    """What tables have a grid of their own for: a place of features, else a sampler or ''."""
+    place = column["metric"].rpartition("_")[2]
+    return place if place in PLACES else column["sampler"]
+
+
+def part_head(spec, name):
+    """The sentence above the columns of one of several parts."""
+    if name in PLACES:
+        return WHERE[name]
+    words = sampler_words(spec["samplers"][name])
+    return f"{words[0].upper()}{words[1:]}:"

@@ -1,5 +1,6 @@
 """`gear compare`: compare the tables of two results folders, cell by cell."""
 
+import csv
 import math
 from pathlib import Path
 
@@ -28,6 +29,9 @@ TOLERANCES = {
     "effective_size": (0.10, 0.0),
     "top1": (0.0, 0.03),
     "top10": (0.0, 0.03),
+    "top100": (0.0, 0.03),
+    "top1000": (0.0, 0.03),
+    "entropy_t1": (0.0, 0.1),
     "ntp": (0.0, 0.05),
     "align": (0.0, 0.03),
 } | {key: (0.0, 0.05) for key, entry in METRICS.items() if entry.block in ANALYSED}
@@ -35,22 +39,50 @@ SHOWN = 20  # different or missing cells that are listed
 
 
 KEY = ["row", "step", "sampler", "metric"]
+CELLS = [*KEY, "run", "source", "ours", "ours_sd", "seed_n"]
+CLAIMS = ["claim", "verdict"]
 VERDICTS = ["equal", "within", "different", "missing"]
 
 
 def _tables(folder):
-    """{table: its cells} of a results folder. Mistake: the folder holds no table."""
+    """{table: its cells} of a results folder.
+
+    Mistake: the folder holds no table, or a table is not as we write it."""
     names = sorted(path.stem for path in Path(folder).glob("tables/*.csv"))
     if not names:
         raise Mistake(
             f"{folder} holds no tables/*.csv; name a study's results folder, such as "
             "results/demo, and make its tables first (for the demo: make demo)."
         )
-    results = Results(folder)
-    return {name: _cells(results.csv(f"tables/{name}.csv")) for name in names}
+    results, tables = Results(folder), {}
+    for name in names:
+        file = f"tables/{name}.csv"
+        _require_even(Path(folder) / file)
+        tables[name] = _cells(_read(results, file), f"{folder}/{file}")
+    return tables
 
 
-def _cells(lines):
+def _read(results, path):
+    """The data frame of a table, or of the page of claims. Mistake: it lacks a column."""
+    lines = results.csv(path)
+    return results.csv(path, CLAIMS if "verdict" in lines else CELLS)
+
+
+def _require_even(path):
+    """Mistake: a line of a CSV file has more or fewer cells than its head.
+
+    pandas would shift or fill it."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        head, *lines = csv.reader(handle)
+    for number, line in enumerate(lines, 2):
+        if line and len(line) != len(head):
+            raise Mistake(
+                f"{path}: row {number} has {len(line)} cells, the head has {len(head)}; make the "
+                "table again."
+            )
+
+
+def _cells(lines, where):
     """The columns ours, ours_sd and seed_n of the measured cells, as text, indexed by KEY.
 
     Quoted rows are left out. So are sign-test p-values and paired differences of a single seed,
@@ -62,8 +94,15 @@ def _cells(lines):
         single = (lines["run"] == "") & (lines["seed_n"] == "1")
         derived = lines["metric"].str.endswith("_sign_p") | single
         lines = lines[(lines["source"] == "trained") & ~derived]
-    lines = lines.drop_duplicates(KEY, keep="last")
-    return lines.set_index(KEY)[["ours", "ours_sd", "seed_n"]]
+    values = ["ours", "ours_sd", "seed_n"]
+    lines = lines.drop_duplicates([*KEY, *values])  # a claim has a line for each of its tests
+    twice = lines[lines.duplicated(KEY)]
+    if len(twice):
+        row, step, _, metric = twice.iloc[0][KEY]
+        raise Mistake(
+            f"{where} has two values of {metric} for row '{row}' {step}; make the table again."
+        )
+    return lines.set_index(KEY)[values]
 
 
 def _compare_table(a, b):
@@ -101,6 +140,12 @@ def _wrong(name, cells, folders):
             yield f"different  {where}: {cell.other}, not {cell.ours}{limit}"
 
 
+def _verdicts(cells):
+    """A sentence: how many verdicts of the page of claims are equal."""
+    equal = int((cells["verdict"] == "equal").sum())
+    return f"Verdicts of the claims: {equal} of {len(cells)} equal."
+
+
 def compare(a_dir, b_dir, strict=False):
     """Print how the tables below a_dir (yours) agree with those below b_dir (the reference).
 
@@ -129,4 +174,8 @@ def compare(a_dir, b_dir, strict=False):
     tables = f"; {lost} table{'s' if lost > 1 else ''} in one folder alone" if lost else ""
     common = cells if a.keys() & b.keys() else "no table in common"
     print(f"{folders[0]} against {folders[1]}: {common}{tables}.")
+    if total["different"]:
+        print("Another processor gives other trainings, so some cells differ (NOTES.md).")
+    if "claims" in a and "claims" in b:
+        print(_verdicts(_compare_table(a["claims"], b["claims"])))
     return int(bool(strict and (wrong or lost)))

@@ -1,14 +1,14 @@
 """Readers of the files of a study's results. A Mistake names a missing or damaged file."""
 
-import contextlib
 import csv
 import io
 from pathlib import Path
-from zipfile import BadZipFile
 
 from gear.files import reading
 from gear.files.mistakes import Mistake
 from gear.study.vocabulary import plain
+
+PICTURES = ("samples", "originals", "reconstructions")  # (N, H, W, C); other arrays are (N,)
 
 
 class Results:
@@ -17,66 +17,65 @@ class Results:
     def __init__(self, root):
         self.root, self._json = Path(root), {}
 
-    @contextlib.contextmanager
     def _there(self, path):
-        """Turns the FileNotFoundError of a read into a Mistake that names the path."""
-        try:
-            yield self.root / path
-        except FileNotFoundError:
-            raise Mistake(
-                f"{path} is missing below {self.root}; run the rule that makes it."
-            ) from None
+        """The file below the root. Mistake: there is none."""
+        if not (self.root / path).exists():
+            raise Mistake(f"{path} is missing below {self.root}; run the rule that makes it.")
+        return self.root / path
 
     def json(self, path):
         if path not in self._json:
-            with self._there(path) as file:
-                self._json[path] = reading.read_json(file, "delete it and re-run its rule")
+            file = self._there(path)
+            self._json[path] = reading.read_record(file, "delete it and re-run its rule")
         return self._json[path]
 
     def value(self, path, group, key):
         """The value of a key in a group of a JSON file {group: {key: value}}; None: run diverged.
 
         Mistake: the file is missing or damaged, or has no such group or key."""
-        groups, cure = self.json(path), "delete it and score that checkpoint again"
+        cure = "delete it and score that checkpoint again"
+        values = self.group(path, group, cure)
+        if values is None:
+            return None
+        if key not in values:
+            raise Mistake(f"{path} has no '{key}' under '{group}'; {cure}.")
+        value = values[key]
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise Mistake(f"{path}: '{key}' under '{group}' is {reading.named(value)}; {cure}.")
+        return value
+
+    def group(self, path, group, cure="delete it and make it again"):
+        """The mapping of a group of a JSON file; None: run diverged. Mistake: as of `value`."""
+        groups = self.json(path)
         if group not in groups:
             names = ", ".join(sorted(groups)) or "nothing"
             raise Mistake(f"{path} holds {names}, not '{group}'; {cure}.")
         if groups[group] is None:
             return None
-        if key not in groups[group]:
-            raise Mistake(f"{path} has no '{key}' under '{group}'; {cure}.")
-        return groups[group][key]
+        return reading.required(groups, group, dict, path, cure)
 
-    def csv(self, path):
+    def csv(self, path, columns=()):
         """A CSV file as a data frame of text; an empty cell is ''.
 
-        Mistake: the file is missing or is no CSV."""
+        columns: that it must have. Mistake: the file is missing or is no such CSV."""
         import pandas
 
-        file = self.root / path
-        try:
-            with self._there(path):
-                return pandas.read_csv(file, dtype=str, keep_default_na=False)
-        except Mistake:
-            raise
-        except ValueError as error:  # a ParserError or UnicodeDecodeError
-            raise Mistake(f"{file} is no CSV in UTF-8 ({error}); make it again.") from None
+        head, rows = reading.read_csv(self._there(path), columns, "make it again")
+        return pandas.DataFrame(rows, columns=head, dtype=str)
 
     def arrays(self, path, *names):
-        """The named arrays of an .npz file. Mistake: file or array is missing, or damaged."""
-        import numpy
+        """The named arrays of an .npz of pictures, labels or seeds.
+
+        Mistake: file or array is missing, or damaged."""
+        from gear.files.arrays import read_arrays
 
         cure = "delete it and draw that checkpoint again"
-        try:
-            with self._there(path) as file, numpy.load(file) as archive:
-                missing = [name for name in names if name not in archive]
-                if missing:
-                    raise Mistake(f"{path} has no array '{missing[0]}'; {cure}.")
-                return [archive[name] for name in names]
-        except Mistake:
-            raise
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
-            raise Mistake(f"{path} is no complete .npz file ({error}); {cure}.") from None
+        arrays = list(read_arrays(self._there(path), names, cure).values())
+        for name, array in zip(names, arrays, strict=True):
+            if array.ndim != (4 if name in PICTURES else 1) or array.dtype.kind not in "iu":
+                shape = f"{array.dtype} of shape {array.shape}"
+                raise Mistake(f"{path}: {name} is {shape}, no array of ours; {cure}.")
+        return arrays
 
 
 def csv_text(columns, rows):

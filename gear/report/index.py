@@ -21,7 +21,7 @@ def forms(results, spec):
 
 def verdicts(results, known):
     """{verdict: [claim, ...]} of tables/claims.csv; known: the claims to include."""
-    lines = results.csv("tables/claims.csv").drop_duplicates("claim")
+    lines = results.csv("tables/claims.csv", ("claim", "verdict")).drop_duplicates("claim")
     lines = lines[lines["claim"].isin(known)]
     lines["verdict"] = lines["verdict"].str.replace(r" \(n = .*", "", regex=True)
     return {name: list(lines.loc[lines["verdict"] == name, "claim"]) for name in VERDICTS}
@@ -60,7 +60,8 @@ def tables(results, entries):
 def headline(results, entry):
     """'gFD ↓: GEAR-L 0.80 ± 0.10, ...' of a table's first column."""
     column = entry["column"]
-    cells = results.csv(f"tables/{entry['name']}.csv")
+    columns = ("metric", "row", "sampler", "ours", "ours_sd")
+    cells = results.csv(f"tables/{entry['name']}.csv", columns)
     cells = cells[(cells["metric"] == column["metric"]) & cells["row"].isin(entry["rows"])]
     if column["sampler"]:
         cells = cells[cells["sampler"] == column["sampler"]]

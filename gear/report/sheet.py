@@ -1,8 +1,8 @@
 """A table or page without a format (`Sheet`), and one function for each format.
 
 A table, the page of claims and a figure's caption are built once, as a `Sheet` of plain text with
-marks. Only `to_markdown`, `to_latex` and `to_html` know how a format shows a mark. A new format is
-one function, named in FORMATS.
+marks. Only `to_markdown`, `to_latex` and gear.report.html know how a format shows a mark. A new
+format is one function, named in `formats`.
 """
 
 from dataclasses import dataclass, field
@@ -18,21 +18,20 @@ TEX = {
     "“": "``", "”": "''", "–": "--", "·": r"$\cdot$", "*": "$^{*}$",
     "<": "$<$", ">": "$>$", "≤": r"$\leq$", "≥": r"$\geq$",
 }  # fmt: skip
-STYLE = (
-    "body{font-family:sans-serif;margin:1.5em;max-width:75em}"
-    "table{border-collapse:collapse;margin:1em 0}"
-    "th,td{padding:.25em .8em;border-bottom:1px solid #ddd}"
-)
+DETAILS = "Protocol, steps and stand-ins"  # heads the folded sentences
 
 
 @dataclass(frozen=True)
 class Cell:
     text: str = ""  # '' is shown as a dash
-    bold: bool = False
+    bold: bool = False  # of a number: the best of the rows that are compared with each other
     emphasis: bool = False
     gain: str = ""  # the difference from another row, in smaller type
     paper: str = ""  # the paper's value; only in a column whose Head has `paper`
+    paper_bold: bool = False  # the best of the paper's values of the same rows
     delta: str = ""  # the text's value minus the paper's
+    below: str = ""  # a few words in smaller type below the text
+    link: str = ""  # where the text leads, in HTML
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Head:
     """The head of a column. Numbers are aligned to the right, sentences to the left."""
 
     text: str
-    paper: str = ""  # name of the paper's values beside ours; '' where the paper has none
+    paper: str = ""  # name of the paper's values below ours; '' where the paper has none
     left: bool = False
     width: float | None = None  # of a column of sentences, as a share of the line
 
@@ -50,6 +49,7 @@ class Grid:
     head: list  # of Head
     lines: list  # of lists of Cell
     above: str = ""  # sentences above the grid
+    folded: bool = False  # shown on a click, where the format can fold; `above` is its head
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,15 @@ class Sheet:
     name: str
     title: str
     source: str = ""  # follows the title, such as ' · Table 1 of the paper'
+    reading: str = ""  # how to read it, one line below the title
     grids: list = field(default_factory=list)
     notes: list = field(default_factory=list)  # paragraphs, each a list of sentences
+    details: list = field(default_factory=list)  # sentences under DETAILS, folded
     picture: str = ""  # a file in the sheet's folder
 
 
-def _sentences(texts, paper, emphasis):
+def sentences(texts, paper, emphasis):
+    """The texts as one paragraph, with the words for the look of the two marks."""
     return " ".join(texts).replace(PAPER, paper).replace(EMPHASIS, emphasis)
 
 
@@ -70,7 +73,7 @@ def _cells(write, head, line):
     return [write(*pair) for pair in zip(head, line, strict=True)]
 
 
-# ---- Markdown: `ours ± sd (gain) ‖ *paper* Δ` ----------------------------------------------------
+# ---- Markdown: ours, with the paper's value in italics below it ----------------------------------
 
 
 def md(text):
@@ -84,30 +87,41 @@ def _cell_md(head, cell):
         text = f"*{text}*"
     if cell.bold and cell.text:
         text = f"**{text}**"
-    paper = ""
-    if head.paper and (cell.text or cell.paper):
-        paper = f"‖ *{cell.paper}*" if cell.paper else "‖ –"
-    return " ".join(part for part in (text, cell.gain, paper, cell.delta) if part)
+    lines = [" ".join(filter(None, (text, cell.gain))), cell.below]
+    if head.paper and cell.paper:
+        paper = f"***{cell.paper}***" if cell.paper_bold else f"*{cell.paper}*"
+        lines.append(" ".join(filter(None, (paper, cell.delta))))
+    return "<br>".join(filter(None, lines))
 
 
 def _grid_md(grid):
-    names = [md(h.text) + (f" ‖ *{md(h.paper)}*" if h.paper else "") for h in grid.head]
+    names = [md(h.text) + (f"<br>*{md(h.paper)}*" if h.paper else "") for h in grid.head]
     rule = ["---" if h.left else "---:" for h in grid.head]
     lines = [_cells(_cell_md, grid.head, line) for line in grid.lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in (names, rule, *lines))
 
 
+def _folded_md(head, text):
+    """A block that opens on a click. Its head is HTML, where Markdown's escapes do not count."""
+    return f"<details><summary>{head}</summary>\n\n{text}\n\n</details>"
+
+
 def to_markdown(sheet):
-    def prose(*sentences):
-        return md(_sentences(sentences, paper="Right of ‖, in italics", emphasis="in italics"))
+    def prose(*texts):
+        return md(sentences(texts, paper="Below ours, in italics", emphasis="in italics"))
 
     blocks = ["## " + md(sheet.title + sheet.source)]
+    blocks += [prose(sheet.reading)] if sheet.reading else []
     if sheet.picture:
         blocks.append(f"![{md(sheet.title)}]({sheet.picture})")
     for grid in sheet.grids:
-        blocks += [prose(grid.above)] if grid.above else []
-        blocks.append(_grid_md(grid))
+        if grid.folded:
+            blocks.append(_folded_md(grid.above, _grid_md(grid)))
+        else:
+            blocks += [prose(grid.above)] if grid.above else []
+            blocks.append(_grid_md(grid))
     blocks += [prose(*paragraph) for paragraph in sheet.notes if paragraph]
+    blocks += [_folded_md(DETAILS, prose(*sheet.details))] if sheet.details else []
     return "\n\n".join(blocks) + "\n"
 
 
@@ -125,11 +139,14 @@ def _cell_tex(head, cell):
         text = rf"\emph{{{text}}}"
     if cell.bold and cell.text:
         text = rf"\textbf{{{text}}}"
-    if cell.gain:
-        text += rf" {{\scriptsize {tex(cell.gain)}}}"
+    for small in filter(None, (cell.gain, cell.below)):
+        text += rf" {{\scriptsize {tex(small)}}}"
     if not head.paper:
         return text
-    paper = rf"\textcolor{{gray}}{{\textit{{{tex(cell.paper)}}}}}" if cell.paper else ""
+    paper = rf"\textit{{{tex(cell.paper)}}}"
+    if cell.paper_bold:
+        paper = rf"\textbf{{{paper}}}"
+    paper = rf"\textcolor{{gray}}{{{paper}}}" if cell.paper else ""
     delta = rf" {{\scriptsize {tex(cell.delta)}}}" if cell.delta else ""
     return f"{text} & {paper}{delta}"
 
@@ -163,30 +180,34 @@ def _grid_tex(grid, environment, rule):
 def to_latex(sheet):
     """Text for \\input: a longtable if there are columns of sentences, else a float."""
 
-    def prose(*sentences):
-        return tex(_sentences(sentences, paper="In grey italics", emphasis="emphasised"))
+    def prose(*texts):
+        return tex(sentences(texts, paper="In grey italics", emphasis="emphasised"))
 
-    first, *others = sheet.grids
+    first = sheet.grids[0]
     notes = [sentence for paragraph in sheet.notes for sentence in paragraph]
     if any(head.width for head in first.head):
         text = [
             "% needs the packages booktabs and longtable",
             r"{\footnotesize\raggedright",
             *_grid_tex(first, "longtable", r"\midrule\endhead"),
-            prose(first.above, *notes),
+            prose(first.above, *notes, *sheet.details),
             "}",
         ]
         return "\n".join([*text, ""])
+    reading = [sheet.reading] if sheet.reading else []
     text = [
         "% needs the packages booktabs, graphicx and xcolor",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{prose(sheet.title + sheet.source + '.', *notes)}}}",
+        rf"\caption{{{prose(sheet.title + sheet.source + '.', *reading, *notes)}}}",
         rf"\label{{tab:{sheet.name}}}",
-        *_scaled_tex(first),
     ]
-    for grid in others:
-        text += ["", r"\medskip", prose(grid.above), "", r"\smallskip", *_scaled_tex(grid)]
+    for number, grid in enumerate(sheet.grids):
+        text += ["", r"\medskip"] if number else []
+        text += [prose(grid.above), "", r"\smallskip"] if grid.above else []
+        text += _scaled_tex(grid)
+    if sheet.details:
+        text += ["", r"\medskip", rf"{{\footnotesize {prose(*sheet.details)}\par}}"]
     return "\n".join([*text, r"\end{table}", ""])
 
 
@@ -197,21 +218,8 @@ def _scaled_tex(grid):
     return [scale, *lines[:-1], lines[-1] + "}"]
 
 
-# ---- HTML ----------------------------------------------------------------------------------------
-
-
-def to_html(sheet):
-    """An HTML page for Snakemake's report, made from the Markdown."""
-    from markdown_it import MarkdownIt
-
-    body = MarkdownIt("commonmark").enable("table").render(to_markdown(sheet))
-    head = f'<meta charset="utf-8"><title>{sheet.title}</title><style>{STYLE}</style>'
-    return f"<!doctype html><html><head>{head}</head><body>{body}</body></html>\n"
-
-
-FORMATS = {"md": to_markdown, "tex": to_latex, "html": to_html}
-
-
 def formats(sheet):
     """{ending: text} of a sheet in every format."""
-    return {ending: write(sheet) for ending, write in FORMATS.items()}
+    from gear.report.html import to_html
+
+    return {"md": to_markdown(sheet), "tex": to_latex(sheet), "html": to_html(sheet)}

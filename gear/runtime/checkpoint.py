@@ -5,7 +5,9 @@ written at the end. The training state is not declared, because Snakemake delete
 outputs of a failed job. The state is in `<run>/state/<step>.pt` and `<run>/latest.pt`.
 """
 
+import errno
 import fcntl
+import math
 import os
 import socket
 import time
@@ -16,35 +18,76 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
-from gear.files.aside import aside
-from gear.files.mistakes import Mistake
+from gear.files.aside import aside, write_json
+from gear.files.hashes import sha256_once
+from gear.files.mistakes import Mistake, memory_said
+from gear.files.reading import MISSING, read_record, reason_of, require_file
 from gear.runtime.progress import say
+
+LEAST, TIMES = 2**24, 50  # numbers that a network may make while it is built: so many, and so many
+# times those of its weights in the file (initial values and positions are counted too)
 
 
 def save_weights(path, modules):
     """Write {'ar': module or state dict} as one safetensors file with keys `ar.<key>`."""
     tensors = {}
     for prefix, module in modules.items():
-        state = module.state_dict() if isinstance(module, torch.nn.Module) else module
-        for key, value in state.items():
+        for key, value in _state(module).items():
             tensors[f"{prefix}.{key}"] = value.detach().cpu().contiguous().clone()
     with aside(path) as part:
         save_file(tensors, part)
 
 
+def _state(module):
+    return module.state_dict() if isinstance(module, torch.nn.Module) else module
+
+
+def save_folder(folder, modules, record):
+    """Write weights.safetensors and run.json, which states the sha256 of the weights.
+
+    modules: see `save_weights`; record: the other content of run.json. Mistake: weights are not
+    finite, and the record does not say that the run diverged."""
+    path = Path(folder) / "weights.safetensors"
+    if record.get("status") != "diverged":
+        for prefix, module in modules.items():
+            require_finite(_state(module), f"{path}, {prefix}")
+    save_weights(path, modules)
+    write_json(Path(folder) / "run.json", record | {"weights_sha256": sha256_once(path)})
+
+
 @contextmanager
 def _opened(path):
     """Yields an open safetensors file. Mistake: the file is missing or damaged."""
+    require_file(path, _where_else(path))
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except FileNotFoundError:
-        raise Mistake(f"{path} is missing; make it with Snakemake or pull it.") from None
-    except Exception as error:
+    except (Mistake, MemoryError):
+        raise
+    except OSError:
+        raise  # such an error does not mean that the file is damaged
+    except Exception as error:  # safetensors raises several types for a damaged file
         raise Mistake(
-            f"{path} is no complete safetensors file ({error}); remove its folder and run again."
+            f"{path} is no complete safetensors file ({reason_of(error)}); remove its folder and "
+            "run again."
         ) from None
+
+
+def _where_else(path):
+    """The cure for a missing file of weights: the steps of the run, if its folder was named."""
+    steps = sorted(Path(path).parent.glob("*/weights.safetensors"), key=lambda p: (len(str(p)), p))
+    if steps:
+        return f"name one of the run's steps: {', '.join(str(step.parent) for step in steps)}"
+    return MISSING
+
+
+def require_step(folder):
+    """Mistake where the folder of a run is named instead of one of its steps."""
+    path = Path(folder) / "weights.safetensors"
+    if not path.exists() and any(Path(folder).glob("*/weights.safetensors")):
+        raise Mistake(f"{folder} is no checkpoint; {_where_else(path)}.")
 
 
 def holds(path, prefix):
@@ -56,10 +99,13 @@ def holds(path, prefix):
 def load_weights(path, prefix, module):
     """The module with the weights `prefix.*` of a safetensors file, loaded strictly.
 
-    Mistake: missing or damaged file, or a key or shape that does not fit."""
+    run.json beside the file may state its sha256; older ones do not. Weights that are not finite
+    are only taken if run.json says that the run diverged.
+    Mistake: missing, damaged or other file, not finite, or a key or shape that does not fit."""
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         state = {k[len(prefix) + 1 :]: file.get_tensor(k) for k in keys}
+    record = _record(path)
     expected = module.state_dict()
     wrong = sorted(set(state) ^ set(expected))
     wrong += [k for k in state if k in expected and state[k].shape != expected[k].shape]
@@ -68,8 +114,100 @@ def load_weights(path, prefix, module):
             f"{path}: the weights of '{prefix}' do not fit these settings (first: '{wrong[0]}'); "
             "the file is of another run."
         )
+    if record.get("status") != "diverged":
+        require_finite(state, path)
     module.load_state_dict(state)
     return module
+
+
+def _record(path):
+    """run.json beside a file of weights, or {}. Mistake: the file has another sha256 than it says.
+
+    A folder that is not complete yet has no run.json."""
+    file = Path(path).with_name("run.json")
+    record = read_record(file) if file.exists() and Path(path).exists() else {}
+    stated = record.get("weights_sha256")
+    if stated and sha256_once(path) != stated:
+        raise Mistake(
+            f"{path} has sha256 {sha256_once(path)[:8]}..., but {file.name} beside it says "
+            f"{stated[:8]}...: the weights were changed or are of another run; pull the folder "
+            "again, or make it again."
+        )
+    return record
+
+
+def not_finite(state):
+    """The first key of a state dict whose tensor is not finite, or None.
+
+    Numbers so large that their squares overflow count as well: a network has none."""
+    floats = ((key, value) for key, value in state.items() if value.is_floating_point())
+    return next((k for k, v in floats if not v.float().square().sum().isfinite()), None)
+
+
+def require_finite(state, where):
+    """Mistake: a tensor of a state dict is not finite. where: its file."""
+    key = not_finite(state)
+    if key is not None:
+        raise Mistake(
+            f"{where}: '{key}' has numbers that are not finite, so nothing that it computes means "
+            "anything; take another checkpoint, or make this one again."
+        )
+
+
+def load_network(path, prefix, make):
+    """The module make() with the weights `prefix.*` of a safetensors file, loaded strictly.
+
+    Mistake: as of load_weights, or the module would be far larger than its weights in the file."""
+    with _opened(path) as file:
+        keys = [k for k in file.keys() if k.startswith(prefix + ".")]
+        held = sum(math.prod(file.get_slice(k).get_shape()) for k in keys)
+    try:
+        with _Limit(LEAST + TIMES * held):
+            module = make()
+    except (_TooLarge, MemoryError):
+        raise Mistake(
+            f"{path}: the weights of '{prefix}' are far fewer than its run.json asks for; one of "
+            "the two files is damaged or of another run."
+        ) from None
+    return load_weights(path, prefix, module)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+FILLING = (torch.randn, torch.rand, torch.zeros, torch.ones, torch.full, torch.empty)
+
+
+def _asked(args):
+    """The numbers of the tensor that a function of FILLING makes."""
+    size = args[0] if args and isinstance(args[0], list | tuple) else args
+    return math.prod(n for n in size if isinstance(n, int))
+
+
+class _Limit(TorchFunctionMode):
+    """Ends the building of a network whose tensors have more numbers than a limit.
+
+    Memory that torch has asked for is not taken before a number is written there. A meta device
+    would need no memory at all, but its first use imports 900 modules in 4 s."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.left = limit
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in FILLING and _asked(args) > self.left:
+            raise _TooLarge
+        try:
+            made = function(*args, **(kwargs or {}))
+        except RuntimeError as error:
+            if memory_said(error):
+                raise _TooLarge from None
+            raise
+        self.left -= made.numel() if isinstance(made, torch.Tensor) else 0
+        if self.left < 0:
+            raise _TooLarge
+        return made
 
 
 def save_state(path, state):
@@ -97,16 +235,23 @@ def load_state(path):
             f"the training state {path} is missing, so the run cannot go on from there; pull it, "
             f"or delete the step folders of {Path(path).parent.parent} to train it from the start."
         )
+    require_file(path, "delete it and run again")
     try:
         with ZipFile(path) as file:
+            if sum(part.file_size for part in file.infolist()) > Path(path).stat().st_size:
+                raise BadZipFile("it claims more than it holds")
             damaged = file.testzip()
         if damaged:
             raise BadZipFile(f"wrong checksum of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (MemoryError, OSError):
+    except MemoryError:
         raise  # such an error does not mean that the file is damaged
     except Exception as error:
-        raise Mistake(f"{path} cannot be read ({error}); delete it and run again.") from None
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # nor does one of the disk; EINVAL: a damaged zip names a place before its start
+        raise Mistake(
+            f"{path} cannot be read ({reason_of(error)}); delete it and run again."
+        ) from None
 
 
 @contextmanager
@@ -117,6 +262,9 @@ def run_lock(folder, until=0.0):
     time, in seconds since 1970. A job on a cluster waits, because the holder may be an earlier copy
     of the same job, whose Snakemake was killed. Mistake: another trainer still has the lock."""
     folder = Path(folder)
+    for file in (folder / "lock", folder / "metrics.jsonl"):
+        if file.is_dir():
+            raise Mistake(f"{file} is a folder, where the training writes a file; move it away.")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:
         waits = False

@@ -16,6 +16,11 @@ def set_tf32(convolutions):
     torch.backends.cudnn.allow_tf32 = convolutions
 
 
+def autocast(device, precision):
+    """The autocast context of forward passes on a torch.device: bfloat16 if precision is bf16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 def setup(settings):
     """Set threads, determinism, TF32, process group and random seed, before any tensor is made.
 

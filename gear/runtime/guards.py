@@ -1,7 +1,8 @@
 """Checks while a run trains: non-finite metrics, codebook collapse, too strong discriminator.
 
 A collapse and a too strong discriminator give only one warning each, which names the setting to
-change. They do not stop the run, because the naive end-to-end run collapses and must finish.
+change. They do not stop the run, because the naive end-to-end run collapses and must finish. A run
+with `runtime.on_nonfinite: record` gets no warning: its failure is what is studied.
 """
 
 import math
@@ -31,10 +32,12 @@ def not_finite(means):
 
 
 class Guards:
-    """The warnings of one run. `seen`: {metric: first step with a too low value}."""
+    """The warnings of one run. `seen`: {metric: first step with a too low value}.
 
-    def __init__(self):
-        self.seen = {}
+    quiet: no warning is printed, because the run is there to show its collapse."""
+
+    def __init__(self, name="", quiet=False):
+        self.name, self.quiet, self.seen = name, quiet, {}
 
     def watch(self, step, means):
         """Check the means of the window that ends at `step`; warn once per metric."""
@@ -42,7 +45,9 @@ class Guards:
             value = means.get(name)
             if value is not None and value < least and name not in self.seen:
                 self.seen[name] = step
-                say("warning: " + text.format(value=value, step=step))
+                if not self.quiet:
+                    where = f"{self.name}: " if self.name else ""
+                    say(f"warning: {where}{text.format(value=value, step=step)}")
 
     @property
     def collapsed_at(self):

@@ -20,9 +20,11 @@ import torch
 
 from gear import config
 from gear.files import hashes
-from gear.files.aside import NoRoom, write, write_json
+from gear.files.aside import NoRoom, write
 from gear.files.mistakes import Mistake
+from gear.files.reading import reason_of
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
+from gear.runtime.device import autocast
 from gear.runtime.guards import Guards, not_finite
 from gear.runtime.job import deadline
 from gear.runtime.progress import Progress, lines, say
@@ -40,12 +42,12 @@ class Trainer:
         self.averages = {}  # name -> EMA of modules[name]
         self.optimizers = {}
         self.networks = []  # modules with convolutions, also frozen ones
+        self.files = []  # weights of other networks that its losses read
         self.blocks = []  # repeated parts of networks, for runtime.recompute and runtime.compile
 
-    def autocast(self):
-        """The autocast context of forward passes: bfloat16 if runtime.precision is bf16."""
-        low = self.settings.runtime.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+    def autocast(self, precision=None):
+        """The autocast context of forward passes in a precision; None: runtime.precision."""
+        return autocast(self.device, precision or self.settings.runtime.precision)
 
     def parts(self, batch):
         """[Batch]: the micro-batches of this process's share, on its device.
@@ -105,14 +107,16 @@ class Segment:
         self.output = Path(output)
         self.folder = self.output.parent
         self.start, self.stop = start, stop
-        self.inputs = {str(p): hashes.sha256(p) for p in inputs}
+        self.inputs = {str(p): hashes.sha256_once(p) for p in inputs}
         self.identity = identity(self.settings, self.inputs.values())
+        # not part of the identity, so that older states stay valid
+        self.inputs |= {str(p): hashes.sha256_once(p) for p in trainer.files}
         self.states = States(self.folder)
         self.writes = distributed.rank() == 0
         self.step, self.history, self.status = start, [], "running"
         self.window = []  # metrics of the steps since the last report
         self.agreed = 0  # number of the window's steps that are already means over all processes
-        self.guards = Guards()
+        self.guards = Guards(quiet=self.settings.runtime.on_nonfinite == "record")
         self.spent = {"wall_s": 0.0, "cpu_s": 0.0, "attempts": 0}  # cost of earlier attempts
         self.wall, self.cpu = time.monotonic(), time.process_time()
         self.interrupted = False
@@ -140,7 +144,15 @@ class Segment:
             write(self.folder / "metrics.jsonl", lines(self.history))
 
     def _take(self, state, path):
-        self.trainer.restore(state["trainer"])
+        try:
+            self.trainer.restore(state["trainer"])
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise Mistake(
+                f"{path} does not fit this run's networks ({reason_of(error)}); delete it and run "
+                "again."
+            ) from error
         self.step, self.history = state["step"], json.loads(state["history"])
         self.window = state["window"]
         self.agreed = len(self.window)
@@ -174,6 +186,7 @@ class Segment:
 
     def run(self, name):
         """Train to `stop` and write the milestone. Raises SystemExit(143) after SIGTERM."""
+        self.guards.name = name
         signals = (signal.SIGTERM, signal.SIGINT)
         previous = [signal.signal(number, self._interrupt) for number in signals]
         try:
@@ -219,6 +232,8 @@ class Segment:
             if reports:
                 self._report(progress, logs)
                 self.window, self.agreed = [], 0
+            elif self.step == 1:  # what the run starts from; it counts in its window too
+                self._record(progress, logs)
             self._save_if_due()
         for log in (progress, *logs):
             log.close()
@@ -240,6 +255,7 @@ class Segment:
         if not (due or stops):
             return
         bad = self._not_finite(self._means()) if self.window else []
+        bad = bad or self._bad_weights()
         if not bad:  # a window that is not finite is recorded at its end, not saved
             self._save_latest(must=stops)
         self.saved = time.monotonic()
@@ -285,13 +301,18 @@ class Segment:
         means = torch.stack([v.mean() for v in values])
         return dict(zip(names, means.tolist(), strict=True))
 
-    def _report(self, progress, logs):
-        """Give the window's means to history, progress line, loggers and guards."""
+    def _record(self, progress, logs):
+        """The window's means, which history, progress line and loggers get."""
         means = self._means()
         self.history.append({"step": self.step, **means})
         progress.report(self.step, means)
         for log in logs:
             log.log(self.step, means)
+        return means
+
+    def _report(self, progress, logs):
+        """Give the window's means to history, progress line, loggers and guards."""
+        means = self._record(progress, logs)
         bad = self._not_finite(means)
         if bad:
             self.status = "diverged"
@@ -307,10 +328,21 @@ class Segment:
 
         No state of such a window is saved. Mistake: there is such a mean, and runtime.on_nonfinite
         is stop."""
-        bad = not_finite(means)
+        return self._tolerated(not_finite(means), self._where())
+
+    def _bad_weights(self):
+        """[name of the first exported tensor that is not finite], or []. Mistake: as above."""
+        for prefix, module in self.trainer.exports().items():
+            key = checkpoint.not_finite(module.state_dict())
+            if key is not None:
+                return self._tolerated([f"{prefix}.{key}"], f"the update of step {self.step}")
+        return []
+
+    def _tolerated(self, bad, where):
+        """`bad`, the names of what is not finite. Mistake: some is, and the run shall stop then."""
         if bad and self.settings.runtime.on_nonfinite == "stop":
             raise Mistake(
-                f"{', '.join(bad)} became non-finite in {self._where()}; the last good state is "
+                f"{', '.join(bad)} became non-finite in {where}; the last good state is "
                 f"{self.states.last(self.start)}. Lower optim.lr_* or raise optim.warmup of this "
                 "run, or set runtime.on_nonfinite: record to keep the row."
             )
@@ -319,16 +351,19 @@ class Segment:
     # ---- results ---------------------------------------------------------------------------
 
     def finish(self):
-        """Write the milestone's files, then delete the latest states."""
+        """Write the milestone's files, then delete the latest states.
+
+        The losses are those before the last update, so the weights are looked at as well."""
         if self.status != "diverged":
-            self.status = "finished"
+            bad = self._bad_weights()
+            self.status = "diverged" if bad else "finished"
+            if bad and self.writes:
+                say(f"diverged in the update of step {self.step}: {bad[0]} not finite")
         record = self.record()
         if self.writes:
             checkpoint.save_state(self.states.milestone(self.stop), self.state())
-            exports = self.trainer.exports()
-            checkpoint.save_weights(self.output / "weights.safetensors", exports)
             write(self.output / "curves.csv", curves(self.history))
-            write_json(self.output / "run.json", record)
+            checkpoint.save_folder(self.output, self.trainer.exports(), record)
             self.states.forget()
         distributed.barrier()
         distributed.stop()
@@ -349,6 +384,7 @@ class Segment:
                 for name, module in self.trainer.modules.items()
             },
             "inputs": self.inputs,
+            "classes": self.data.classes,  # their names, in the order of the labels
             "processes": processes,
             **cost,
             "cpu_s": round(sum(cpu), 1),

@@ -1,6 +1,5 @@
 """The progress line or bar of a training, and metrics.jsonl for programs."""
 
-import json
 import resource
 import sys
 import time
@@ -8,6 +7,8 @@ from contextlib import suppress
 
 import torch
 from tqdm import tqdm
+
+from gear.files.aside import line
 
 SHOWN = ("total", "l1", "ntp", "align_ar", "align_tokenizer", "usage", "loss")
 
@@ -20,8 +21,8 @@ def say(text):
 
 
 def lines(history):
-    """The text of metrics.jsonl for rows {'step': ..., metric: value}."""
-    return "".join(json.dumps(row) + "\n" for row in history)
+    """The text of metrics.jsonl for rows {'step': ..., metric: value}; null: not finite."""
+    return "".join(line(row) + "\n" for row in history)
 
 
 def memory():

@@ -13,9 +13,12 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from gear import config
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
+from gear.files.reading import required
 from gear.runtime import checkpoint
 
 
@@ -47,6 +50,55 @@ def require_same(stored, mine, path, cure):
             if name == "defaults":
                 reason = f"with number {old} of the defaults in gear/config.py, now it is {new}"
             raise Mistake(f"{path} was trained {reason}; {cure}.")
+
+
+STATUSES = ("running", "finished", "diverged")
+FORM = {  # entry of a state: its type
+    "trainer": dict,
+    "identity": str,
+    "step": int,
+    "history": str,
+    "window": list,
+    "status": str,
+    "seen": dict,
+    "spent": dict,
+}
+
+
+def load(path):
+    """The training state of a file. Mistake: it is damaged, or no state of this program's."""
+    state, cure = checkpoint.load_state(path), "delete it and run again"
+    if not isinstance(state, dict):
+        raise Mistake(f"{path} is no training state but a {type(state).__name__}; {cure}.")
+    for name, kind in FORM.items():
+        required(state, name, kind, path, cure)
+    for name, kind in (("identity", dict), ("history", list)):
+        try:
+            fits = isinstance(json.loads(state[name]), kind)
+        except (ValueError, RecursionError):
+            fits = False
+        if not fits:
+            raise Mistake(f"{path} is no training state, its {name} is damaged; {cure}.")
+    if state["step"] < 0 or state["status"] not in STATUSES:
+        raise Mistake(f"{path} is no training state, its step or status is damaged; {cure}.")
+    _require_entries(state, path, cure)
+    return state
+
+
+def _require_entries(state, path, cure):
+    """Mistake unless the entries of a state hold what their reader takes."""
+    for name in ("modules", "averages", "optimizers"):
+        required(state["trainer"], name, dict, path, cure)
+    for name in ("wall_s", "cpu_s", "attempts"):
+        required(state["spent"], name, int | float, path, cure)
+    history = json.loads(state["history"])
+    if not all(isinstance(row, dict) and isinstance(row.get("step"), int) for row in history):
+        raise Mistake(f"{path} is no training state, its history is damaged; {cure}.")
+    if not all(
+        isinstance(metrics, dict) and all(isinstance(v, torch.Tensor) for v in metrics.values())
+        for metrics in state["window"]
+    ):
+        raise Mistake(f"{path} is no training state, its window is damaged; {cure}.")
 
 
 class States:
@@ -109,7 +161,7 @@ class States:
         if not start:
             return None, None
         path = self.milestone(start)
-        state = checkpoint.load_state(path)
+        state = load(path)
         cure = f"set it back, or delete the step folders of {self.folder} to train the run again"
         require_same(json.loads(state["identity"]), mine, path, cure)
         return state, path
@@ -126,8 +178,10 @@ class States:
         """The state of a path; None if it is missing, or, with a warning, damaged."""
         if not path.exists():
             return None
+        if path.is_dir():
+            raise Mistake(f"{path} is a folder, where a training state belongs; move it away.")
         try:
-            return checkpoint.load_state(path)
+            return load(path)
         except Mistake as error:
             print(f"warning: {error}", file=sys.stderr)
             return None

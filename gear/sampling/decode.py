@@ -12,9 +12,14 @@ def decode(tokenizer, tokens_NT, batch=256):
     return torch.cat([images.cpu() for images in decoded(tokenizer, tokens_NT, batch)])
 
 
-@torch.no_grad()
 def decoded(tokenizer, tokens_NT, batch=256):
     """The same images, `batch` a time, on the tokenizer's device: all of them may be too many."""
+    return map(to_uint8, decoded_floats(tokenizer, tokens_NT, batch))
+
+
+@torch.no_grad()
+def decoded_floats(tokenizer, tokens_NT, batch=256):
+    """The same before they are rounded to 8 bits: float (n, C, H, W), not clamped."""
     size = tokenizer.config.codebook_size
     tokens = torch.as_tensor(np.asarray(tokens_NT)).long()
     if tokens.numel() and int(tokens.max()) >= size:
@@ -24,4 +29,4 @@ def decoded(tokenizer, tokens_NT, batch=256):
         )
     device = next(tokenizer.parameters()).device
     for part in tokens.split(batch):
-        yield to_uint8(tokenizer.decode(part.to(device)))
+        yield tokenizer.decode(part.to(device))

@@ -7,6 +7,7 @@ does not exist is refused too, because it would have no effect.
 
 import re
 import unicodedata
+from pathlib import Path
 
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study import jobs
@@ -76,6 +77,11 @@ def place(study, results):
     """Mistake where the name of a study or the folder of results is not valid."""
     name(study, "study", "config/studies")
     path(results, "results", "--config or --results")
+    for folder in (Path(results), *Path(results).parents):
+        if folder.exists() and not folder.is_dir():
+            raise Mistake(
+                f"{folder} is a file, but results={results} needs a folder; name another."
+            )
 
 
 def study(spec, where):
@@ -102,6 +108,11 @@ def images(counts, data, where):
 
     counts: the study's `data`; data: config.Data."""
     if data.source != "digits":
+        if "val_share" in counts and data.hold != "stream":
+            raise Mistake(
+                f"{where}: data.val_share splits a folder whose files are read when they are "
+                "needed; set settings.data.hold: stream."
+            )
         return
     if data.hold != "memory":
         raise Mistake(

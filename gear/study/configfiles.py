@@ -8,6 +8,7 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_text
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
+LARGEST = 1_000_000  # values of a file
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
@@ -50,7 +51,7 @@ def read_yaml(path):
     except OSError as error:
         raise Mistake(f"{path} cannot be read ({error.strerror}); put the file there.") from None
     try:
-        return yaml.load(text, _Loader)
+        content = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = error.problem or "it cannot be parsed"
@@ -64,6 +65,21 @@ def read_yaml(path):
         raise Mistake(
             f"{path} is not valid YAML: a value is wrong ({reason}); correct it."
         ) from None
+    if _expanded(content, {}) > LARGEST:
+        raise Mistake(f"{path} repeats anchors more than {LARGEST:,} times; write less of them.")
+    return content
+
+
+def _expanded(node, known):
+    """How many values a content has where each alias counts as a copy of its anchor.
+
+    known: {id of a node: its number}, so that a bomb of aliases is counted in a moment."""
+    if not isinstance(node, dict | list):
+        return 1
+    if id(node) not in known:
+        inside = node.values() if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_expanded(part, known) for part in inside)
+    return known[id(node)]
 
 
 def check_schema(kind, data, where):

@@ -19,7 +19,8 @@ NETWORKS = (
     *(f"gear/tokenizer/{name}.py" for name in ("assignment", "quantized", "vq", "lfq", "ibq")),
     *("gear/ar/transformer.py", "gear/ar/condition.py"),
 )
-IMAGES = tuple(f"gear/data/{name}.py" for name in ("transforms", "memory", "folder", "stream"))
+IMAGE_MODULES = ("transforms", "memory", "folder", "stream", "finding")
+IMAGES = tuple(f"gear/data/{name}.py" for name in IMAGE_MODULES)
 CODE = {
     "samples": (
         *("gear/ar/transformer.py", "gear/ar/condition.py"),
@@ -149,6 +150,15 @@ def made_images(study):
     """{folder: pixels} of the images that a study makes: one folder for each resolution."""
     sets = (run.settings.data for run in study.runs.values())
     return {data.path: data.resolution for data in sets}
+
+
+def counts(study):
+    """Options of the listing of a folder: the numbers of images, and the share split off as val."""
+    spec = study.spec["data"]
+    words = [f"--{split} {spec[split]}" for split in ("train", "val") if split in spec]
+    if "val_share" in spec:
+        words.append(f"--val-share {spec['val_share']} --seed {spec.get('seed', 0)}")
+    return " ".join(words)
 
 
 def training(study, name, milestone):

@@ -5,15 +5,17 @@ import functools
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_csv
 
+COLUMNS = ("table", "row", "metric", "sampler", "protocol", "value")
+
 
 @functools.lru_cache(maxsize=4)
 def _published(path):
     """{(table, row): {metric: [(sampler, protocol, value as printed), ...]}} of paper.csv."""
     rows = {}
-    for line in read_csv(path):
+    for line in read_csv(path, COLUMNS)[1]:
         try:
             float(line["value"])
-        except (TypeError, ValueError):
+        except ValueError:
             raise Mistake(
                 f"{path}, table {line['table']}, row {line['row']}: the value {line['value']!r} is "
                 "no number; correct it."

@@ -11,7 +11,7 @@ from pathlib import Path
 from gear import config
 from gear.alignment.teachers import resolutions
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.study import configchecks
+from gear.study import configchecks, fit
 from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, studies
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
@@ -49,13 +49,14 @@ class Study:
         configchecks.claims(self)
         self.table_specs = {name: table_spec(self, name) for name in self.tables}
         self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
+        fit.study(self)
 
     @classmethod
     def chosen(cls, settings, environment=os.environ):
         """The study that Snakemake's config or the variable GEAR_STUDY names.
 
         settings: {'study': name, 'results': folder} of a command line or profile. Mistake: no study
-        is named (there is no default), or a key is unknown."""
+        is named (there is no default), a key is unknown, or the images do not fit the study."""
         name = settings.get("study") or environment.get("GEAR_STUDY")
         if not name:
             raise Mistake(
@@ -70,7 +71,9 @@ class Study:
                 f"{did_you_mean(unknown[0], ('study', 'results'))} "
                 "Settings of runs are in config/."
             )
-        return cls(str(name), settings.get("results", "results"))
+        study = cls(str(name), settings.get("results", "results"))
+        fit.images(study)
+        return study
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -80,9 +83,22 @@ class Study:
         self.named[kind] = tuple(entries)
         selection = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
         for name, entry in selection.items():
+            if kind == "tables":
+                entry["rows"] = self._rows(entry["rows"], f"{kind}.yaml, {name}")
             if "seeds" in entry:
                 self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
         return selection
+
+    def _rows(self, rows, where):
+        """The rows of a table that this study shows. Mistake: a row names an unknown study."""
+        for row in rows:
+            for study in row.get("studies", ()):
+                if study not in studies(self.folder):
+                    raise Mistake(
+                        f"{where}: row '{row['row']}' names no study '{study}'. "
+                        f"{did_you_mean(study, studies(self.folder))}"
+                    )
+        return [row for row in rows if self.name in row.get("studies", [self.name])]
 
     def choice(self, kind, name, where):
         """The study's entry of one size, quantizer, teacher or sampler. Mistake: no such name."""
@@ -169,10 +185,33 @@ class Study:
     def specs(self, target):
         """The specs of a target's tables, figures and claims. Mistake: no such target."""
         if target not in self.targets:
-            cure = did_you_mean(target, self.targets)
-            raise Mistake(f"study '{self.name}' has no target '{target}'. {cure}")
+            raise self.no_target(target)
         known = self.table_specs | self.figure_specs
         return [known[n] if n in known else self.claims_spec for n in self.targets[target]]
+
+    def no_target(self, target):
+        """The Mistake for a target that is neither a rule nor a file of the study."""
+        said = f"study '{self.name}' has no target '{target}'."
+        for kind, names in self.named.items():
+            if target in names:
+                where = f"config/studies/{self.name}.yaml"
+                return Mistake(f"{said} It is in {kind}.yaml; add it to `{kind}` of {where}.")
+        run, _, step = target.partition("@")
+        if run in self.runs:
+            steps = self.runs[run].steps
+            if step in steps:
+                file = f"{self.path(self.checkpoint(run, step))}/weights.safetensors"
+                return Mistake(f"{said} Snakemake's target is its file, {file}.")
+            known = ", ".join(f"{run}@{name}" for name in steps)
+            return Mistake(f"{said} It is a run; `gear run` takes one of its steps: {known}.")
+        return Mistake(f"{said} {did_you_mean(target, [*self.targets, *self.runs])}")
+
+    def file_of(self, target):
+        """The file that `run@step` stands for; other targets unchanged."""
+        run, _, step = target.partition("@")
+        if not step:
+            return target
+        return f"{self.path(self.checkpoint(run, step, 'gear run'))}/weights.safetensors"
 
     @property
     def data(self):

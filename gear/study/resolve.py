@@ -183,6 +183,11 @@ def _images(study, settings, scale, where):
     base = settings.get("data.resolution", config.Data.resolution)
     multipliers = settings.get("tokenizer.multipliers", config.Tokenizer.multipliers)
     down = config.Tokenizer(multipliers=multipliers).downsampling
+    if base % down:
+        raise Mistake(
+            f"{where}, study '{study.name}': data.resolution is {base}, no multiple of the "
+            f"tokenizer's downsampling {down}; set settings.data.resolution of the study to one."
+        )
     if base * scale % down:
         raise Mistake(
             f"{where}: scale {scale:g} makes {base * scale:g} pixels of {base}, no multiple of "

@@ -17,6 +17,12 @@ class Metric:
     block: str  # generation | reconstruction | codebook | likelihood | similarity | states
 
 
+WHERE = {  # of the places below, in words
+    "pre": "Before quantization:",
+    "post": "After quantization:",
+    "aligned": "At the aligned layer:",
+    "last": "At the last layer:",
+}
 PLACES = {  # where features are compared with the teacher's: their block
     "pre": "similarity",  # the tokenizer's, before quantization
     "post": "similarity",  # the tokenizer's, after quantization
@@ -40,6 +46,9 @@ METRICS = {
     "effective_size": Metric("Effective size", "Effective size", 2, 0, "codebook"),
     "top1": Metric("Top-1 mass", "Top-1 mass", 4, 0, "codebook"),
     "top10": Metric("Top-10 mass", "Top-10 mass", 4, 0, "codebook"),
+    "top100": Metric("Top-100 mass", "Top-100 mass", 4, 0, "codebook"),
+    "top1000": Metric("Top-1000 mass", "Top-1000 mass", 4, 0, "codebook"),
+    "entropy_t1": Metric("Entropy at τ = 1", "Entropy at τ = 1", 3, 0, "codebook"),
     "ntp": Metric("NTP", "NTP", 3, 0, "likelihood"),
     "align": Metric("Align.", "Align.", 3, 0, "likelihood"),
     "params_m": Metric("Params (M)", "Params (M)", 2, 0, "parameters"),
@@ -52,6 +61,20 @@ METRICS |= {  # similarity to the teacher's features
     for label in [f"{measure.upper()} {level}, {place}"]
 }
 ANALYSED = {"similarity", "states"}  # blocks whose files are in analysis/, not in metrics/
+WORDS = {  # words in the names of rows and curves, for those who have not read the paper
+    "LlamaGen-REPA": "the baseline, an AR aligned to the teacher on the frozen warm-up tokenizer",
+    "warm-up": "the tokenizer of stage 0, with which GEAR starts",
+    "λ = 0 control": "the joint training, as long as GEAR's, without alignment of the tokenizer",
+    "tokenizer λ = 3": "the tokenizer's alignment weighs 3, not 0.5",
+    "w/ STE": "tokenizer and AR trained end to end by the straight-through estimator (STE), whose "
+    "gradients of NTP and alignment both reach the tokenizer",
+    "w/o GAN": "the tokenizer trained without its adversarial loss",
+    "w/o init": "the tokenizer trained from scratch, not from the warm-up",
+    "straight-through": "the AR reads hard codes, and the gradient passes as if they were soft",
+    "NTP by": "the gradient of next-token prediction reaches the tokenizer too, by the AR's input, "
+    "by the tokens that it has to predict (target), or by both",
+    "early": "layer of the AR that is aligned (early, default or late)",
+}
 ARROWS = {-1: " ↓", 0: "", 1: " ↑"}
 
 

@@ -72,17 +72,22 @@ class Assignment:
         p_NK = log_p_NK.exp()
         return -(p_NK * log_p_NK).sum(-1), p_NK.mean(0)
 
-    def top(self, k, tau):
-        """Yields a tensor (3,) for each chunk of ROWS positions: sums over its positions.
+    def sharpness(self, tau, ks, rows=slice(None)):
+        """Yields a tensor (3 + len(ks),) for each chunk of ROWS positions: sums over its positions.
 
-        The sums are of the entropy of p = softmax(A / tau) in nats, of the largest p, and of the k
-        largest p (all p if K < k)."""
-        for scores_RK in self.scores().flatten(0, 1).split(ROWS):
+        The sums are of the entropy of p = softmax(A / tau), of that of softmax(A), in nats, of the
+        largest p, and for each k of the k largest p (all p if K < k). rows: slice of the B N
+        positions."""
+        for scores_RK in self.scores().flatten(0, 1)[rows].split(ROWS):
             log_p_RK = (scores_RK / tau).log_softmax(-1)
             p_RK = log_p_RK.exp()
-            top_Rk = p_RK.topk(min(k, p_RK.shape[1]), dim=1).values
-            entropy = -(p_RK * log_p_RK).sum()
-            yield torch.stack([entropy, top_Rk[:, 0].sum(), top_Rk.sum()])
+            largest_Rk = p_RK.topk(min(max(ks), p_RK.shape[1]), dim=1).values
+            sums = [-(p_RK * log_p_RK).sum()]
+            log_p_RK = scores_RK.log_softmax(-1)
+            sums += [-(log_p_RK.exp() * log_p_RK).sum()]
+            sums += [largest_Rk[:, 0].sum()]
+            sums += [largest_Rk[:, :k].contiguous().sum() for k in ks]
+            yield torch.stack(sums)
 
     # ---- A as a tensor (B, N, K), which a kernel avoids ---------------------------------------
 

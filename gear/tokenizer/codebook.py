@@ -12,33 +12,39 @@ from gear.files.mistakes import Mistake
 from gear.runtime import distributed
 from gear.tokenizer.assignment import Assignment
 
+MASSES = (10, 100, 1000)
+
 
 class SoftAssignment:
     """Means over all processes' tokens for p = softmax(A / temperature).
 
-    Batches are added one by one. entropy: of p, in nats, 0 to ln K. effective_size: exp(mean
-    entropy), 1 to K codes. top1, top10: sum of the 1 or 10 (or all, if K < 10) largest
-    probabilities. Mistake: temperature is not above 0.
+    Batches are added one by one. entropy: of p, in nats, 0 to ln K. entropy_t1: that of softmax(A).
+    effective_size: exp(mean entropy), 1 to K codes. top1, top10, ...: sum of the 1, 10, ... (or
+    all, if K is lower) largest probabilities. Mistake: temperature is not above 0.
     """
 
     def __init__(self, temperature: float):
         if not temperature > 0:
             raise Mistake(f"temperature is {temperature}; set it above 0.")
-        self.temperature, self.count, self.total_3 = temperature, 0, 0
+        self.temperature, self.count, self.totals = temperature, 0, 0
 
     @torch.no_grad()
-    def add(self, assignment: Assignment) -> None:
-        """Add the tokens of a batch."""
-        for sums_3 in assignment.top(10, self.temperature):
-            self.total_3 = self.total_3 + sums_3
-        self.count += assignment.features_BND[..., 0].numel()
+    def add(self, assignment: Assignment, tokens: slice = slice(None)) -> None:
+        """Add the tokens of a batch, or a slice of them."""
+        for sums in assignment.sharpness(self.temperature, MASSES, tokens):
+            self.totals = self.totals + sums
+        count = assignment.features_BND[..., 0].numel()
+        self.count += len(range(count)[tokens])
 
     def means(self) -> dict[str, torch.Tensor]:
-        """{'entropy', 'effective_size', 'top1', 'top10'} of all tokens that were added."""
-        mean_3 = self.total_3 / self.count
-        distributed.average_([mean_3])
-        entropy, top1, top10 = mean_3.unbind()
-        return {"entropy": entropy, "effective_size": entropy.exp(), "top1": top1, "top10": top10}
+        """{'entropy', 'effective_size', 'top1', 'top10', 'top100', 'top1000', 'entropy_t1'} of all
+        tokens that were added."""
+        means = self.totals / self.count
+        distributed.average_([means])
+        entropy, entropy_t1, *masses = means.unbind()
+        named = {f"top{k}": mass for k, mass in zip((1, *MASSES), masses, strict=True)}
+        first = {"entropy": entropy, "effective_size": entropy.exp()}
+        return first | named | {"entropy_t1": entropy_t1}
 
 
 @torch.no_grad()

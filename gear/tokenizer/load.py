@@ -1,21 +1,24 @@
 """A trained tokenizer, frozen, from a checkpoint folder."""
 
+from functools import partial
+
 from gear import config
-from gear.files.aside import read_json
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 from gear.runtime import checkpoint
 from gear.tokenizer.autoencoder import Tokenizer
 
 
 def settings_of(folder):
     """The Settings that a checkpoint was trained with. Mistake: run.json has none."""
-    record = read_json(f"{folder}/run.json")
+    checkpoint.require_step(folder)
+    path = f"{folder}/run.json"
+    record = read_record(path)
     if "settings" not in record:
         raise Mistake(
-            f"{folder}/run.json states no settings; name the folder of a tokenizer, joint or ar "
-            "checkpoint."
+            f"{path} states no settings; name the folder of a tokenizer, joint or ar checkpoint."
         )
-    return config.build(record["settings"], folder)
+    return config.build(required(record, "settings", dict, path), folder)
 
 
 def require(folder, part, cure):
@@ -29,9 +32,8 @@ def load_tokenizer(folder, prefix="tokenizer"):
 
     prefix: `tokenizer` for the averaged weights, `live.tokenizer` for the weights in training."""
     settings = settings_of(folder)
-    tokenizer = Tokenizer(settings.tokenizer, settings.data.channels)
-    checkpoint.load_weights(f"{folder}/weights.safetensors", prefix, tokenizer)
-    return tokenizer.eval()
+    make = partial(Tokenizer, settings.tokenizer, settings.data.channels)
+    return checkpoint.load_network(f"{folder}/weights.safetensors", prefix, make).eval()
 
 
 def load_frozen(folder):

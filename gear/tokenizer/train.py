@@ -60,6 +60,7 @@ class TokenizerTrainer(Trainer):
                 self.discriminator.parameters(), settings.optim.lr_discriminator, settings.optim
             )
         self.lpips = make_lpips(loss.vgg16).to(self.device) if loss.lpips else None
+        self.files += [loss.vgg16] if loss.lpips else []
         critics = [m for m in (self.discriminator, self.lpips) if m is not None]
         self.networks += [tokenizer, self.average.module, *critics]
         self.blocks += tokenizer.blocks()

@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 
 from gear.ar.load import load_ar
-from gear.files.aside import aside
+from gear.files.aside import aside, write
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_free
 from gear.foreign import convert
 from gear.runtime import checkpoint
 from gear.tokenizer.load import load_tokenizer
 from gear.weights import keys
+from gear.weights.card import card
 
 WRAPPERS = {"vq": "model", "lfq": "state_dict", "ibq": "state_dict"}
 
@@ -22,17 +24,18 @@ def parts_of(folder):
     return [part for part in ("tokenizer", "ar") if checkpoint.holds(path, part)]
 
 
-def export(folder, output, part=None):
-    """Write the averaged weights of one part of a checkpoint to a file.
+def export(folder, output, part=None, force=False):
+    """Write the averaged weights of one part of a checkpoint to a file, its card to `<file>.md`.
 
     part: `tokenizer` or `ar`; None is allowed where the folder holds only one of them. VQ and AR
-    are written as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}. Mistake: the
-    output exists or has another ending, or the folder does not hold the part."""
+    are written as {"model": state} (LlamaGen), LFQ and IBQ as {"state_dict": state}. force: replace
+    the output. Mistake: the output exists or has another ending, or the folder does not hold the
+    part."""
     output, parts = Path(output), parts_of(folder)
     if output.suffix not in (".pt", ".pth", ".ckpt"):
         raise Mistake(f"{output} should be a .pt file; name it so.")
-    if output.exists():
-        raise Mistake(f"{output} is there already; name another file, or remove it.")
+    beside = output.with_name(f"{output.name}.md")
+    require_free({"": output, "card": beside}, force, [Path(folder) / "weights.safetensors"])
     if part not in (None, *parts):
         raise Mistake(f"{folder} holds no {part}; it has: {', '.join(parts) or 'neither'}.")
     if part is None and len(parts) != 1:
@@ -41,8 +44,9 @@ def export(folder, output, part=None):
             "tokenizer or --part ar."
         )
     wrapper, state = (_tokenizer if (part or parts[0]) == "tokenizer" else _ar)(folder)
-    with aside(output) as path:
-        torch.save({wrapper: state}, path)
+    with aside(output) as path, open(path, "wb") as handle:  # torch hides why a path fails
+        torch.save({wrapper: state}, handle)
+    write(beside, card(folder))
     count = sum(v.numel() for v in state.values())
     print(f"{output}: {len(state)} tensors, {count:,} numbers, under '{wrapper}'", file=sys.stderr)
 

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from gear import config
 from gear.files import hashes
-from gear.files.aside import read_json, write_json
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_writable
+from gear.files.reading import read_record
 from gear.foreign import convert, source
 from gear.runtime import checkpoint, provenance
 from gear.weights import layouts
@@ -50,7 +51,7 @@ class Folder:
         if not taken.prefixes:
             log(f"left out: {taken.name}, {len(taken.tensors)} tensors, as there is an average")
             return
-        state = convert.to_ours(taken, mapping)
+        state = convert.to_ours(taken, mapping, where)
         self.parameters[taken.kind] = sum(p.numel() for p in module.parameters())
         for prefix in taken.prefixes:
             self.weights[prefix] = state
@@ -123,13 +124,12 @@ def _listed(left_out):
 
 def _refuse_other(dest, sha256):
     """Mistake where `dest` holds anything but an import of the same file."""
-    if dest.exists() and not dest.is_dir():
-        raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
     for folder in (dest, dest / "tokenizer", dest / "ar"):
         record = folder / "run.json"
         if not record.exists() and not (folder / "weights.safetensors").exists():
             continue
-        origin = read_json(record).get("source") or {} if record.exists() else {}
+        origin = read_record(record).get("source") if record.exists() else None
+        origin = origin if isinstance(origin, dict) else {}
         if origin.get("sha256") != sha256:
             raise Mistake(
                 f"{folder} holds other weights ({origin.get('name', 'not imported')}); name "
@@ -145,8 +145,7 @@ def _write(parts, dest, origin):
     aside = dest.parent / f".{dest.name}.{os.getpid()}.part"
     try:
         for name, folder in parts.items():
-            checkpoint.save_weights(aside / name / "weights.safetensors", folder.weights)
-            write_json(aside / name / "run.json", folder.record(origin))
+            checkpoint.save_folder(aside / name, folder.weights, folder.record(origin))
         for name, target in targets.items():
             target.mkdir(parents=True, exist_ok=True)
             for file in ("weights.safetensors", "run.json"):
@@ -166,7 +165,12 @@ def import_weights(
     settings; sha256: the hash that the file must have. Mistake: anything is wrong with the file or
     with `dest`."""
     path, dest, began = Path(path), Path(dest), time.monotonic()
-    content = layouts.find(source.read(path), layout, path)
+    if dest.exists() and not dest.is_dir():
+        raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
+    require_writable(dest / "run.json", dest)
+    if resolution is not None and resolution < 1:
+        raise Mistake(f"{path}: the resolution is {resolution}; it must be at least 1.")
+    content = layouts.find(convert.unprefixed(source.read(path)), layout, path)
     digest = hashes.sha256(path)
     if sha256 and digest != sha256:
         raise Mistake(

@@ -1,6 +1,7 @@
 """The public layouts: where the weights lie in a file, and which entries are left out.
 
-- llamagen-tokenizer, llamagen-c2i: {"model": state}, also with "ema"
+- llamagen-tokenizer, llamagen-c2i: {"model": state}, also with "ema". A checkpoint of a training
+  also has "optimizer", "discriminator", "optimizer_disc", "steps" and "args", which are left out
 - open-magvit2, ibq: Lightning, {"state_dict": state}. The average is `model_ema.<key without its
   dots>`. Helpers of the training (`loss.`, `inception`, `lpips`) lie beside it.
 - gear: {"vq", "vq_ema", "discriminator", "ar", "ema", "projectors", ...}; any of them may be absent
@@ -139,7 +140,8 @@ def _without_usage(state, left_out):
 def _llamagen(content, quantizer, where):
     name, live, others = unwrapped(content)
     average = others.pop("ema", None)
-    left_out = _only_training(others, where)
+    critic = ["discriminator"] if quantizer and others.pop("discriminator", None) else []
+    left_out = critic + _only_training(others, where)
     if quantizer:
         live, average = (_without_usage(s, left_out) for s in (live, average))
     kind = "tokenizer" if quantizer else "ar"

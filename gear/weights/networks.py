@@ -27,7 +27,7 @@ def ar_settings(state, base, sizes, resolution, where):
             fault = f"has shape {shape}" if key in state else "is missing"
             raise Mistake(f"{where}: '{key}' {fault} (wanted: a table as wide as the AR).")
     (codes, dim), rows = state[TABLES[0]].shape, len(state[TABLES[1]])
-    resolution = resolution or base.data.resolution
+    resolution = base.data.resolution if resolution is None else resolution
     down = base.tokenizer.downsampling
     if resolution % down:
         raise Mistake(f"--resolution {resolution} is no multiple of the tokenizer's {down}.")

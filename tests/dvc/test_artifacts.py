@@ -321,3 +321,17 @@ def test_two_commits_can_be_compared(mini_saved, tmp_path):
     found = json.loads(text)
     gained = {"demo.gfid": {"old": 1.5, "new": 1.25, "diff": -0.25}}
     assert found == {"results/demo/metrics/joint/a/400k/plain.json": gained}
+
+
+def test_restore_leaves_the_times_of_another_clone(clone, mini_saved, tmp_path, remote):
+    """Two clones that share DVC's cache share inodes, so a time belongs to both."""
+    weights = f"{R}/joint/a/400k/weights.safetensors"
+    clone.artifacts("pull", R)
+    other = mini_saved.clone(tmp_path / "other", remote)
+    (other.folder / weights).parent.mkdir(parents=True, exist_ok=True)
+    os.link(clone.folder / weights, other.folder / weights)
+    os.utime(clone.folder / weights, ns=(10**18, 10**18))
+    other.artifacts("restore", R)
+    assert (clone.folder / weights).stat().st_mtime_ns == 10**18
+    assert (other.folder / weights).stat().st_mtime_ns != 10**18
+    assert (other.folder / weights).read_bytes() == (clone.folder / weights).read_bytes()

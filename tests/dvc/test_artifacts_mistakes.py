@@ -64,7 +64,7 @@ def test_records_of_another_snakemake(built):
         (("save", "results/none"), "Snakemake made nothing under results/none"),
         (("push", "results/mimi"), "nothing was saved under 'results/mimi'. Did you mean"),
         (("pull", "../elsewhere"), "is no folder of results"),
-        (("check", R, "--states"), "unrecognized arguments: --states"),
+        (("check", R, "--states"), "there is no option --states. Known: --help"),
         (("remote", "s3://bucket/gear"), "pip install dvc-s3"),
         (("remote", ""), "'' is no folder for a remote"),
         (("remote", "results/remote"), "name one outside this repository"),

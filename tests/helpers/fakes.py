@@ -77,7 +77,8 @@ def content(path):
         }
     generation = {"gfid": 10 + noise(path), "sfid": 20.0, "is": 7.0, "precision": 0.7,
                   "recall": 0.6}  # fmt: skip
-    return {"demo": generation, "adm": generation}
+    again = generation | {"gfid": 30.0}
+    return {"demo": generation, "adm": generation, "adm-aliased": again}
 
 
 def fake(root, spec):
@@ -91,8 +92,9 @@ def fake(root, spec):
             np.savez(target, **pictures(path))
         elif path.endswith(".csv"):
             target.write_text(
-                "step,ntp,top1,top10,entropy,effective_size,usage,perplexity\n"
-                "0,3,0.2,0.8,3.2,24.5,1,15\n5,2.9,,,,,,\n10,2.8,0.25,0.82,3.1,22.2,0.75,11\n"
+                "step,ntp,top1,top10,entropy,effective_size,usage,perplexity,top100\n"
+                "1,3,0.2,0.8,3.2,24.5,1,15,0.9\n5,2.9,,,,,,,\n"
+                "10,2.8,0.25,0.82,3.1,22.2,0.75,11,0.95\n"
             )
         else:
             target.write_text(json.dumps(content(path)))

@@ -29,7 +29,8 @@ class Repository(Checkout):
     def refused(self, *arguments):
         """The one sentence with which it refuses."""
         lines = self.artifacts(*arguments, fails=True).strip().splitlines()
-        assert lines[-1].startswith("gear: ") and not any("gear: " in line for line in lines[:-1])
+        assert lines[-1].startswith(("gear: ", "gear artifacts "))
+        assert not any("gear: " in line for line in lines[:-1])
         return lines[-1]
 
     def mini(self, *arguments):

@@ -20,6 +20,7 @@ class RandomImages:
         shape = (count, data.channels, data.resolution, data.resolution)
         place = np.arange(np.prod(shape)).reshape(shape)
         self.images = torch.from_numpy(rng.uniform(("images",), place)).float() * 2 - 1
+        self.classes = [str(label) for label in range(data.classes)]
         self.labels = torch.arange(count) % data.classes
 
     def batch(self, step):

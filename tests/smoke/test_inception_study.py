@@ -27,6 +27,8 @@ CHANGES = (  # of the smoke study
     ),
     ("runtime: {threads: 1,", "runtime: {threads: 1, workers: 0,"),
     ("plain: {images: 64}", f"plain: {{images: {IMAGES}}}"),
+    ("cfg: {images: 64,", f"cfg: {{images: {IMAGES},"),
+    ("analysis: {images: 64, batch: 32,", f"analysis: {{images: {VAL}, batch: {VAL},"),
     (
         "generation: {name: demo, neighbours: 3, prdc_images: 64, images: 64}",
         f"generation: {{name: adm, neighbours: 3, images: {IMAGES}, split_size: 5}}",

@@ -77,12 +77,19 @@ def test_entropies(case):
 def test_the_largest_masses_a_chunk_at_a_time(case, monkeypatch, rows, chunks, k):
     monkeypatch.setattr(module, "ROWS", rows)
     a, scores = case
-    sums = list(a.top(k, TAU))
-    p = softmax(scores).flatten(0, 1)
-    ordered = p.sort(-1, descending=True).values
-    expected = [-(p * p.log()).sum(), ordered[:, 0].sum(), ordered[:, :k].sum()]
+    sums = list(a.sharpness(TAU, (k, 2)))
     assert len(sums) == chunks
-    torch.testing.assert_close(sum(sums), torch.stack(expected))
+
+    def expected(p, p1):
+        ordered = p.sort(-1, descending=True).values
+        entropies = [-(x * x.log()).sum() for x in (p, p1)]
+        return torch.stack([*entropies, *(ordered[:, :n].sum() for n in (1, k, 2))])
+
+    p, p1 = softmax(scores).flatten(0, 1), scores.softmax(-1).flatten(0, 1)
+    torch.testing.assert_close(sum(sums), expected(p, p1))
+    torch.testing.assert_close(
+        sum(a.sharpness(TAU, (k, 2), slice(1, None, 3))), expected(p[1::3], p1[1::3])
+    )
 
 
 # gradients, against central differences in float64
@@ -128,7 +135,7 @@ def test_all_reductions_share_one_product(monkeypatch):
     products, right = [], torch.Tensor.__matmul__
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda x, y: products.append(1) or right(x, y))
     a = Assignment(torch.randn(B, N, D, requires_grad=True), torch.randn(K, D))
-    a.hard(), a.weights(TAU), a.entropies(TAU), list(a.top(3, TAU))
+    a.hard(), a.weights(TAU), a.entropies(TAU), list(a.sharpness(TAU, (3,)))
     assert len(products) == 1
     a.read(torch.randn(K, W), TAU)
     assert len(products) == 2 and a.scores() is a.scores()
@@ -138,7 +145,7 @@ def test_who_asks_first_does_not_decide_on_the_gradient():
     z, codes = torch.randn(B, N, D), torch.randn(K, D, requires_grad=True)
     a = Assignment(z, codes)
     with torch.no_grad():
-        a.hard(), list(a.top(3, TAU))
+        a.hard(), list(a.sharpness(TAU, (3,)))
         constant = Assignment(z, codes)
     assert a.scores().requires_grad and not constant.scores().requires_grad
 

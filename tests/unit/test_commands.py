@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_scores_are_of_unrounded_reconstructions(home, capsys):
             np.mean([structural_similarity(p, q, data_range=1) for p, q in pairs]), abs=1e-6
         ),
     }
-    reconstruct(home)
+    reconstruct(home, force=True)
     assert capsys.readouterr().out.startswith(f"{home.path}/out: 5 images of 16 x 16 pixels; L1 0.")
 
 
@@ -169,7 +170,7 @@ def test_a_failure_leaves_the_earlier_result(home, monkeypatch):
     (home.path / "images/sub/c.png").write_bytes(b"no picture")
     monkeypatch.setattr("gear.cli.reconstruct.PIXELS", SIDE**2)  # the last image alone fails
     said = refused("reconstruct", tokenizer=home.path / "tokenizer", images=home.path / "images",
-                   output=home.path / "out", tokens=home.path / "t.npz")  # fmt: skip
+                   output=home.path / "out", tokens=home.path / "t.npz", force=True)  # fmt: skip
     assert "images/sub/c.png cannot be read as an image" in said
     assert {name: (home.path / "out" / name).read_bytes() for name in NAMES} == before
     assert not list((home.path / "out").glob(".*")) and not (home.path / "t.npz").exists()
@@ -185,7 +186,7 @@ def test_reconstruct_mistakes(home):
     (p / "empty").mkdir()
     (p / "empty/.hidden.png").write_bytes(b"")
     (p / "empty/readme.txt").write_text("no image")
-    assert said(images=p / "empty").startswith(f"{p}/empty holds no images (.bmp, .jpeg,")
+    assert said(images=p / "empty").startswith(f"{p}/empty holds no images (.bmp, .gif,")
     assert said(images=p / "none") == f"{p}/none is no folder; name the folder of the images."
     assert said(tokenizer=p / "none").startswith(f"{p}/none/weights.safetensors is missing;")
     assert said(tokenizer=p / "ar").startswith(f"{p}/ar holds no weights 'tokenizer'; name a")
@@ -231,7 +232,10 @@ def test_the_grid_has_a_row_per_class(home):
     sample(home, tokens=home.path / "t.npz")
     tokens = drawn(home.path / "t.npz")["tokens"]
     mode, grid = pixels(home.path / "grid.png")
-    assert mode == "L" and grid.shape == (2 * SIDE, 3 * SIDE)
+    times = 64 // SIDE  # small images are enlarged, pixel by pixel
+    assert mode == "L" and grid.shape == (2 * 64, 3 * 64)
+    assert (grid == grid[::times, ::times].repeat(times, 0).repeat(times, 1)).all()
+    grid = grid[::times, ::times]
     for i, row in enumerate(tokens):
         with torch.no_grad():
             expected = home.tokenizer.decode(torch.from_numpy(row)[None].long())[0, 0]
@@ -249,8 +253,8 @@ def test_colour_grids(home, smoke_settings, tiny_networks):
     with torch.no_grad():
         tokens = torch.from_numpy(drawn(home.path / "t.npz")["tokens"][2:3]).long()
         expected = ((tokenizer.decode(tokens)[0] + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
-    assert mode == "RGB" and grid.shape == (32, 32, 3)
-    assert np.abs(grid[16:, :16] - expected.numpy()).max() <= 0.5 + 1e-3
+    assert mode == "RGB" and grid.shape == (128, 128, 3)
+    assert np.abs(grid[::4, ::4][16:, :16] - expected.numpy()).max() <= 0.5 + 1e-3
 
 
 def test_the_same_seed_gives_the_same_file(home):
@@ -265,7 +269,7 @@ def test_an_image_does_not_depend_on_the_others(home, monkeypatch):
     monkeypatch.setattr("gear.model.DRAWN", 2)
     sample(home, tokens=home.path / "small.npz")
     monkeypatch.setattr("gear.model.DRAWN", 64)
-    sample(home, tokens=home.path / "large.npz", classes="7,0,3", count=5)
+    sample(home, tokens=home.path / "large.npz", classes="7,0,3", count=5, force=True)
     small, large = drawn(home.path / "small.npz"), drawn(home.path / "large.npz")
     assert np.array_equal(small["tokens"][3:], large["tokens"][:3])  # class 7
     assert np.array_equal(small["tokens"][:3], large["tokens"][10:13])  # class 3
@@ -288,7 +292,7 @@ def test_a_tokenizer_of_another_resolution_serves(home, smoke_settings, tiny_net
     settings = smoke_settings(**{"data.resolution": 24})
     save(home.path / "large", settings, ar=tiny_networks.ar(settings))
     sample(home, checkpoint=home.path / "large", tokenizer=home.path / "tokenizer")
-    assert pixels(home.path / "grid.png")[1].shape == (48, 72)
+    assert pixels(home.path / "grid.png")[1].shape == (2 * 3 * 24, 3 * 3 * 24)  # 3 times enlarged
 
 
 def test_sample_mistakes(home, smoke_settings, tiny_networks):
@@ -307,7 +311,7 @@ def test_sample_mistakes(home, smoke_settings, tiny_networks):
     assert said(classes="3,10") == "class 10 is unknown; the checkpoint has 0 to 9."
     assert said(classes="3,x") == "--classes is '3,x'; write class numbers, such as 3,207."
     assert said(classes="3,3") == "--classes has 3 twice; name each class once."
-    assert said(output=p / "grid.jpg").endswith("the grid is a PNG, name it *.png.")
+    assert said(output=p / "grid.jpg").endswith("ends in .png, such as grid.png.")
     assert said(checkpoint=p / "tokenizer").startswith(f"{p}/tokenizer holds no weights 'ar'; name")
     assert said(checkpoint=p / "ar").startswith(f"{p}/ar holds no weights 'tokenizer'; name the")
     assert said(checkpoint=p / "none").startswith(f"{p}/none/weights.safetensors is missing;")
@@ -496,3 +500,33 @@ def test_help_and_comparison_load_no_torch():
     assert done.returncode == 0, done.stderr
     for name in ("compare", "plan", "reconstruct", "sample", "likelihood"):
         assert f"    {name} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["sample", "likelihood", "reconstruct"])
+def test_a_run_without_its_step_names_the_steps(home, verb):
+    for step in ("100k", "400k"):
+        shutil.copytree(home.path / "joint", home.path / "run" / step)
+    options = {
+        "sample": {"checkpoint": home.path / "run", "classes": 1, "output": home.path / "x.png"},
+        "likelihood": {"checkpoint": home.path / "run", "tokens": home.path / "t.npz"},
+        "reconstruct": {"tokenizer": home.path / "run", "output": home.path / "x"},
+    }[verb]
+    if verb == "reconstruct":
+        Image.new("RGB", (20, 20)).save(home.path / "a.png")
+        options["images"] = home.path
+        options["output"] = home.path.parent / "x"
+    said = refused(verb, **options)
+    assert "name one of the run's steps" in said
+    assert "run/100k, " in said and said.endswith("run/400k.")
+
+
+def test_a_misspelt_option_is_named_before_those_that_are_missing(capsys):
+    for words, said in (
+        (["sample", "--checkpiont", "x"], "no option --checkpiont. Did you mean '--checkpoint'?"),
+        (["plan", "--studi=demo"], "no option --studi. Did you mean '--study'?"),
+        (["plan", "--study", "demo", "--targt=x"], "--targt. Did you mean '--target'?"),
+        (["plann", "--study", "demo"], "invalid choice: 'plann'"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+        assert said in capsys.readouterr().err

@@ -53,3 +53,37 @@ def test_compare_names_missing_tables_and_folders(tmp_path, capsys):
     compare.compare(a, b)
     out = capsys.readouterr().out
     assert out.count("\ndifferent  ") == 20 and "and 10 more" in out
+
+
+def test_a_table_that_names_a_cell_twice(tmp_path):
+    """Which of the two counts would be a guess; two equal lines say one thing."""
+    write_tables(tmp_path, "t", ("x", "gfid", 1, "10", ""), ("x", "gfid", 1, "10", ""))
+    assert compare.compare(tmp_path, tmp_path, strict=True) == 0
+    write_tables(tmp_path, "t", ("x", "gfid", 1, "10", ""), ("x", "gfid", 1, "11", ""))
+    with pytest.raises(ValueError, match=r"t.csv has two values of gfid for row 'x' 400k; make"):
+        compare.compare(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda line: line + ",1", lambda line: line[:-8]])
+def test_a_table_whose_lines_do_not_fit_its_head(tmp_path, change):
+    write_tables(tmp_path, "t", ("x", "gfid", 1, "10", ""))
+    head, line = (tmp_path / "tables/t.csv").read_text().splitlines()
+    (tmp_path / "tables/t.csv").write_text(f"{head}\n{change(line)}\n")
+    with pytest.raises(ValueError, match=r"t.csv: row 2 has 1\d cells, the head has 1\d; make"):
+        compare.compare(tmp_path, tmp_path)
+
+
+def test_the_end_says_why_cells_differ_and_how_many_verdicts_are_equal(tmp_path, capsys):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_tables(a, "t", ("x", "usage", 1, "0.5", ""))
+    write_tables(b, "t", ("x", "usage", 1, "1", ""))
+    for folder, verdict in ((a, "not reproduced"), (b, "reproduced")):
+        text = f"claim,source,verdict\nA,x,reproduced\nB,x,{verdict}\n"
+        (folder / "tables/claims.csv").write_text(text)
+    compare.compare(a, b)
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last[0].startswith("Another processor gives other trainings")
+    assert last[1] == "Verdicts of the claims: 1 of 2 equal."
+    compare.compare(b, b)
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert not last[0].startswith("Another") and last[1].endswith("2 of 2 equal.")

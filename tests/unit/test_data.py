@@ -202,8 +202,11 @@ def damage(root, kind):
         ("empty class", "3 holds no images; remove it or prepare"),
         ("no image", "NAME cannot be read as an image .*; replace it"),
         ("cut image", "NAME cannot be read as an image .*; replace it"),
-        ("size", "NAME has 20 x 18 pixels, but 16 x 16 are asked for; set size to 18"),
-        ("class count", "val has 9 class folders, but 10 classes .*; set classes to 9"),
+        ("size", "16 x 16 pixels as they are, but .*NAME has 20 x 18; set settings.data.hold: str"),
+        (
+            "class count",
+            "val has 9 class folders, but 10 classes .*; set settings.data.classes to 9",
+        ),
     ],
 )
 def test_load_folder_names_the_mistake(root, kind, message):
@@ -221,10 +224,10 @@ def test_manifest_digest_notices_a_changed_image(root):
 
 def test_manifest_digest_without_a_manifest(root):
     (root / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="manifest.json is damaged; prepare the data again"):
+    with pytest.raises(ValueError, match="manifest.json is no JSON .*; prepare the data again"):
         manifest_digest(root)
     (root / "manifest.json").unlink()
-    with pytest.raises(ValueError, match="manifest.json does not exist; prepare"):
+    with pytest.raises(ValueError, match="manifest.json is missing; prepare"):
         manifest_digest(root)
 
 

@@ -97,7 +97,7 @@ def test_depth_draws_what_the_analyses_hold(tmp_path, demo):
     teacher = {x["measure"]: x["value"] for x in found if x["kind"] == "teacher"}
     assert teacher == {"moran": "0.4", "fft_high": "0.3"}
     text = made["md"].read_text()
-    assert "the aligned layer (2)" in text and "above 0.25 cycles per token" in text
+    assert "Aligned layer: 2." in text and "above 0.25 cycles per token" in text
     again = make_figure(tmp_path, spec, "again")
     assert all(made[kind].read_bytes() == again[kind].read_bytes() for kind in made)
 

@@ -54,11 +54,14 @@ def plain_cls(state, pictures):
 
 
 @pytest.mark.parametrize("name", ["facebook.pth", "timm.safetensors"])
-def test_dinov2s_cls_token(tmp_path, pictures, name):
+def test_dinov2s_cls_token(tmp_path, pictures, name, capsys):
     state = random_state(dinov2(facebook=name == "facebook.pth"))
     path = write(tmp_path / name, state)
     network, found = dino.load(path, shape=SHAPE)
     assert found == sha256(path)
+    assert f"warning: {path} has sha256 {found}, and no publisher" in capsys.readouterr().err
+    dino.load(path, found, shape=SHAPE)
+    assert "warning" not in capsys.readouterr().err
     wanted = plain_cls(state, pictures)
     pooled = dino.features(network, pictures).pooled_ND
     assert wanted.std(0).min() > 1e-3  # pictures differ
@@ -148,14 +151,24 @@ def test_captions(tmp_path):
         ({"text": "one"}, "c.txt holds 1 captions for 2 images; give one for each"),
         ({"text": '{"a.png": "x"}', "file": "c.json"}, "c.json has no caption for b.png; add it"),
         ({"text": "{}", "file": "c.json", "names": None}, "an archive's images have none; write"),
-        ({"text": "{", "file": "c.json"}, "c.json cannot be read as captions"),
+        ({"text": "{", "file": "c.json"}, "c.json is no JSON"),
     ):
         with pytest.raises(ValueError, match=message):
             said(**arguments)
-    with pytest.raises(ValueError, match="none.txt cannot be read as captions"):
+    with pytest.raises(ValueError, match="none.txt is missing; name the file of captions"):
         clip_score.read_captions(tmp_path / "none.txt", 1)
 
 
 def test_a_file_of_another_clip_is_refused(tmp_path, clip):
     with pytest.raises(ValueError, match="clip.pt, the file: '.*' has shape"):
         features_clip.Clip(tmp_path / "clip.pt", shape=TINY | {"embed_dim": 8})
+
+
+def test_clip_without_a_hash_is_said_to_be_unchecked(clip, tmp_path, capsys):
+    """Weights of another activation have the same shapes and give another score."""
+    found = features_clip.Clip(tmp_path / "clip.pt", shape=TINY)
+    said = capsys.readouterr().err
+    assert f"has sha256 {found.sha256}, and no publisher's value is known" in said
+    assert "weights trained with another activation or on other images" in said
+    features_clip.Clip(tmp_path / "clip.pt", found.sha256, shape=TINY)
+    assert "warning" not in capsys.readouterr().err

@@ -9,7 +9,7 @@ from collections import namedtuple
 import pytest
 from pretended_slurm import CONFIG, SINFO, program
 
-from gear.cli import doctor
+from gear.cli import doctor, weights
 from gear.cli import main as cli
 from gear.launch import slurm
 from gear.study.registry import Study
@@ -20,6 +20,7 @@ FILES = (
     "weights/pt_inception-2015-12-05-6726825d.pth",
     "weights/VIRTUAL_imagenet256_labeled.npz",
 )
+VJEPA2 = "848a77c33cc9e6649ed2119c9bea1e2c569bcdab9539ff3e7c02ccc2959ddf4d"
 
 
 @pytest.fixture
@@ -58,9 +59,8 @@ def test_each_missing_thing_has_its_cure(here, capsys):
     missing = [text for lines in found.values() for state, text in lines if state == "missing"]
     assert last == f"{len(missing)} missing"
     for path in FILES:
-        assert any(text.startswith(f"{path} ") and "publish" in text for text in missing) or any(
-            text.startswith(f"{path} ") and "put the file there" in text for text in missing
-        ), path
+        (text,) = [text for text in missing if text.startswith(f"{path} ")]
+        assert "put the file there (" in text and "link http" in text and "licence " in text
     assert sum("0 class folders of 1000; put the images" in text for text in missing) == 2
     assert any("no file of VGG16 is named" in text for text in missing)
     assert found["SLURM"][0][0] == "note" and "there is no SLURM here" in found["SLURM"][0][1]
@@ -70,16 +70,18 @@ def test_a_target_asks_for_its_own_teachers_alone(here, capsys):
     _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
     (said_,) = [text for _, text in found["weights"] if "V-JEPA" in text]
     assert said_ == (
-        "weights/vjepa2_1_vitb_dist_vitG_384.pt (V-JEPA 2.1-B) is not there; put the file there "
-        "(facebookresearch/vjepa2's vjepa2_1_vitb_dist_vitG_384.pt, 1,664,223,428 bytes, sha256 "
-        "848a77c33cc9e6649ed2119c9bea1e2c569bcdab9539ff3e7c02ccc2959ddf4d), or change "
+        "weights/vjepa2_1_vitb_dist_vitG_384.pt (teacher V-JEPA 2.1-B) is not there; put the file "
+        "there (facebookresearch/vjepa2, link "
+        "https://dl.fbaipublicfiles.com/vjepa2/vjepa2_1_vitb_dist_vitG_384.pt, 1,664,223,428 "
+        "bytes, sha256 848a77c33cc9e6649ed2119c9bea1e2c569bcdab9539ff3e7c02ccc2959ddf4d, licence "
+        "unknown, size and sha256 as third parties who had the file state them), or change "
         "teachers.vjepa2.weights."
     )
     _, found, _ = said(capsys, "--study", "paper", "--target", "reconstruction")
     assert not any("V-JEPA" in text or "DINOv3" in text for _, text in found["weights"])
 
 
-def test_a_teachers_file_of_another_size_is_said(here, capsys):
+def test_a_teachers_file_of_another_size_or_hash_is_said(here, capsys, monkeypatch):
     """An interrupted download: the size alone tells, the file is not read."""
     path = here / "weights/vjepa2_1_vitb_dist_vitG_384.pt"
     path.parent.mkdir()
@@ -89,8 +91,11 @@ def test_a_teachers_file_of_another_size_is_said(here, capsys):
     assert state == "missing" and "has 2 bytes, not 1,664,223,428; download it again" in text
     with path.open("r+b") as file:
         file.truncate(1_664_223_428)  # sparse: no such bytes are written
-    _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
-    assert [state for state, text in found["weights"] if "V-JEPA" in text] == ["ok"]
+    for digest, state in (("0" * 64, "missing"), (VJEPA2, "ok")):
+        monkeypatch.setattr(weights, "sha256", lambda _, digest=digest: digest)
+        _, found, _ = said(capsys, "--study", "paper", "--target", "teacher")
+        ((found_state, text),) = [line for line in found["weights"] if "V-JEPA" in line[1]]
+        assert found_state == state and f"sha256 {digest}" in text
 
 
 def test_what_is_there_is_ok(here, capsys):
@@ -102,8 +107,12 @@ def test_what_is_there_is_ok(here, capsys):
         for number in range(1000):
             (here / "data/imagenet" / split / f"n{number:08}").mkdir(parents=True)
     _, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
-    assert [state for state, _ in found["data"]] == ["ok", "ok"]
-    assert {state for state, text in found["weights"] if "VGG16" not in text} == {"ok"}
+    assert [state for state, _ in found["data"]] == ["ok", "ok", "missing"]
+    assert "train holds 0 images" in found["data"][2][1]
+    known = [line for line in found["weights"] if "VGG16" not in line[1]]
+    assert [state for state, _ in known] == ["ok", "ok", "missing"]
+    assert "sha256 e3b0c442" in known[0][1] and "not known before" in known[0][1]
+    assert "has sha256 e3b0c442" in known[2][1] and "not 6726825d" in known[2][1]  # Inception's
     assert found["reference"][0][0] == "ok"
 
 
@@ -123,7 +132,18 @@ def test_a_full_disk_is_said(here, capsys, monkeypatch):
     _, found, _ = said(capsys, "--study", "paper", "--target", "temperature")
     ((state, text),) = found["disk"]
     assert state == "missing" and text.startswith("1.0 GB are free at ")
-    assert "free some, or put results/ on another file system" in text
+    assert "free some, or work in a clone on a larger disk" in text and "link" not in text
+
+
+def test_results_behind_a_link_are_said(here, capsys):
+    (here / "large").mkdir()
+    (here / "results").symlink_to("large")
+    _, found, _ = said(capsys, "--study", "demo")
+    state, text = found["disk"][1]
+    assert state == "note" and "results is a link, and git and DVC do not go through links" in text
+    (here / ".dvc").mkdir()
+    with pytest.raises(SystemExit, match="gear: results is a link.*mount --bind"):
+        cli.main(["artifacts", "save", "results/demo"])
 
 
 def test_a_cluster_that_cannot_run_the_jobs_is_said(here):

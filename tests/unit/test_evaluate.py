@@ -34,7 +34,7 @@ SAMPLERS = {"plain": {"images": IMAGES}, "cfg": {"images": IMAGES, "guidance": 1
 
 class Spoiled:
     def __init__(self, images):
-        self.images = images
+        self.images, self.classes = images, images.classes
 
     def batch(self, step):
         batch = self.images.batch(step)
@@ -184,7 +184,7 @@ def test_too_few_validation_images_are_named(world, monkeypatch):
 def test_a_torn_reference_is_named(world, tmp_path, size):
     whole = (world[0] / "features/reference.npz").read_bytes()
     (tmp_path / "reference.npz").write_bytes(whole[:size])
-    with pytest.raises(ValueError, match=r"is no complete reference .*; remove its folder and run"):
+    with pytest.raises(ValueError, match=r"is no complete .npz file .*; remove its folder and run"):
         standin.load_reference(tmp_path)
 
 

@@ -6,6 +6,7 @@ distance takes no seconds."""
 import contextlib
 import io
 import json
+import math
 import shutil
 import warnings
 
@@ -337,10 +338,13 @@ def test_a_reference_made_with_other_weights(gear, refused, tmp_path, weights):
 
 def test_nan_features(refused, tmp_path, weights):
     state = torch.load(weights[0])
-    state["0.weight"][0] = float("nan")
-    torch.save(state, tmp_path / "nan.pth")
-    sha256 = inception.verified(tmp_path / "nan.pth", "")
-    said = refused(protocol="clean", weights=tmp_path / "nan.pth", sha256=sha256)
+    for name, number in (("nan", math.nan), ("large", 3e38)):  # large: its products overflow
+        state["0.weight"][0] = number
+        torch.save(state, tmp_path / f"{name}.pth")
+        sha256 = inception.verified(tmp_path / f"{name}.pth", "")
+        said = refused(protocol="clean", weights=tmp_path / f"{name}.pth", sha256=sha256)
+        if name == "nan":
+            assert "'0.weight' has numbers that are not finite" in said
     assert "of 32 of 32 images hold NaN or infinity; check the images and the weights" in said
 
 

@@ -8,9 +8,11 @@ import torch
 from checkpoints import LAYOUT, NETWORKS, SIZES, content, state
 from safetensors.torch import load_file
 
+from gear import config
 from gear.ar.load import load_ar
 from gear.cli.main import main
 from gear.files import aside as files
+from gear.files.reading import read_json
 from gear.runtime import checkpoint
 from gear.tokenizer.load import load_frozen
 from gear.weights.exporting import export
@@ -53,7 +55,7 @@ def test_in_and_out_and_in_again_is_exact(tmp_path, layout):
     import_weights(tmp_path / "ours.pt", tmp_path / "second", layout, NETWORKS, SIZES)
     first, second = (load_file(tmp_path / d / "weights.safetensors") for d in ("first", "second"))
     assert equal(first, second)
-    records = [files.read_json(tmp_path / d / "run.json") for d in ("first", "second")]
+    records = [read_json(tmp_path / d / "run.json") for d in ("first", "second")]
     assert records[0]["settings"] == records[1]["settings"]
 
 
@@ -111,7 +113,7 @@ def test_gate_and_up_are_the_two_halves(trained, tmp_path):
     [
         (("x.pt",), "gear-l holds tokenizer and ar; add --part tokenizer or --part ar"),
         (("x.safetensors", "ar"), "x.safetensors should be a .pt file; name it so"),
-        (("there.pt", "ar"), "there.pt is there already; name another file, or remove it"),
+        (("there.pt", "ar"), "there.pt is there already; name another file, remove it"),
     ],
 )
 def test_an_export_that_cannot_be(trained, tmp_path, options, match):
@@ -139,3 +141,46 @@ def test_a_folder_without_what_is_asked_for(tmp_path, smoke_settings, tiny_netwo
     with pytest.raises(SystemExit, match=f"^gear: {said}"):
         main(["export", str(folder), str(output)])
     assert not output.exists()
+
+
+def test_a_card_says_what_the_checkpoint_is(tmp_path, smoke_settings, tiny_networks, capsys):
+    settings, root = smoke_settings("vq", **{"data.path": str(tmp_path / "images")}), tmp_path
+    folder = root / "tokenizer/vq/400k"
+    network = tiny_networks.tokenizer(settings)
+    checkpoint.save_weights(folder / "weights.safetensors", {"tokenizer": network})
+    record = {
+        "settings": dataclasses.asdict(settings),
+        "difference": config.difference(settings),
+        "status": "finished",
+        "steps": 400,
+        "parameters": {"tokenizer": 1234},
+        "commit": "abc",
+        "inputs": {"data/manifest.json": "0" * 64},
+    }
+    files.write_json(folder / "run.json", record)
+    files.write_json(root / "features/run.json", {"label": "my classifier"})
+    images = {"images": {"train": {"a": 7}, "val": {"a": 3}}}
+    files.write_json(root / "images/manifest.json", images)
+    scores = {"demo": {"rfid": 1.25}, "notes": ["of another size."]}
+    files.write_json(root / "metrics/tokenizer/vq/400k/validation.json", scores)
+    main(["card", str(folder)])
+    text = capsys.readouterr().out
+    for line in (
+        "# tokenizer vq 400k",
+        "| steps | 400 |",
+        "| parameters of the tokenizer | 1,234 |",
+        "| tokenizer.codebook_size | 16 |",
+        "| images of val | 3 |",
+        "| validation | demo | rfid | 1.25 |",
+        "- validation: of another size.",
+        "- features: my classifier, a stand-in that was trained here.",
+        "| commit | abc |",
+        f"| input data/manifest.json | sha256 {'0' * 64} |",
+    ):
+        assert line in text.splitlines(), line
+    assert "Apache-2.0" in text
+    export(folder, root / "vq.pt")
+    assert (root / "vq.pt.md").read_text() == text
+    (root / "vq.pt").unlink()
+    with pytest.raises(ValueError, match=r"vq\.pt\.md is there already"):
+        export(folder, root / "vq.pt")

@@ -13,6 +13,7 @@ from fakes import cell, demo_study, edit, fake, lines, make_figure, make_table, 
 
 import gear.report.figures
 from gear.report.curves import reached_at
+from gear.report.figures import codebook
 from gear.study import jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import CONFIG, Study
@@ -72,13 +73,25 @@ def test_codebook_draws_what_its_curves_hold(tmp_path):
     made = make_figure(tmp_path, spec)
     found = [x for x in lines(made["csv"]) if x["label"] == "GEAR-L"]
     assert [(x["step"], x["top1"], x["effective_size"]) for x in found] == [
-        ("0", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
+        ("1", "0.2", "24.5"), ("10", "0.25", "22.2")]  # fmt: skip
     assert [(x["usage"], x["dead"], x["perplexity"]) for x in found] == [
         ("1", "0", "15"), ("0.75", "4", "11")]  # fmt: skip
     (reference,) = [x for x in lines(made["csv"]) if x["kind"] == "reference"]
-    assert (reference["run"], reference["entropy"]) == ("vq", "3.2")
-    assert reference["usage"] == reference["perplexity"] == ""  # of more tokens than a batch has
-    assert len(made) == 5
+    assert (reference["run"], reference["step"]) == ("gear-l", "1")
+    assert all(reference[c] == found[0][c] for c in (*codebook.PANELS, "top100"))
+    assert "step 1 of GEAR-L, before any update" in made["md"].read_text() and len(made) == 5
+
+
+def test_codebook_draws_curves_of_before_the_first_step_had_a_line(tmp_path):
+    spec = figure_spec(Study("smoke"), "codebook")
+    fake(tmp_path, spec)
+    for path in inputs(spec):
+        table = (tmp_path / path).read_text().replace("\n1,", "\n5,").replace("top100", "other")
+        (tmp_path / path).write_text(table)
+    made = make_figure(tmp_path, spec)
+    assert {x["kind"] for x in lines(made["csv"])} == {"curve"}
+    assert {x["top100"] for x in lines(made["csv"])} == {""}
+    assert "these trainings logged no step 1" in made["md"].read_text()
 
 
 def test_samples_grid_lists_every_picture(tmp_path):
@@ -105,7 +118,8 @@ def test_class_grids_show_the_first_of_each_class_and_white_where_there_are_none
     found = [(x["class"], x["seed"], x["line"], x["column"]) for x in lines(made["csv"])]
     assert len(found) == 3 * 8 and found[:2] == [("0", "0", "0", "0"), ("0", "1", "0", "1")]
     assert found[7] == ("0", "7", "1", "2") and found[8] == ("1", "8", "0", "0")
-    assert "none was left out or chosen" in made["md"].read_text()
+    text = made["md"].read_text()
+    assert "none was left out or chosen" in text and "Drawn by GEAR-L, CFG 1.5." in text
 
 
 def test_bars_are_the_numbers_of_the_table_and_quoted_ones_the_paper_s_alone(tmp_path, demo, paper):
@@ -128,6 +142,38 @@ def test_bars_are_the_numbers_of_the_table_and_quoted_ones_the_paper_s_alone(tmp
     edit(root, "metrics/ar/gear-b-frozen/1500k/plain.json", "adm", gfid=None)
     drawn = {(x["panel"], x["group"], x["label"]): x for x in lines(make_figure(root, spec)["csv"])}
     assert drawn["plain", "B", "GEAR"]["value"] == "diverged"
+
+
+def test_bars_have_the_spread_of_the_seeds_that_a_table_has(tmp_path, demo, paper):
+    spec = figure_spec(demo, "system_bars")
+    assert {"metrics/ar/gear-l-frozen-s23/1500k/plain.json"} <= set(inputs(spec))
+    fake(tmp_path, spec)
+    for row in spec["seeded"]:
+        for replica in row["replicas"]:
+            edit(tmp_path, replica["files"]["generation"]["plain"], "demo", gfid=10.0)
+    for suffix, value in (("", 9.0), ("-s22", 10.0), ("-s23", 11.0)):
+        edit(tmp_path, f"metrics/ar/gear-l-frozen{suffix}/1500k/plain.json", "demo", gfid=value)
+    assert "Whiskers: ± 10% of the bar" in make_figure(tmp_path, spec)["md"].read_text()
+    spec = figure_spec(paper, "system_bars")
+    fake(tmp_path / "paper", spec)
+    assert "Whiskers" not in make_figure(tmp_path / "paper", spec)["md"].read_text()
+
+
+def test_bands_across_depth_are_standard_errors_of_the_mean(tmp_path, demo, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    monkeypatch.setattr(
+        Axes, "fill_between", lambda _, x, low, high, **look: drawn.append((low, high))
+    )
+    spec = figure_spec(demo, "depth_similarity")
+    spec["analysis"] = spec["analysis"] | {"images": 1024, "batch": 256}
+    fake(tmp_path, spec)
+    made = make_figure(tmp_path, spec)
+    halves = {round((high[0] - low[0]) / 2, 6) for low, high in drawn}  # of the layer with sd 0.01
+    assert halves == {2 * 0.01 / 2, 2 * 0.01 / 32}  # of 4 batches, of 1024 images
+    assert {line["sd"] for line in lines(made["csv"]) if line["layer"] == "0"} == {"0.01"}
+    assert "2 standard errors" in made["md"].read_text()
 
 
 def test_reconstruction_grid_needs_the_same_originals(tmp_path, demo):

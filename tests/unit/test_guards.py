@@ -39,11 +39,20 @@ def test_a_slow_failure_is_said_once_with_its_step_and_its_cure(name, values, fi
     assert guards.collapsed_at == (first if name == "usage" else None)
 
 
+def test_a_warning_names_its_run_and_a_run_that_may_fail_has_none(capsys):
+    Guards("gear-l@400k").watch(7, {"usage": 0.1})
+    assert "warning: gear-l@400k: codebook usage 0.100 at step 7" in capsys.readouterr().err
+    quiet = Guards("gear-l-ste@400k", quiet=True)
+    quiet.watch(7, {"usage": 0.1})
+    assert capsys.readouterr().err == "" and quiet.collapsed_at == 7
+
+
 class Poisoned:
     """Images of which one is NaN from a step on, where something else may happen too."""
 
     def __init__(self, images, step, act=lambda: None):
         self.images, self.at, self.act = images, step, act
+        self.classes = images.classes
 
     def batch(self, step):
         batch = self.images.batch(step)
@@ -101,7 +110,7 @@ def test_a_poisoned_window_is_not_saved_by_a_signal_either(segment):
     again = segment("ar", at=4, **keep)
     again.run("x")
     rows = list(csv.DictReader((again.output / "curves.csv").open()))
-    assert [r["step"] for r in rows] == ["3", "6"] and rows[1]["align_ar"] == "nan"
+    assert [r["step"] for r in rows] == ["1", "3", "6"] and rows[2]["align_ar"] == "nan"
     assert json.loads((again.output / "run.json").read_text())["status"] == "diverged"
 
 

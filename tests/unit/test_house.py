@@ -39,6 +39,7 @@ FLOORS = (
     "plan",
     "launch",
     "cli",
+    "__main__",
 )
 
 

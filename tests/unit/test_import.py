@@ -1,6 +1,8 @@
 """`gear import`: every public layout loads, and computes what its published formulas say."""
 
+import argparse
 import json
+import shutil
 
 import layouts
 import pytest
@@ -12,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from gear.ar.load import load_ar
 from gear.cli.main import main
-from gear.files import aside as files
+from gear.files import reading as files
 from gear.foreign import convert
 from gear.foreign.convert import Taken
 from gear.runtime import checkpoint
@@ -246,3 +248,40 @@ def test_the_command_imports_with_a_studys_settings(tmp_path, smoke):
     assert sorted(p.name for p in dest.iterdir()) == ["run.json", "weights.safetensors"]
     assert [p.name for p in dest.parent.iterdir()] == ["where"]
     assert json.loads((dest / "run.json").read_text())["source"]["name"] == "vq.pt"
+
+
+# what people's own trainings write
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("kind", ["vq", "ibq"])
+def test_prefixes_of_wrappers_are_taken_off(imported, kind, prefix, capsys):
+    """torch.compile and DistributedDataParallel put them before all keys."""
+    wrapped = {prefix + key: value for key, value in state(kind).items()}
+    for file in ({"model": wrapped}, {"state_dict": wrapped}, wrapped):
+        dest = imported(file, LAYOUT[kind])
+        assert "took '" in capsys.readouterr().err
+        assert same(load_tokenizer(dest), state(kind), "tokenizer", NETWORKS[kind])
+        shutil.rmtree(dest)
+
+
+def test_a_training_checkpoint_of_llamagens_tokenizer(imported, capsys):
+    training = {"model": state("vq", 1), "ema": state("vq", 2), "steps": 7}
+    training |= {"optimizer": {"state": {}}, "optimizer_disc": {"state": {}}}
+    training |= {"discriminator": state("discriminator"), "args": argparse.Namespace(lr=1e-4)}
+    dest = imported(training, "llamagen-tokenizer")
+    assert "left out: discriminator, steps, optimizer, optimizer_disc" in capsys.readouterr().err
+    assert same(load_tokenizer(dest), state("vq", 2), "tokenizer", NETWORKS["vq"])
+
+
+def test_a_file_without_checksums_is_whole(imported, monkeypatch):
+    """torch writes such files where it is told to compute no CRC."""
+    from torch.serialization import get_crc32_options, set_crc32_options
+
+    before = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        dest = imported(content("vq"), "llamagen-tokenizer")
+    finally:
+        set_crc32_options(before)
+    assert same(load_tokenizer(dest), state("vq"), "tokenizer", NETWORKS["vq"])

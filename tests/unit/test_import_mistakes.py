@@ -94,7 +94,8 @@ def _each_is_named(refused, layout, average):
     refused(
         spoilt(layout, lambda s, k: s.pop(k), average),
         layout,
-        rf"'{key}' is missing \(wanted: {shape}\); the file is damaged or of another network.$",
+        rf"'{key}' is missing \(wanted: {shape}\); the file is of another network than the one "
+        r"that is wanted.$",
     )
 
     def surplus(s, k):
@@ -276,3 +277,41 @@ def test_a_resolution_that_the_tokenizer_cannot_have(tmp_path):
         importing.import_weights(
             tmp_path / "x.pt", tmp_path / "d", "llamagen-c2i", NETWORKS, SIZES, resolution=30
         )
+
+
+KEY = "decoder.conv_out.bias"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1e300])
+@pytest.mark.parametrize("layout", ["llamagen-tokenizer", "gear"])
+def test_weights_that_are_not_finite(refused, layout, number):
+    weights = state("vq")
+    weights[KEY] = weights[KEY].double()
+    weights[KEY][0] = number  # 1e300 is finite in float64 alone
+    file = {"model": weights} if layout == "llamagen-tokenizer" else layouts.gear(vq=weights)
+    refused(file, layout, f"'{KEY}' has numbers that are not finite;")
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool, torch.int64, torch.int8])
+def test_weights_that_are_no_floating_point_numbers(refused, dtype):
+    weights = state("vq")
+    weights[KEY] = weights[KEY].to(dtype)
+    said = f"'{KEY}' holds {str(dtype)[6:]} and not floating-point numbers, so it holds no weights;"
+    refused({"model": weights}, "llamagen-tokenizer", said)
+
+
+def test_a_part_with_another_checksum(refused, tmp_path):
+    """A flipped bit of a weight: the file opens and its shapes are right."""
+    torch.save(content("vq"), tmp_path / "file.pt")
+    whole, wanted = (tmp_path / "file.pt").read_bytes(), state("vq")[KEY].numpy().tobytes()
+    assert whole.count(wanted) >= 1
+    (tmp_path / "file.pt").unlink()
+    flipped = bytearray(whole)
+    flipped[whole.index(wanted)] ^= 1
+    refused(bytes(flipped), "llamagen-tokenizer", "Bad CRC-32 for file")
+
+
+@pytest.mark.parametrize("resolution", [0, -16])
+def test_a_resolution_below_one(refused, resolution):
+    said = f"file.pt: the resolution is {resolution}; it must be at least 1"
+    refused({"model": state("ar")}, "llamagen-c2i", said, resolution=resolution)

@@ -114,7 +114,7 @@ def test_clean_features_are_clean_fids(network, pictures, program, tmp_path):
     options = {"num_workers": 0, "batch_size": 2, "device": torch.device("cpu"), "verbose": False}
     theirs = cleanfid.fid.get_files_features(files, model=model, mode="clean", **options)
     close(inception.clean(network, pictures).pooled_ND, theirs)
-    script, _ = inception.load(program, script=True)
+    script, _ = inception.load(program, inception.verified(program, ""), script=True)
     close(inception.clean(script, pictures).pooled_ND, theirs)
 
 
@@ -197,7 +197,19 @@ def test_files_of_other_things_are_refused(tmp_path, program):
     assert "is a TorchScript program, which only the protocol clean runs" in said
     other = torch.jit.script(torch.nn.Linear(2, 2))
     other.save(tmp_path / "linear.pt")
-    assert "is no Inception program as clean-fid's" in refused(tmp_path / "linear.pt", script=True)
+    known = inception.verified(tmp_path / "linear.pt", "")
+    said = refused(tmp_path / "linear.pt", sha256=known, script=True)
+    assert "is no Inception program as clean-fid's" in said
+
+
+def test_a_program_of_no_known_hash_is_not_run(program, monkeypatch):
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("the program was loaded"))
+    assert refused(program, script=True) == (
+        f"{program} is a TorchScript program, which would be run, and its publisher states no "
+        "hash; give the sha256 of the copy that you trust with --sha256, or name the weights of "
+        "pytorch-fid."
+    )
+    assert "but 00000000 is asked for" in refused(program, sha256="00000000", script=True)
 
 
 def test_old_files_have_no_counter_of_batches(tmp_path, network):

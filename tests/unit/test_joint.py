@@ -236,6 +236,22 @@ def test_guidance_runs_without_dropout_and_the_update_with_it(joint):
     assert calls == [(False, {False}, batch.labels.tolist()), (True, {True}, [10] * 8)]
 
 
+def test_statistics_are_of_all_tokens_at_first_and_of_a_batch_of_tokens_a_window(joint):
+    trainer, batch, _ = joint(**{"runtime.log_every": 5})
+    quantized = trainer.tokenizer(batch.images)[1]
+    p = (quantized.assignment.scores().flatten(0, 1) / 0.1).softmax(-1).max(-1).values
+    count = len(p)
+    measured = [list(range(count))[trainer.measured(n, count)] for n in range(10)]
+    window = sorted(itertools.chain(*measured[5:]))
+    assert measured[0] == window == list(range(count))
+    assert min(map(len, measured)) >= 25 and trainer.measured(9, 2) == slice(1, None, 2)
+    before = copy.deepcopy(trainer.state())
+    for number in (0, 7):
+        trainer.restore(copy.deepcopy(before))
+        found = trainer.step(batch, number)["top1"].item()
+        assert found == pytest.approx(p[measured[number]].mean().item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("kept", ["tokenizer", "discriminator", "ar"])
 def test_each_optimizer_moves_its_own_part(joint, kept):
     rates = {f"optim.lr_{k}": 1e-3 * (k == kept) for k in ("tokenizer", "discriminator", "ar")}

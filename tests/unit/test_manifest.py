@@ -39,8 +39,9 @@ def prepare(images, monkeypatch):
     """prepare(...) of that copy, without the second that starting processes takes."""
     monkeypatch.setattr(manifest, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(2))
 
-    def run(classes=3, **expected):
-        return manifest.prepare(images, classes, images.parent / "out/manifest.json", expected)
+    def run(classes=3, share=None, seed=0, asked=None, **expected):
+        output = images.parent / "out/manifest.json"
+        return manifest.prepare(images, classes, output, expected, share, seed, asked)
 
     return run
 
@@ -59,6 +60,7 @@ def test_what_a_manifest_says(images, prepare):
     Image.new("RGB", (600, 520)).save(images / "val/n10/larger.png")
     (images / "train/n01/.hidden.png").write_bytes(b"")
     (images / "train/n01/notes.txt").write_text("no image")
+    (images / "train/beside.png").write_bytes(b"")
     manifest = prepare(train=22, val=10)
     assert manifest == json.loads((images.parent / "out/manifest.json").read_text())
     text = gzip.decompress((images.parent / "out/files.txt.gz").read_bytes()).decode()
@@ -74,11 +76,20 @@ def test_what_a_manifest_says(images, prepare):
             "val": {"256": 9, "384": 9, "512": 9},
         },
         "unreadable": [],
+        "classes": ["n01", "n02", "n10"],
+        "left_out": {
+            "train": {".txt": 1, "hidden": 1, "beside the class folders": 1},
+            "val": {},
+        },
         "listing": listing | {"sha256": hashlib.sha256(text.encode()).hexdigest()},
     }
     suffixes = (".JPEG", ".png")
     for split in ("train", "val"):
-        files = [p for p in (images / split).rglob("*") if p.suffix in suffixes]
+        files = [
+            p
+            for p in (images / split).rglob("*")
+            if p.suffix in suffixes and p.name != "beside.png"
+        ]
         expected = sorted(str(p.relative_to(images)) for p in files if p.name[0] != ".")
         assert [x for x in text.splitlines() if x.startswith(split)] == expected
 
@@ -134,7 +145,7 @@ def bad_first(images):
 MISTAKES = {
     "missing": (
         lambda images: shutil.rmtree(images / "val"),
-        r"images/val does not exist; prepare the data first or correct the path to it\.",
+        r"images has no folder val; put validation images there, or set data\.val_share: 0\.1",
     ),
     "flat": (
         no_classes,
@@ -147,7 +158,7 @@ MISTAKES = {
     ),
     "class missing": (
         lambda images: shutil.rmtree(images / "train/n02"),
-        r"train has 2 class folders, but 3 classes are asked for; set classes to 2 or correct",
+        r"train has 2 class folders, but 3 .*; set settings.data.classes to 2 or correct",
     ),
     "other class": (
         lambda images: (images / "val/n10").rename(images / "val/n99"),
@@ -185,8 +196,8 @@ def cut(path, bytes_left):
 def test_unreadable_files_are_counted_and_listed(images, prepare):
     (images / "train/n01/n01_1.JPEG").write_bytes(b"")
     cut(images / "train/n10/n10_6.JPEG", -300)  # its header is whole
-    Image.effect_noise((64, 64), 50).save(images / "val/n02/last.png")
-    cut(images / "val/n02/last.png", -600)
+    Image.effect_noise((64, 64), 50).save(images / "val/n02/z_last.png")
+    cut(images / "val/n02/z_last.png", -600)
     out = images.parent / "out"
     said = refusal(prepare)
     start = f"{images}: train/n01/n01_1.JPEG and 2 more cannot be read as an image ("
@@ -198,7 +209,7 @@ def test_unreadable_files_are_counted_and_listed(images, prepare):
     assert [line.split("\t")[0] for line in lines] == [
         "train/n01/n01_1.JPEG",
         "train/n10/n10_6.JPEG",
-        "val/n02/last.png",
+        "val/n02/z_last.png",
     ]
     assert all(line.split("\t")[1] for line in lines) and not (out / "manifest.json").exists()
     for line in lines:
@@ -237,6 +248,7 @@ def test_the_command_says_what_it_found_or_what_is_wrong(images, prepare, capsys
     assert said.out.splitlines() == [
         "train: 21 images; with a short side below 256 pixels 21, 384 pixels 21, 512 pixels 21",
         "val: 9 images; with a short side below 256 pixels 9, 384 pixels 9, 512 pixels 9",
+        "classes, in the order of their labels: n01, n02, n10",
     ]
     assert "30/30 images 100%  0 unreadable" in said.err
     no_classes(images)
@@ -282,3 +294,56 @@ def test_a_manifest_that_does_not_fit_is_named(images, prepare, damage, changes,
     damage(manifest)
     with pytest.raises(ValueError, match=message):
         Listing(manifest, "train", Data(**{"path": str(images), "classes": 3, **changes}))
+
+
+# own images: the share that becomes val, and what the study needs of it
+
+
+def without_val(images, above=False):
+    shutil.rmtree(images / "val")
+    if above:  # the class folders lie in the folder itself
+        for folder in (images / "train").iterdir():
+            folder.rename(images / folder.name)
+        (images / "train").rmdir()
+
+
+@pytest.mark.parametrize("above", [False, True], ids=["train", "class folders"])
+def test_a_share_is_split_off_where_there_is_no_val(images, prepare, above):
+    without_val(images, above)
+    out = images.parent / "out/manifest.json"
+    made = prepare(share=0.3, seed=5)
+    assert made["images"] == {
+        "train": {"n01": 5, "n02": 5, "n10": 5},
+        "val": {"n01": 2, "n02": 2, "n10": 2},
+    }
+    data = Data(path=str(images), classes=3)
+    sets = {split: Listing(out, split, data) for split in ("train", "val")}
+    names = {split: {s.name(i) for i in range(len(s))} for split, s in sets.items()}
+    assert not names["train"] & names["val"] and len(names["train"] | names["val"]) == 21
+    assert all(os.path.isfile(s.path(i)) for s in sets.values() for i in range(len(s)))
+    assert prepare(share=0.3, seed=5) == made
+    again = {i for i in range(6) if prepare(share=0.3, seed=i)["listing"] == made["listing"]}
+    assert again == {5}  # another seed splits off others
+
+
+def test_a_split_depends_on_names_alone():
+    names = [f"{i}.png" for i in range(50)]
+    val = manifest.divided(names, 0.2, 0, "a")["val"]
+    assert len(val) == 10 and val == manifest.divided(names[::-1], 0.2, 0, "a")["val"]
+    assert len(manifest.divided(names[:2], 0.01, 0, "a")["val"]) == 1
+    with pytest.raises(ValueError, match="class 'a' has 1 image, which cannot be divided"):
+        manifest.divided(names[:1], 0.2, 0, "a")
+
+
+def test_images_that_do_not_fit_the_study_are_refused_before_they_are_looked_at(
+    images, prepare, monkeypatch
+):
+    monkeypatch.setattr(survey, "examine", lambda *_: pytest.fail("every file was looked at"))
+    need = {"split": "val", "exact": 36, "least": None, "setting": "protocols.validation.images"}
+    said = refusal(prepare, asked={"needs": [need]})
+    assert "val holds 9 images, but protocols.validation.images is 36; set" in said
+    need = {"split": "train", "exact": None, "least": 32, "setting": "settings.optim.batch"}
+    said = refusal(prepare, asked={"needs": [need]})
+    assert "train holds 21 images, but settings.optim.batch needs 32; lower" in said
+    said = refusal(prepare, asked={"size": 16})
+    assert "takes images of 16 x 16 pixels as they are" in said and "hold: stream" in said

@@ -157,6 +157,11 @@ def test_a_drawn_subset_has_an_address_and_is_spread_over_the_set(rng):
     assert any(first[k] != head[k] for k in head)  # not the first ones
 
 
+def entropy_of(weights):
+    p = weights / weights.sum()
+    return -(p * p.log()).sum().item()
+
+
 def sharpness(scores_BNK, temperature):
     stats = SoftAssignment(temperature)
     stats.add(tiny.assignment(scores_BNK))
@@ -167,9 +172,14 @@ def test_codebook_statistics_by_hand():
     scores = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [log(3) * 0.1, 0.0, -9e9, -9e9]]])
     stats = sharpness(scores, 0.1)  # uniform; 3/4 and 1/4
     h = (log(4) + log(4) - 0.75 * log(3)) / 2
-    assert [value.item() for value in stats.values()] == approx([h, exp(h), 0.5, 1.0])
+    h1 = (log(4) + entropy_of(torch.tensor([3**0.1, 1.0]))) / 2
+    values = [value.item() for value in stats.values()]
+    assert values == approx([h, exp(h), 0.5, 1.0, 1.0, 1.0, h1], 1e-5)
+    assert list(stats)[2:] == ["top1", "top10", "top100", "top1000", "entropy_t1"]
     wide = sharpness(torch.zeros(3, 700, 40, requires_grad=True), 0.1)  # three chunks
-    assert [value.item() for value in wide.values()] == approx([log(40), 40, 1 / 40, 1 / 4], 1e-5)
+    masses = [1 / 40, 1 / 4, 1.0, 1.0]
+    expected = [log(40), 40, *masses, log(40)]
+    assert [value.item() for value in wide.values()] == approx(expected, 1e-5)
     used = usage_stats(torch.tensor([[0], [3], [3]], dtype=torch.int32), codebook_size=8)
     expected = [2 / 8, log(3) - 2 / 3 * log(2), 3 / 2 ** (2 / 3)]  # codes 0 and 3: 1/3 and 2/3
     assert [value.item() for value in used.values()] == approx(expected)

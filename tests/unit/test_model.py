@@ -113,7 +113,7 @@ def test_samples_are_those_of_the_command(home, tmp_path):
             [
                 *("sample", "--checkpoint", str(folder), "--classes", "3,7", "--count", "2"),
                 *("--guidance", "1.5", "--seed", "4", "--top-k", "9", "--device", "cpu"),
-                *(f"--output={tmp_path}/grid.png", f"--tokens={tmp_path}/t.npz"),
+                *(f"--output={tmp_path}/grid.png", f"--tokens={tmp_path}/t.npz", "--force"),
             ]
         )
         with np.load(tmp_path / "t.npz") as file:
@@ -123,7 +123,8 @@ def test_samples_are_those_of_the_command(home, tmp_path):
         for name in ("tokens", "labels", "seeds"):
             assert np.array_equal(getattr(drawn, name), arrays[name]), name
         with Image.open(tmp_path / "grid.png") as file:
-            grid = np.asarray(file).reshape(2, SIDE, 2, SIDE).transpose(0, 2, 1, 3)
+            enlarged = np.asarray(file).reshape(2, SIDE, 4, 2, SIDE, 4)
+            grid = enlarged[:, :, 0, :, :, 0].transpose(0, 2, 1, 3)
         assert np.array_equal(drawn.images, grid.reshape(4, 1, SIDE, SIDE))
         assert torch.equal(load(folder).sample(**options), drawn.images)
 
@@ -170,7 +171,51 @@ def test_a_tokenizer_that_was_changed_is_not_taken(home, tiny_networks, images):
     )
     assert said(model.encode, images) == said(model.sample, 3) == sentence
     assert model.likelihood(np.zeros((1, 16), int), 3) > 0
-    assert load(home.fresh, home.joint).encode(images).shape == (3, 16)
+    copy = save(home.study / "copy", home.settings, tokenizer=home.tokenizer)
+    assert load(home.fresh, copy).encode(images).shape == (3, 16)
+
+
+def test_another_tokenizer_of_the_same_shapes_is_refused(home, tiny_networks):
+    """Nothing in the images would show it."""
+    other = tiny_networks.tokenizer(home.settings, seed=9)
+    other = save(home.study / "tokenizer/other/400k", home.settings, tokenizer=other)
+    for ar in (home.fresh, home.joint):
+        assert said(load, ar, other) == (
+            f"the AR of {ar} was not trained on the tokenizer of {other}: those weights have "
+            f"another sha256; leave the tokenizer out, or name the one that {ar}/run.json states."
+        )
+    assert load(home.joint, home.joint).likelihood(np.zeros((1, 16), int), 3) > 0
+
+
+@pytest.mark.parametrize("change", ["flipped", "swapped", "torn", "not a number"])
+def test_weights_that_are_not_those_of_the_run_are_refused(home, tiny_networks, images, change):
+    folder, record = (
+        home.study / "tokenizer/own/400k",
+        {"settings": dataclasses.asdict(home.settings)},
+    )
+    tokenizer = tiny_networks.tokenizer(home.settings)
+    checkpoint.save_folder(folder, {"tokenizer": tokenizer}, record)
+    assert load(folder).encode(images).shape == (3, 16)
+    weights = folder / "weights.safetensors"
+    if change == "swapped":
+        weights.write_bytes((home.joint / "weights.safetensors").read_bytes())
+    elif change == "torn":
+        weights.write_bytes(weights.read_bytes()[:-9])
+    elif change == "flipped":
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    else:
+        with torch.no_grad():
+            next(tokenizer.parameters()).view(-1)[0] = torch.nan
+        save(folder, home.settings, tokenizer=tokenizer)  # an old record without a sha256
+    sentence = said(lambda: load(folder).encode(images))
+    if change == "not a number":
+        assert "has numbers that are not finite" in sentence
+    elif change == "torn":
+        assert "is no complete safetensors file" in sentence
+    else:
+        assert "the weights were changed or are of another run" in sentence
 
 
 def test_the_tokenizer_of_the_same_imported_file_is_found(home, tmp_path, images):

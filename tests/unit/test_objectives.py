@@ -15,7 +15,7 @@ from gear.alignment.teachers.load import load_teacher
 from gear.alignment.teachers.objectives import OBJECTIVES
 from gear.alignment.teachers.standin import train
 from gear.data import digits
-from gear.files import aside as files
+from gear.files import reading as files
 from gear.runtime import optim
 from gear.study import jobs
 from gear.study.registry import Study

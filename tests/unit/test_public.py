@@ -164,7 +164,7 @@ def test_a_discriminator_that_is_there_is_taken(
     tmp_path, public, smoke_settings, tiny_networks, capsys
 ):
     trainer = tiny_networks.trainer("tokenizer", smoke_settings("vq"))
-    checkpoint.save_weights(public / "weights.safetensors", trainer.exports())
+    checkpoint.save_folder(public, trainer.exports(), json.loads((public / "run.json").read_text()))
     taken = TokenizerTrainer(smoke_settings("vq"), public).discriminator
     assert torch.equal(taken[0].weight, trainer.discriminator[0].weight)
     assert not capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_a_line_with_a_mistake_is_named_with_its_cure(edited_config, line, messa
             "gear-b: {from: gear-c}\n  gear-c: {from: gear-b}",
             "runs.yaml, gear-c: it takes from itself through 'gear-b'.",
         ),
-        ("runs.yaml", GEAR_B, "gear-b: {from: gear-l", "line 22: did not find expected ','"),
+        ("runs.yaml", GEAR_B, "gear-b: {from: gear-l", "line 24: did not find expected ','"),
         (
             "tables.yaml",
             "run: llamagen-repa-l@1500k}",
@@ -183,3 +183,19 @@ def test_a_misspelt_choice_is_named_with_its_cure(settings, message):
     with pytest.raises(ValueError) as error:
         Study.chosen(settings, {})
     assert message in str(error.value)
+
+
+def test_a_target_that_is_none_is_answered_with_what_it_is(smoke):
+    for target, said in (
+        ("temperature", "It is in tables.yaml; add it to `tables` of config/studies/smoke.yaml."),
+        ("convergence", "It is in figures.yaml; add it to `figures` of config/studies/smoke.yaml."),
+        ("gear-l", "It is a run; `gear run` takes one of its steps: gear-l@400k."),
+        ("gear-l@40k", "It is a run; `gear run` takes one of its steps: gear-l@400k."),
+        ("gear-l@400k", "target is its file, results/smoke/joint/gear-l/400k/weights.safetensors."),
+        ("overvew", "Did you mean 'overview'?"),
+    ):
+        with pytest.raises(ValueError) as error:
+            smoke.specs(target)
+        assert str(error.value).endswith(said), target
+    assert smoke.file_of("gear-l@400k") == "results/smoke/joint/gear-l/400k/weights.safetensors"
+    assert smoke.file_of("overview") == "overview"

@@ -10,10 +10,12 @@ import shutil
 import pytest
 from fakes import HEAD, cell, demo_study, edit, fake, lines, make_table
 
+from gear.report import caption
 from gear.report.seeds import sign_test
 from gear.study import jobs
 from gear.study.configfiles import read_entries
 from gear.study.registry import CONFIG, Study
+from gear.study.specs import world
 from gear.study.specs.tables import inputs, table_spec
 
 
@@ -124,9 +126,11 @@ def test_seeds_gains_and_the_sign_test(tmp_path, demo):
     assert cell(tmp_path, "control", name, "gfid_sign_p")["ours"] == "0.25"
     tied = "λ = 0 control − LlamaGen-REPA-L"  # -1, 0, -2: the zero does not count
     assert cell(tmp_path, "control", tied, "gfid_sign_p")["ours"] == "0.5"
-    assert "| GEAR-L | 10.00 ± 1.00 (−3.00) |" in text
-    assert f"| {name} | −3.00 ± 1.00 (3/3, p 0.25) |" in text
-    assert r"$-$3.00 $\pm$ 1.00 (3/3, p 0.25)" in tex
+    assert "| GEAR-L | **10.00 ± 1.00** |" in text and "| λ = 0 control | 13.00 ± 0.00 |" in text
+    assert f"| {name} | −3.00 ± 1.00<br>better on 3 of 3 |" in text
+    assert f"| {tied} | −1.00 ± 1.00<br>better on 2 of 3 |" in text
+    assert r"$-$3.00 $\pm$ 1.00 {\scriptsize better on 3 of 3}" in tex
+    assert "Usage ↑: 0.900 ± 0.000 in all rows" in text and "p 0." not in text
     assert "no quality measure" in text and "(seeds 21, 22 and 23)" in text
 
 
@@ -155,6 +159,46 @@ def test_rows_of_several_resolutions_say_so(tmp_path, demo):
         assert ("24 pixels (1.5×, 1.5× + GEAR)" in text) == said == ("resized to 16" in text)
 
 
+def test_the_papers_study_shows_both_readings_of_lambda_and_of_the_resize(tmp_path, demo, paper):
+    for name, other in (("coefficient", "tokenizer alone"), ("resolution", "no antialias")):
+        assert not [r for r in table_spec(demo, name)["rows"] if other in r["row"]]
+        spec = table_spec(paper, name)
+        fake(tmp_path, spec)
+        text, _ = make_table(tmp_path, spec)
+        rows, grids = [r for r in spec["rows"] if other in r["row"]], text.count("| Setting |")
+        assert len(rows) * grids == text.count(f"{other} |") > 2
+        assert "LPIPS in the tokenizers' loss: weight 0.1 (the paper" in text
+    runs = [f"gear-l-lambda{value}-tokenizer" for value in ("0.25", "0.75", "1")]
+    aligns = [paper.runs[run].settings.align for run in runs]
+    assert [(a.weight, a.tokenizer_weight) for a in aligns] == [(0.5, w) for w in (0.25, 0.75, 1)]
+    first, again = (
+        cell(tmp_path, "resolution", row, "gfid", "plain")
+        for row in ("2× + GEAR", "2× + GEAR, no antialias")
+    )
+    assert (first["protocol"], again["protocol"], again["ours"]) == ("adm", "adm-aliased", "30")
+    assert first["paper"] == again["paper"]
+    assert "published sweep" in (tmp_path / "tables/coefficient.md").read_text()
+
+
+def test_rows_of_another_study_and_aliased_rows_are_checked(edited_config):
+    folder = edited_config("tables.yaml", "studies: [paper]", "studies: [papers]")
+    with pytest.raises(ValueError, match="names no study 'papers'. Did you mean 'paper'"):
+        Study("demo", folder=folder)
+    edited_config("tables.yaml", "studies: [papers]", "studies: [demo]")
+    folder = edited_config("studies/paper.yaml", ", aliased: true}", "}")
+    with pytest.raises(ValueError, match="no antialias' shows aliased scores; set protocols.gen"):
+        Study("paper", folder=folder)
+
+
+def test_captions_state_each_weight_of_lpips_behind_a_row(paper, demo):
+    for runs, expected in ((["gear-l-frozen"], [0.1]), (["gear-l", "vq-lpips1"], [0.1, 1.0])):
+        assert world.lpips_weights(paper, runs) == expected
+    assert world.lpips_weights(demo, ["gear-l-frozen"]) == [] == caption.lpips([])
+    assert "weight 0.1 and 1 (" in caption.lpips([0.1, 1.0])[0]
+    needed = {run for need in paper.needs for run in [need.checkpoint.run]}
+    assert "vq-lpips1" not in needed and paper.runs["vq-lpips1"].settings.loss.lpips == 1.0
+
+
 def test_diverged_and_collapsed_rows_are_marked(tmp_path, demo):
     spec = table_spec(demo, "components")
     fake(tmp_path, spec)
@@ -163,9 +207,9 @@ def test_diverged_and_collapsed_rows_are_marked(tmp_path, demo):
     edit(tmp_path, f"{gan}/plain.json", "demo", gfid=None, sfid=None)
     text, tex = make_table(tmp_path, spec)
     assert "| w/ STE † |" in text and "† codebook collapsed" in text and r"^\dagger" in tex
-    assert "| w/o GAN | diverged ‖ *16.353* |" in text
+    assert "| w/o GAN | diverged<br>*16.353* |" in text
     assert cell(tmp_path, "components", "w/o GAN", "gfid")["ours"] == "diverged"
-    assert "| **GEAR** | **10." in text and "Bold: the default" in text
+    assert "| GEAR (default) | **10." in text and "“w/ STE”: tokenizer and AR" in text
 
 
 def test_one_diverged_seed_makes_no_mean(tmp_path, demo):
@@ -193,14 +237,15 @@ def test_the_demo_stands_beside_the_paper_and_is_not_subtracted(tmp_path, demo, 
         assert cell(root, "system", "GEAR-L (300)", "params_m")["ours"] == "0.123456"
         if study is demo:
             assert not any(line["delta_paper"] for line in made)
-            assert "gFD ↓ (CFG 1.5) ‖ *gFID*" in text and "stand-in classifier features" in text
+            assert "gFD ↓<br>*gFID*" in text and "stand-in classifier features" in text
             assert "another world" in text and "stand-in teacher" in text and "Δ" not in text
-            assert "| DiT (1400) (quoted) | – | – ‖ *675* | – ‖ *9.62* |" in text
+            assert "| DiT (1400) | 9.62 |" in text and "| DiT (1400) | 2.27 |" in text
+            assert text.count("<details>") == 3 and "not trained here (CFG 1.5)" in text
             assert "ar 1500k = 600" in text
         else:
             assert float(ours["delta_paper"]) == pytest.approx(float(ours["ours"]) - 2.95, abs=1e-4)
             assert "gFID ↓" in text and "Δ = ours − paper" in text
-        assert r"\textcolor{gray}{\textit{9.62}}" in tex
+        assert r"\textcolor{gray}{\textbf{\textit{16.96}}}" in tex
 
 
 def test_a_table_is_equal_bytes_twice(tmp_path):

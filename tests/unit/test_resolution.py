@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from gear import config
@@ -109,3 +110,34 @@ def test_samples_are_scored_at_the_features_size(tmp_path, sets):
     scores = Scorer(protocol, tmp_path)([sets[32].images])["demo"]
     small = Scorer(protocol, tmp_path)([resized(sets[32].images, 16)])["demo"]
     assert scores == small and np.isfinite(list(scores.values())).all()
+
+    class Mirror:
+        """A tokenizer of 32 pixels whose images are stripes that only an antialias removes."""
+
+        downsampling, config = 8, config.Tokenizer(codebook_size=16)
+        bias = torch.nn.Parameter(torch.zeros(()))
+
+        def parameters(self):
+            return iter([self.bias])
+
+        def decode(self, tokens):
+            shades = torch.linspace(0.2, 1.1, len(tokens))[:, None, None, None]
+            return shades * torch.tensor([1.0, -1.0]).repeat(16).expand(len(tokens), 1, 32, 32)
+
+    def names(scores):
+        return set(scores) - {"notes"}  # of the resize
+
+    tokens, tokenizer = np.zeros((20, 16), int), Mirror()
+    plain = Scorer(protocol, tmp_path).of_tokens(tokenizer, tokens)
+    assert names(plain) == {"demo"}
+    scorer = Scorer(protocol | {"aliased": True}, tmp_path)
+    both = scorer.of_tokens(tokenizer, tokens)
+    assert names(both) == set(scorer.nothing()) == {"demo", "demo-aliased"}
+    assert both["demo"] == plain["demo"]
+    floats = F.interpolate(tokenizer.decode(tokens), (16, 16), mode="bicubic", antialias=False)
+    as_published = (127.5 * floats + 128).clamp(0, 255).to(torch.uint8)  # truncated
+    assert both["demo-aliased"] == Scorer(protocol, tmp_path)([as_published])["demo"]
+    assert both["demo-aliased"]["gfid"] != both["demo"]["gfid"]
+    tokenizer.downsampling = 4  # the reference's size: there is nothing to resize
+    tokenizer.decode = lambda tokens: torch.zeros(len(tokens), 1, 16, 16)
+    assert names(scorer.of_tokens(tokenizer, tokens)) == {"demo"}

@@ -17,6 +17,7 @@ class Stopping:
 
     def __init__(self, images, step, act):
         self.images, self.at, self.act = images, step, act
+        self.classes = images.classes
 
     def batch(self, step):
         if step == self.at:
@@ -91,7 +92,7 @@ def test_segments_equal_one_run(segment, whole, stage):
     second.run("second")
     assert results(second) == whole(stage)
     assert results(first)[0] != results(second)[0]
-    assert len((first.output / "curves.csv").read_text().splitlines()) == 2
+    assert len((first.output / "curves.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("minutes, left", [(0.0, 3), (30.0, None)])

@@ -236,7 +236,7 @@ def test_a_torn_samples_file_is_named(ar, tmp_path, share):
     path = tmp_path / "plain.npz"
     save_arrays(path, generate(ar, 10, Sampler(5)))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ValueError, match=r"plain.npz is no complete samples file .* draw again\.$"):
+    with pytest.raises(ValueError, match=r"plain.npz is no complete .npz file .* draw again\.$"):
         load_samples(path)
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import time
+from hashlib import sha256
 
 import pytest
 import torch
@@ -56,9 +57,11 @@ def test_a_milestone_says_what_it_is(scripted, tmp_path):
     assert found["parameters"] == {"net": 2}
     assert found["inputs"][str(tmp_path / "input")].startswith("ba7816bf8f01cfea")  # of "abc"
     rows = list(csv.DictReader((segment.output / "curves.csv").open()))
-    assert rows == [{"step": "2", "total": "1.5"}, {"step": "3", "total": "4"}]
+    # the first step has a line of its own, and counts in its window too
+    assert [tuple(row.values()) for row in rows] == [("1", "1"), ("2", "1.5"), ("3", "4")]
     lines = (segment.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
+        {"step": 1, "total": 1.0},
         {"step": 2, "total": 1.5},
         {"step": 3, "total": 4.0},
     ]
@@ -98,6 +101,51 @@ def test_a_recorded_divergence_is_passed_on(scripted, capsys):
         assert record(segment)["status"] == "diverged" and segment.trainer.seen == seen
         rows = list(csv.DictReader((segment.output / "curves.csv").open()))
         assert [(r["step"], r["total"]) for r in rows] == [("1", "1"), ("2", "inf")]
+        lines = (segment.folder / "metrics.jsonl").read_text().splitlines()
+        assert lines[1] == '{"step": 2, "total": null}'  # JSON has no infinity
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, 1e30])
+def test_a_last_update_that_breaks_the_weights_is_not_finished(scripted, value):
+    """The losses are those before the update."""
+
+    def broken(**options):
+        segment = scripted(0, 2, total=[1, 1], changes={"runtime.checkpoint_minutes": 0}, **options)
+        step = segment.trainer.step
+
+        def breaks(batch, number):
+            if number == 1:
+                torch.nn.init.constant_(segment.trainer.modules["net"].bias, value)
+            return step(batch, number)
+
+        segment.trainer.step = breaks
+        return segment
+
+    segment = broken()
+    with pytest.raises(ValueError) as error:
+        segment.run("x")
+    assert str(error.value).startswith(
+        "net.bias became non-finite in the update of step 2; the last good state is "
+        f"{segment.folder}/latest.pt. Lower optim.lr_*"
+    )
+    assert not segment.output.exists()
+    assert torch.load(segment.folder / "latest.pt", weights_only=True)["step"] == 1
+
+
+def test_an_average_that_is_not_finite_is_recorded(scripted, capsys):
+    segment = scripted(0, 2, total=[1, 1], changes={"runtime.on_nonfinite": "record"})
+    average = segment.trainer.averages["net"] = type("Average", (), {"module": nn.Linear(1, 1)})()
+    nn.init.constant_(average.module.weight, math.nan)
+    segment.run("x")
+    assert record(segment)["status"] == "diverged"
+    assert "diverged in the update of step 2: net.weight not finite" in capsys.readouterr().err
+
+
+def test_a_milestone_states_the_sha256_of_its_weights(scripted):
+    segment = scripted(0, 1, total=[1])
+    segment.run("x")
+    weights = segment.output / "weights.safetensors"
+    assert record(segment)["weights_sha256"] == sha256(weights.read_bytes()).hexdigest()
 
 
 def test_a_missing_state_says_what_to_do(scripted):

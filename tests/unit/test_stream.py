@@ -2,17 +2,21 @@
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import transforms as tv
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as F
 
 from gear import config
+from gear.cli import batch
 from gear.data import manifest, sets
-from gear.data.memory import ImageSet
+from gear.data.memory import ImageSet, to_float
+from gear.data.transforms import open_image, resize_short
 from gear.runtime import distributed, rng
 
 SIZE, BATCH, SEED = 16, 8, 5  # 21 training images: 2 batches an epoch
@@ -185,3 +189,43 @@ def test_validation_images_are_torchvisions_in_the_order_of_their_names(folder, 
 def test_a_manifest_must_be_given(folder):
     with pytest.raises(ValueError, match="data.hold is stream, which reads .*; give its manifest"):
         sets.validation_set(settings_of(folder), None)
+
+
+# gear batch
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_gear_batch_is_what_the_trainer_reads(folder, step):
+    """Compared with the batch of a trainer's own data set, and with the files, cropped anew."""
+    settings = settings_of(folder, workers=2)
+    found = batch.read(settings, folder / "manifest.json", step)
+    read = training(folder, workers=2).batch(step - 1)
+    assert torch.equal(to_float(torch.from_numpy(found["images"])).permute(0, 3, 1, 2), read.images)
+    assert (found["labels"] == read.labels.numpy()).all()
+    assert (found["indices"] == read.indices).all() and found["epoch"] == read.epoch
+    assert found["mirrored"].any() or step != 1
+    for i, name in enumerate(found["names"]):
+        image = resize_short(open_image(folder / "images/train" / name, 3), SIZE)
+        left, top = found["crops"][i]
+        square = np.asarray(image.crop((left, top, left + SIZE, top + SIZE)))
+        square = square[:, ::-1] if found["mirrored"][i] else square
+        assert (square == found["images"][i]).all(), name
+
+
+def test_gear_batch_writes_a_grid_and_its_arrays(folder, tmp_path, capsys):
+    settings = settings_of(folder)
+    run = SimpleNamespace(settings=settings, steps={"400k": 4})
+    study = SimpleNamespace(run=lambda *_: run, manifest=lambda _: folder / "manifest.json")
+    batch.main(study, "gear-l@400k", tmp_path / "b.png")
+    arrays = np.load(tmp_path / "b.npz")
+    with Image.open(tmp_path / "b.png") as picture:
+        grid = np.asarray(picture)
+    assert grid.shape == (3 * 64, 3 * 64, 3)  # 8 images; pixels are repeated 4 times
+    assert (grid[::4, ::4][:SIZE, SIZE : 2 * SIZE] == arrays["images"][1]).all()
+    assert not grid[-64:, -64:].any()
+    assert "the 8 images of step 4 of gear-l, epoch 1" in capsys.readouterr().out
+    for wrong in ("gear-l@5", "gear-l@0", "gear-l@40k"):
+        with pytest.raises(ValueError, match="a number from 1 to 4, or one of 400k"):
+            batch.main(study, wrong, tmp_path / "b.png")
+    with pytest.raises(ValueError, match="names no step; write it as run@step"):
+        batch.main(study, "gear-l", tmp_path / "b.png")

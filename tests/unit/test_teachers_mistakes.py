@@ -96,7 +96,7 @@ def test_numbers_that_are_not_finite_are_named(tmp_path, name, number):
     key = next(k for k in state if k.endswith("fc2.weight"))
     state[key][3, 5] = number
     said = refused(write(tmp_path / name, state), network)
-    assert f"{name}: '{key}' has numbers that are not finite" in said
+    assert name in said and f"'{key}' has numbers that are not finite" in said
 
 
 def test_another_size_is_refused_before_the_file_is_read(tmp_path):

@@ -111,6 +111,17 @@ def test_products_depend_on_the_difference_of_rows_and_of_columns():
     assert np.diff(means).max() > 0.01 and means[-1] - means[0] > 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_dtype_turns_by_the_same_angles(ar, dtype):
+    network = ar()
+    table = network.rope.clone()
+    assert torch.equal(network.to(dtype).rope, table) and network.head.weight.dtype == dtype
+    assert torch.equal(network.float().to("cpu").rope, table)
+    assert not [name for name in network.state_dict() if "rope" in name]
+    # a lost sine would leave all cells of a row alike
+    assert table.shape == (17, 4, 2) and (table[1:, 0, 1] != 0).any()
+
+
 def test_a_head_too_narrow_for_two_dimensions_is_refused(smoke_settings):
     settings = smoke_settings(**{"ar.heads": 8})
     with pytest.raises(ValueError) as error:

@@ -161,5 +161,22 @@ def test_a_file_that_is_cut_off_is_named_in_one_sentence(tmp_path, photo, kind, 
 def test_what_is_no_image_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.jpg cannot be read as an image .*; replace it or"):
+    fault = r"x\.jpg (is missing|cannot be read as an image .*); replace it or"
+    with pytest.raises(ValueError, match=fault):
         transforms.open_image(tmp_path / "x.jpg", 3)
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        (np.full((4, 4), 0.5, np.float32), "its pixels are floats, whose range it does not state"),
+        (np.full((4, 4), 70000, np.int32), "it has pixels of 70000 to 70000, beyond 16 bits"),
+        (np.full((4, 4), -1, np.int32), "it has pixels of -1 to -1, beyond 16 bits"),
+    ],
+)
+def test_pixels_without_a_known_range_are_refused(tmp_path, values, said):
+    """Cut to 0..255 they would be black or white, and nobody would know."""
+    Image.fromarray(values).save(tmp_path / "x.tiff")
+    (tmp_path / "x.tiff").rename(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=said):
+        transforms.open_image(tmp_path / "x.png", 3)

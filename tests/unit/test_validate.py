@@ -78,3 +78,59 @@ def test_a_piece_of_large_images_is_small(smoke_settings, paper):
     assert sets.piece_of(smoke_settings("vq")) == 256
     runs = ("gear-l", "gear-l-res384", "gear-l-res512")
     assert [sets.piece_of(paper.runs[run].settings) for run in runs] == [16, 7, 4]
+
+
+PRECISIONS = [  # runtime.precision, runtime.frozen_precision, whether tokens are of bfloat16
+    ("fp32", "same", False),
+    ("bf16", "same", True),
+    ("bf16", "fp32", False),
+    ("fp32", "bf16", True),
+]
+
+
+def settings_in(smoke_settings, run, precision, frozen):
+    changes = {"runtime.precision": precision, "runtime.frozen_precision": frozen}
+    return smoke_settings(run, **changes)
+
+
+def low():
+    """Whether the forward pass that asks is in bfloat16."""
+    return torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("precision, frozen, expected", PRECISIONS)
+@pytest.mark.parametrize("stage", ["ar", "joint"])
+def test_ntp_is_of_tokens_made_as_in_training(
+    smoke_settings, tiny_networks, monkeypatch, stage, precision, frozen, expected
+):
+    settings, seen = settings_in(smoke_settings, "gear-l", precision, frozen), []
+    tokenizer = tiny_networks.tokenizer(settings).eval()
+    teacher, ar = tiny_networks.teacher(settings), tiny_networks.ar(settings)
+    monkeypatch.setattr(validate, "load_ar", lambda folder: (ar, settings))
+    monkeypatch.setattr(validate.checkpoint, "load_weights", lambda *_: None)
+    monkeypatch.setattr(validate.checkpoint, "holds", lambda *_: stage == "joint")
+    made = tokenizer.tokens
+    monkeypatch.setattr(tokenizer, "tokens", lambda x: seen.append(low()) or made(x))
+    data = Images(5)
+    found = validate.likelihood("x", tokenizer, made(to_float(data.images)), data, teacher)
+    if stage == "joint":  # its tokenizer is not frozen
+        expected = precision == "bf16"
+    # the tokens of float32 are there; those of bfloat16 are made again
+    assert seen == [True] * expected and set(found) == {"ntp", "align"}
+
+
+@pytest.mark.parametrize("precision, frozen, expected", PRECISIONS)
+def test_stage_2_reads_tokens_in_a_precision_of_their_own(
+    smoke_settings, tiny_networks, random_images, monkeypatch, precision, frozen, expected
+):
+    settings, seen = settings_in(smoke_settings, "llamagen-repa-l", precision, frozen), {}
+    trainer = tiny_networks.trainer("ar", settings)
+
+    def note(network, method):
+        inner = getattr(network, method)
+        monkeypatch.setattr(network, method, lambda x: seen.update({method: low()}) or inner(x))
+
+    note(trainer.tokenizer, "tokens")
+    note(trainer.teacher, "forward")
+    trainer.step(random_images(settings).batch(0), 0)
+    assert seen == {"tokens": expected, "forward": precision == "bf16"}

@@ -18,7 +18,7 @@ from gear.alignment.teachers.base import spatial_zscore
 from gear.alignment.teachers.load import load_teacher
 from gear.alignment.teachers.vjepa2 import VJEPA2, frequencies, rotary_table
 from gear.data.memory import to_float
-from gear.files import aside as files
+from gear.files import reading as files
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/vjepa21.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-4  # absolute, of values up to 17; rounding of float32 is at most 2e-5

@@ -5,7 +5,7 @@ import shlex
 
 from gear.launch import slurm
 from gear.launch.warm import Warm
-from gear.study import jobs
+from gear.study import fit, jobs
 from gear.study.needs import Checkpoint
 from gear.study.stages import STAGES
 
@@ -105,8 +105,7 @@ def labels(spec, what):
 
 def refuse(w):
     """End with one sentence: the target is neither a rule nor a file of the study."""
-    cure = did_you_mean(w.target, STUDY.targets)
-    sys.exit(f"gear: study '{STUDY.name}' has no target '{w.target}'. {cure}")
+    sys.exit(f"gear: {STUDY.no_target(w.target)}")
 
 
 # The jobs of a small study are shorter than the import of torch, so one process imports it for all.

@@ -25,6 +25,8 @@ if STUDY.makes_data:
             "--seed {params.cfg[seed]} 2>&1 | tee {log:q}"
 
 else:
+    # No param: a new number of the study must not list the folder, and train, again.
+    FIT = fit.line(STUDY)
 
     rule prepare_data:
         output:
@@ -41,12 +43,8 @@ else:
             **jobs.needs(STUDY, "prepare_data"),
         params:
             cfg={"path": STUDY.data.path, "classes": STUDY.data.classes},
-            counts=" ".join(
-                f"--{split} {STUDY.spec['data'][split]}"
-                for split in ("train", "val")
-                if split in STUDY.spec["data"]
-            ),
+            counts=jobs.counts(STUDY),
         shell:
             "python -m gear.launch.warm gear.data.manifest --path {params.cfg[path]:q} "
-            "--classes {params.cfg[classes]} {params.counts} --output {output.manifest:q} "
-            "2>&1 | tee {log:q}"
+            "--classes {params.cfg[classes]} {params.counts} --fit {FIT:q} "
+            "--output {output.manifest:q} 2>&1 | tee {log:q}"

@@ -53,4 +53,4 @@ rule no_such_target:
     output:
         touch("{target}"),
     wildcard_constraints:
-        target="[A-Za-z0-9_-]+",
+        target="[A-Za-z0-9_.@-]+",

@@ -74,16 +74,6 @@ def _encoder_tensors(content, layout, shape, where):
     return layout.prepare(tensors, shape) if layout.prepare else tensors
 
 
-def _check_finite(tensors, where):
-    """Mistake: a tensor has a number that is not finite."""
-    for key, value in tensors.items():
-        if not value.isfinite().all():
-            raise Mistake(
-                f"{where}: '{key}' has numbers that are not finite; the file is damaged, so "
-                "download it again."
-            )
-
-
 def _img_size(tensors, layout, teacher):
     """The public input size whose number of positions the file has, else the first."""
     positions = tensors.get(layout.names("pos_embed")[0], torch.empty(0))
@@ -96,6 +86,8 @@ def read(content, teacher, shape, where):
 
     shape: arguments of `teacher.build` without img_size. Mistake: a key is missing or surplus, or
     a tensor has another shape or is not finite."""
+    if isinstance(content, dict) and not any(x.sign in content for x in teacher.LAYOUTS):
+        content = convert.unprefixed(content)
     layout = find(content, teacher, where)
     tensors = _encoder_tensors(content, layout, shape, where)
     shape = {"img_size": _img_size(tensors, layout, teacher), **shape}
@@ -104,5 +96,4 @@ def read(content, teacher, shape, where):
     mapping = {key: layout.names(key) for key in shapes}
     taken = Taken("teacher", layout.name, tensors, ("teacher",))
     convert.check(taken, mapping, shapes, where)
-    _check_finite(tensors, where)
-    return layout, shape, convert.to_ours(taken, mapping)
+    return layout, shape, convert.to_ours(taken, mapping, where)

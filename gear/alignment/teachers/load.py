@@ -3,8 +3,8 @@
 from importlib import import_module
 
 from gear.alignment.teachers.objectives import OBJECTIVES
-from gear.files.aside import read_json
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.reading import read_record, required, whole_numbers
 from gear.runtime import checkpoint
 
 NETWORKS = {
@@ -14,6 +14,8 @@ NETWORKS = {
     "vjepa2": "VJEPA2",
     "clip_l": "CLIPL",
 }
+STANDIN = ("channels", "resolution", "classes", "patch", "dim", "layers")  # shape of a stand-in
+HEADS = 4  # of a stand-in
 
 
 def network(name):
@@ -31,11 +33,19 @@ def load_teacher(folder, data):
     """The frozen teacher that `standin` or `pretrained` wrote, for images of config.Data.
 
     Mistake: the folder is incomplete, or the teacher does not serve these images."""
-    record = read_json(f"{folder}/run.json")
+    path = f"{folder}/run.json"
+    record = read_record(path)
     if record.get("kind") == "pretrained":
-        teacher = network(record["network"]).load(folder, record["shape"], data)
+        shape = required(record, "shape", dict, path)
+        teacher = network(required(record, "network", str, path)).load(folder, shape, data)
     else:
-        teacher = OBJECTIVES[record["spec"]["objective"]](**record["shape"])
-        checkpoint.load_weights(f"{folder}/weights.safetensors", "teacher", teacher)
+        shape = whole_numbers(record, "shape", STANDIN, path)
+        name = required(required(record, "spec", dict, path), "objective", str, path)
+        if name not in OBJECTIVES:
+            raise Mistake(f"{path}: no objective '{name}'. {did_you_mean(name, OBJECTIVES)}")
+        if shape["dim"] % HEADS or shape["resolution"] < shape["patch"]:
+            raise Mistake(f"{path}: no stand-in has the shape {shape}; remove it and run again.")
+        weights = f"{folder}/weights.safetensors"
+        teacher = checkpoint.load_network(weights, "teacher", lambda: OBJECTIVES[name](**shape))
         teacher.fit(data.resolution)
     return teacher.eval().requires_grad_(False)

@@ -14,7 +14,6 @@ from pathlib import Path
 from gear.alignment.teachers import layout
 from gear.alignment.teachers.load import network
 from gear.files import hashes
-from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
 from gear.foreign import source
 from gear.runtime import checkpoint, provenance
@@ -88,7 +87,6 @@ def import_weights(spec, output, shape=None):
     path, sha256 = find(spec)
     content = source.read(path)
     style, shape, state = layout.read(content, teacher, shape, path)
-    checkpoint.save_weights(f"{output}/weights.safetensors", {"teacher": state})
     parameters = sum(v.numel() for v in state.values())
     origin = {"name": path.name, "sha256": sha256, "bytes": path.stat().st_size}
     if path != Path(spec["weights"]):
@@ -103,7 +101,7 @@ def import_weights(spec, output, shape=None):
         "source": origin,
         **provenance.environment(),
     }
-    write_json(f"{output}/run.json", record)
+    checkpoint.save_folder(output, {"teacher": state}, record)
     print(
         f"{spec['label']}: {path}, sha256 {sha256}, as {style.name}: {len(state)} tensors, "
         f"{parameters:,} numbers",

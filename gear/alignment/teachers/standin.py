@@ -15,7 +15,7 @@ from gear import config
 from gear.alignment.teachers.objectives import OBJECTIVES
 from gear.data.memory import to_float
 from gear.data.sets import image_set
-from gear.files.aside import write, write_json
+from gear.files.aside import write
 from gear.runtime import checkpoint, optim, rng
 from gear.runtime.device import setup
 from gear.runtime.progress import Progress
@@ -67,8 +67,8 @@ def train(settings, spec, output, manifest=None):
             progress.report(step + 1, {"loss": loss.item()})
     teacher = average.module if average else teacher
     standardise(teacher, data)
-    checkpoint.save_weights(f"{output}/weights.safetensors", {"teacher": teacher})
-    write_json(f"{output}/run.json", {"label": spec["label"], "shape": shape, "spec": spec})
+    record = {"label": spec["label"], "shape": shape, "spec": spec}
+    checkpoint.save_folder(output, {"teacher": teacher}, record)
 
 
 def main():

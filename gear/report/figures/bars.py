@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from gear.report import caption
 from gear.report.figures.drawing import Drawing
 from gear.report.figures.style import COLOURS, HATCHES
+from gear.report.tables.numbers import measure
 from gear.study.vocabulary import ARROWS, METRICS, number, shown
 
 QUOTED = "#aaaaaa"
@@ -29,8 +30,24 @@ def _looks(rows):
     return looks | {label: {"color": c, "hatch": h} for label, c, h in pairs}
 
 
-def _panel(axes, spec, heights, labels, groups):
-    """Draw the bars of one sampler with their values above; a diverged run has the word."""
+def _spread(results, spec):
+    """(relative sd over seeds, the largest of the rows of the table `spread`; n); (None, 0): none.
+
+    The scores are those without guidance, which alone have several seeds."""
+    found = []
+    for row in spec.get("seeded", ()):
+        sampler = next(iter(row["replicas"][0]["files"]["generation"]))
+        column = {k: spec[k] for k in ("metric", "protocol")} | {"sampler": sampler}
+        seeds = measure(results, row, column)
+        if seeds.sd is not None and seeds.mean:
+            found.append((seeds.sd / abs(seeds.mean), seeds.n))
+    return max(found, default=(None, 0))
+
+
+def _panel(axes, spec, heights, labels, groups, spread):
+    """Draw the bars of one sampler with their values; a diverged run has the word.
+
+    heights: {(group, label): height}; spread: relative half of a whisker, or None."""
     decimals, width = METRICS[spec["metric"]].decimals, WIDTH / len(labels)
     looks = _looks(spec["rows"])
     top = max((h for h in heights.values() if h is not None), default=1.0)
@@ -44,15 +61,19 @@ def _panel(axes, spec, heights, labels, groups):
                 x, height or 0, 0.92 * width, edgecolor="white", linewidth=0,
                 label=label if place == 0 else None, **looks[label],
             )  # fmt: skip
+            whisker = (height or 0) * (spread or 0)
+            if whisker and looks[label]["color"] != QUOTED:
+                axes.errorbar(x, height, whisker, color="#333333", linewidth=0.9, capsize=2.5)
             text = "diverged" if height is None else number(height, decimals)
             axes.text(
-                x, (height or 0) + 0.015 * top, text, ha="center", va="bottom", fontsize=6.5,
-                rotation=90 if height is None else 0,
+                x, (height or 0) + whisker + 0.015 * top, text, ha="center", va="bottom",
+                fontsize=7, rotation=90 if height is None else 0,
             )  # fmt: skip
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="x", visible=False)
-    axes.set_ylim(0, 1.12 * top)
+    axes.set_xlabel("model size")
+    axes.set_ylim(0, (1.12 + (spread or 0)) * top)
 
 
 def draw(results, spec):
@@ -61,18 +82,18 @@ def draw(results, spec):
     groups = list(dict.fromkeys(row["group"] for row in spec["rows"]))
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     panels, lines = figure.subplots(1, len(spec["panels"]), squeeze=False)[0], []
-    head = shown(spec["metric"], spec["protocol"])
+    head, (spread, n) = shown(spec["metric"], spec["protocol"]), _spread(results, spec)
     for letter, axes, panel in zip("abcdef", panels, spec["panels"], strict=False):
         values = [_value(results, spec, row, panel) for row in spec["rows"]]
         lines += [_line(spec, *bar, panel) for bar in zip(spec["rows"], values, strict=True)]
         names = ((row["group"], row["label"]) for row in spec["rows"])
-        _panel(axes, spec, dict(zip(names, values, strict=True)), labels, groups)
+        _panel(axes, spec, dict(zip(names, values, strict=True)), labels, groups, spread)
         words = caption.sampler_words(spec["samplers"][panel])
         axes.set_title(f"({letter}) {words}", loc="left")
     panels[0].set_ylabel(head + ARROWS[METRICS[spec["metric"]].better])
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names))
-    return Drawing(figure, CSV, lines, _sentences(spec, head))
+    return Drawing(figure, CSV, lines, _sentences(spec, head, spread, n))
 
 
 def _line(spec, row, value, panel):
@@ -86,8 +107,14 @@ def _line(spec, row, value, panel):
     }
 
 
-def _sentences(spec, head):
-    sentences = [f"{head} by model size; one training per bar, so its spread is not known."]
+def _sentences(spec, head, spread, n):
+    sentences = [f"{head} by model size; one training per bar, so its own spread is not known."]
+    if spread:
+        sentences.append(
+            f"Whiskers: ± {spread:.0%} of the bar, the largest sample sd over seeds (n = {n}) that "
+            f"table {spec['spread']} measured without guidance. Bars whose whiskers overlap may "
+            "change places with another seed."
+        )
     quoted = dict.fromkeys(row["label"] for row in spec["rows"] if "quoted" in row)
     if quoted:
         sentences.append(

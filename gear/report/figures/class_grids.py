@@ -25,16 +25,20 @@ def draw(results, spec):
             cells = csv_line(row, column, line, "samples", int(index), picture, label)
             lines.append(cells | {"seed": int(seeds[index])})
         grids.append((str(label), mosaic(tiles)))
+    who = f"{row['label']}, {caption.sampler_words(*spec['samplers'].values())}"
     sentences = [
-        f"The first {LINES * COLUMNS} images of each class that the sampler drew, in the order of "
-        "their seeds, of the very images that the tables score; none was left out or chosen."
+        f"Drawn by {who}. The first {LINES * COLUMNS} images of each class that the sampler drew, "
+        "in the order of their seeds, of the very images that the tables score; none was left out "
+        "or chosen."
     ]
     sentences += caption.steps(spec["rows"])
-    return Drawing(_side_by_side(grids), (*CSV, "seed"), lines, sentences)
+    return Drawing(_side_by_side(grids, who), (*CSV, "seed"), lines, sentences)
 
 
-def _side_by_side(grids):
-    """A figure of (label, mosaic) pairs, BESIDE of them in a line, each under its class."""
+def _side_by_side(grids, who):
+    """A figure of (label, mosaic) pairs, BESIDE of them in a line, each under its class.
+
+    who: the model and sampler that drew them, as the figure's title."""
     height, width, _ = grids[0][1].shape
     tile = inches(grids[0][1], COLUMNS)
     size = tile * COLUMNS, tile * COLUMNS * height / width + HEAD
@@ -48,4 +52,5 @@ def _side_by_side(grids):
         axes.imshow(picture, aspect="auto")
         axes.set_axis_off()
         axes.text(0, 1.03, f"class {label}", transform=axes.transAxes, va="bottom", fontsize=8)
+    figure.text(0, 1 + 0.08 / figure.get_figheight(), who, va="bottom", fontweight="bold")
     return figure

@@ -5,24 +5,27 @@ from gear.report import caption
 from gear.report.figures.drawing import Drawing, legend_below, six_panels
 from gear.report.figures.style import COLOURS, LINES, MARKERS
 
-PANELS = {  # column of curves.csv and key of validation.json: title
+PANELS = {  # column of curves.csv: title
     "top1": "(a) mass on the nearest code",
     "top10": "(b) mass on the 10 nearest",
-    "usage": "(c) codes in use (share)",
-    "entropy": "(d) soft entropy (nats)",
-    "effective_size": "(e) effective size (codes)",
-    "perplexity": "(f) perplexity of the use (codes)",
+    "usage": "(c) share of codes in use",
+    "entropy": "(d) entropy of a token (nats)",
+    "effective_size": "(e) effective size: exp of (d)",
+    "perplexity": "(f) codes in use, if equally often",
 }
-COUNTED = ("usage", "perplexity")  # of a batch; of more tokens they are higher
+LISTED = ("top100", "top1000", "entropy_t1")  # in the figure's table only; older curves lack them
+SHARES = ("top1", "top10", "usage")
+LEAST = 0.02  # height of a panel of shares, relative to its largest: noise is not to look large
 
 
 def _read(results, path):
-    """The data frame with step and each column of PANELS of a curves.csv, lines without them left
-    out."""
+    """The data frame with step, each column of PANELS and those of LISTED that are there, of a
+    curves.csv; lines without them are left out."""
     table, columns = results.csv(path), ["step", *PANELS]
     missing = [c for c in columns if table.empty or c not in table]
     if missing:
         raise Mistake(f"{path} has no column '{missing[0]}'; train that run again.")
+    columns += [c for c in LISTED if c in table]
     try:
         return table[columns].replace("", None).dropna().astype(float).astype({"step": int})
     except ValueError as error:
@@ -32,20 +35,39 @@ def _read(results, path):
 def draw(results, spec):
     """Six panels of how tokens choose their codes, over the joint training."""
     curves = {c["label"]: _read(results, c["file"]) for c in spec["curves"]}
-    references = {}
-    for reference in spec["references"]:
-        values = results.json(reference["file"]).get("codebook") or {}
-        references[reference["label"]] = {c: values.get(c) for c in PANELS if c not in COUNTED}
+    start = _start(spec, curves)
     figure, panels = six_panels(4.4, PANELS, "optimizer steps")
     for column, axes in panels.items():
-        _panel(axes, column, spec, curves, references)
+        _panel(axes, column, spec, curves, start)
     _count_dead(panels["usage"], spec["codes"])
     legend_below(figure, panels["top1"])
-    columns = ("kind", "label", "run", "step", *PANELS, "dead")
-    return Drawing(figure, columns, _csv_lines(spec, curves, references), _sentences(spec))
+    columns = ("kind", "label", "run", "step", *PANELS, "dead", *LISTED)
+    return Drawing(figure, columns, _csv_lines(spec, curves, start), _sentences(spec, start))
 
 
-def _sentences(spec):
+def _start(spec, curves):
+    """{column: value} of the first step, whose tokens are those of the weights that all trainings
+    start from; {} for curves of before that step had a line."""
+    if not spec["start"]:
+        return {}
+    table = curves[spec["curves"][0]["label"]]
+    first = table[table["step"] == 1].drop(columns="step")
+    return first.to_dict("records")[0] if len(first) else {}
+
+
+def _dashes(spec, start):
+    """The sentences on the horizontal line."""
+    if start:
+        return [
+            f"Horizontal dashes: step 1 of {spec['curves'][0]['label']}, before any update. It is "
+            "the tokenizer that all trainings start from, on training images, live weights and at "
+            "the precision of the curves."
+        ]
+    missing = "There are no horizontal dashes: these trainings logged no step 1."
+    return [missing] if spec["start"] else []
+
+
+def _sentences(spec, start):
     milestones = [
         {"stage": "joint", "step": step, "steps": steps}
         for curve in spec["curves"]
@@ -53,12 +75,13 @@ def _sentences(spec):
     ]
     return [
         f"Per token p = softmax(scores / τ) over {spec['codes']} codes, τ = "
-        f"{spec['temperature']:g}; means over the tokens of a training batch. Effective size = "
-        "exp(mean entropy). Codes in use: hit by a token of a training batch; the others are dead "
-        "in it (axis on the right). Perplexity: exp of the entropy of the hits' shares.",
-        "One training per curve. Horizontal dashes: the same numbers of the tokenizer that the "
-        "trainings start from, on the validation images (not in (c) and (f), which count codes and "
-        "so depend on the number of tokens). Vertical dots: milestones.",
+        f"{spec['temperature']:g}; means over tokens of training batches and over the steps "
+        "between two points. (e) is the effective size, exp(mean entropy). Codes in use: hit by a "
+        "token of a training batch; the others are dead in it (axis on the right). (f) is the "
+        "perplexity of the use, exp of the entropy of the hits' shares: of the batch, not of a "
+        "token.",
+        "One training per curve.",
+        *_dashes(spec, start),
         *caption.steps(milestones),
     ]
 
@@ -72,7 +95,7 @@ def _count_dead(axes, codes):
     dead.spines["right"].set_visible(True)
 
 
-def _panel(axes, column, spec, curves, references):
+def _panel(axes, column, spec, curves, start):
     for number, (label, table) in enumerate(curves.items()):
         axes.plot(
             table["step"],
@@ -84,24 +107,28 @@ def _panel(axes, column, spec, curves, references):
             markevery=(0.03 * number, 0.15),
             markersize=4,
         )
-    for label, values in references.items():
-        if values.get(column) is not None:
-            axes.axhline(
-                values[column], color="#555555", linestyle=(0, (6, 3)), linewidth=1.1, label=label
-            )
-    for steps in {s for c in spec["curves"] for s in c["milestones"].values()}:
-        axes.axvline(steps, color="#888888", linestyle=(0, (1, 3)), linewidth=0.8)
+    if start:
+        dashes = {"color": "#555555", "linestyle": (0, (6, 3)), "linewidth": 1.1}
+        axes.axhline(start[column], label=spec["start"], **dashes)
+    if column in SHARES:
+        low, high = axes.get_ylim()
+        missing = max(0.0, LEAST * high - (high - low))
+        axes.set_ylim(low - missing, high)  # down, because a share ends at 1
+    milestones = sorted({s for c in spec["curves"] for s in c["milestones"].values()})
+    for steps in milestones:
+        look = {"color": "#888888", "linestyle": (0, (1, 3)), "linewidth": 0.8}
+        axes.axvline(steps, label="milestones" if steps == milestones[0] else None, **look)
 
 
-def _csv_lines(spec, curves, references):
-    """A line per drawn point, and one per reference."""
+def _csv_lines(spec, curves, start):
+    """A line per drawn point, and one for the start."""
     lines = []
     for curve in spec["curves"]:
         head = {"kind": "curve", "label": curve["label"], "run": curve["run"]}
         table = curves[curve["label"]]
         dead = (spec["codes"] * (1 - table["usage"])).round(6)
         lines += [head | point for point in table.assign(dead=dead).to_dict("records")]
-    for reference in spec["references"]:
-        head = {key: reference[key] for key in ("label", "run", "step")}
-        lines.append({"kind": "reference"} | head | references[reference["label"]])
+    if start:
+        head = {"kind": "reference", "label": spec["start"], "run": spec["curves"][0]["run"]}
+        lines.append(head | {"step": 1} | start)
     return lines

@@ -47,12 +47,14 @@ def _milestone_axis(axes, names):
     axes.xaxis.set_minor_locator(NullLocator())
     same = all(name == f"{steps // 1000}k" for steps, name in names.items())
     labels, last = [], 0
-    for step in sorted(names):  # no label where it would run into the one before
+    for step in sorted(names):  # lower where it would run into the one before
         text = names[step] if same else f"{step}\n({names[step]})"
-        labels.append(text if step > 1.2 * last else "")
-        last = step if labels[-1] else last
+        near = step <= 1.2 * last
+        labels.append("\n" * (text.count("\n") + 1) + text if near else text)
+        last = 0 if near else step
     axes.set_xticklabels(labels)
-    axes.set_xlabel("optimizer steps" + ("" if same else " (name of the milestone)"))
+    named = "" if same else ", below them the name of the milestone"
+    axes.set_xlabel(f"optimizer steps (logarithmic){named}")
 
 
 def _value_axis(axes, values):
@@ -79,7 +81,8 @@ def draw(results, spec):
     figure = Figure(figsize=(5.4, 3.6))
     axes, looks = figure.add_subplot(), _looks(spec["curves"])
     for label, points in drawn.items():
-        words = f"  [{_factor(speedups[label])}]" if label in speedups else ""
+        several = any(point.n > 1 for point in points)
+        words = f"  [{_factor(speedups[label])}]" if several and label in speedups else ""
         axes.errorbar(
             [p.steps for p in points],
             [p.mean for p in points],
@@ -95,9 +98,6 @@ def draw(results, spec):
     axes.legend(
         loc="center left",
         bbox_to_anchor=(1.01, 0.5),
-        title="curve  [speed-up]",
-        title_fontsize=8,
-        alignment="left",
         handlelength=3,
     )
     lines = _csv_lines(spec, curves, speedups)
@@ -151,7 +151,7 @@ def _sentences(spec, head, drawn, speedups):
     ]
     if speedups:
         sentences.append(
-            "In square brackets, the speed-up: the steps at which the dashed baseline of the same "
+            "Speed-up: the steps at which the dashed baseline of the same "
             "colour ends, divided by those at which the curve first has the value that the "
             "baseline ends with (interpolated between milestones in the logarithm of the steps). "
             "It counts optimizer steps of the shown training alone, not those of the joint "

@@ -36,8 +36,16 @@ def sheet(spec, sentences):
     """The caption as a Sheet."""
     paper = f" · after Figure {spec['paper_figure']} of the paper" if spec["paper_figure"] else ""
     origin = caption.origin(spec, [spec["metric"]] if "metric" in spec else [])
-    notes, picture = [sentences, origin + caption.analysis(spec)], f"{spec['name']}.svg"
-    return Sheet(spec["name"], spec["title"], paper, notes=notes, picture=picture)
+    lines = (*spec.get("rows", ()), *spec.get("curves", ()), *spec.get("references", ()))
+    return Sheet(
+        spec["name"],
+        spec["title"],
+        paper,
+        spec["reading"],
+        notes=[sentences, caption.words([line["label"] for line in lines])],
+        details=origin + caption.analysis(spec),
+        picture=f"{spec['name']}.svg",
+    )
 
 
 def _picture(figure, form):

@@ -33,8 +33,8 @@ def mosaic(tiles):
 
 
 def inches(picture, columns):
-    """Side of a drawn picture: 0.45 inches of one of up to 64 pixels, 1 inch of a larger one."""
-    return 0.45 if picture.shape[1] / columns <= 68 else 1.0
+    """Side of a drawn picture: 0.6 inches of one of up to 64 pixels, 1 inch of a larger one."""
+    return 0.6 if picture.shape[1] / columns <= 68 else 1.0
 
 
 def draw_blocks(blocks, heads):

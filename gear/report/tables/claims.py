@@ -50,7 +50,10 @@ def sheet(spec, judged):
     head = [Head(text, left=True, width=width) for text, width in zip(HEAD, WIDTHS, strict=True)]
     lines = [_line(one, spec["samplers"]) for one in judged]
     above = f"{_summary(judged)} Our own are {EMPHASIS}."
-    return Sheet(spec["name"], TITLE, grids=[Grid(head, lines, above)], notes=_notes(spec))
+    notes, details = [_reading(spec)], _origin(spec)
+    return Sheet(
+        spec["name"], TITLE, grids=[Grid(head, lines, above)], notes=notes, details=details
+    )
 
 
 def _rows(part):
@@ -133,8 +136,8 @@ def _summary(judged):
     return f"{'; '.join(counts)}.".capitalize()
 
 
-def _notes(spec):
-    """Two lists of sentences: how to read the page, and what it was made with."""
+def _reading(spec):
+    """The sentences on how to read the page."""
     spread = spec["spread"]
     reading = [
         "In round brackets after a criterion: the table or figure of this study on which it is "
@@ -154,6 +157,11 @@ def _notes(spec):
     ]
     if spec["left_out"]:
         reading.append(f"Claims on tables that this study does not make: {spec['left_out']}.")
+    return reading
+
+
+def _origin(spec):
+    """The sentences on what the page was made with."""
     metrics = [test["column"]["metric"] for claim in spec["claims"] for test in claim["tests"]]
     points = [p | {"stage": c["stage"]} for c in spec["curves"] for p in c["points"]]
-    return [reading, caption.origin(spec, metrics, spec["rows"] + points)]
+    return caption.origin(spec, metrics, spec["rows"] + points)

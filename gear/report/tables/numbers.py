@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gear.metrics import ALIASED
 from gear.report.seeds import Seeds, paired
 from gear.study.vocabulary import ANALYSED, COLLAPSED, METRICS
 
@@ -23,6 +24,13 @@ class Row:
     collapsed: int  # how many of its runs use less than COLLAPSED of their codes
 
 
+def protocol_of(row, column):
+    """The protocol of a cell: its column's, or that of the row's aliased images."""
+    generation = METRICS[column["metric"]].block == "generation"
+    own = row.get("aliased", False) and generation
+    return ALIASED.format(column["protocol"]) if own else column["protocol"]
+
+
 def measure(results, row, column, printed=None):
     """The Measurement of a row, without delta and gain; printed: the paper's value as text.
 
@@ -39,7 +47,7 @@ def measure(results, row, column, printed=None):
         else:
             path = paths.get("tokenizer")
         if path is not None:
-            value = results.value(path, column["protocol"], column["metric"])
+            value = results.value(path, protocol_of(row, column), column["metric"])
             values[replica["seed"]] = value
     return Measurement(values, printed)
 
@@ -57,7 +65,7 @@ def _row(results, spec, row):
     if spec["parameters"]:
         parameters = Measurement(paper=row["paper"].get("params_m", {}).get("value"))
         if "run" in row:
-            count = results.json(row["parameters"])["parameters"][spec["parameters"]]
+            count = results.value(row["parameters"], "parameters", spec["parameters"])
             parameters.values = {row["replicas"][0]["seed"]: count / 1e6}
     for replica in row.get("replicas", ()):
         if "tokenizer" in replica["files"]:

@@ -3,8 +3,8 @@
 from gear.report import caption
 from gear.report.files import csv_text
 from gear.report.sheet import Cell, Grid, Head, Sheet, formats
-from gear.report.tables.numbers import numbers
-from gear.study.vocabulary import METRICS, number
+from gear.report.tables.numbers import numbers, protocol_of
+from gear.study.vocabulary import ARROWS, METRICS, number
 
 COLUMNS = (
     "table,row,run,step,steps,seed_n,sampler,protocol,metric,ours,ours_sd,paper,delta_paper,"
@@ -25,82 +25,189 @@ def forms(results, spec):
 
 
 def sheet(spec, rows, comparisons):
-    """The table as a Sheet: our values, paired differences if there are any, notes."""
+    """The table as a Sheet: a Grid for each part with its differences, quoted rows, notes."""
     paper = f" · Table {spec['paper_table']} of the paper" if spec["paper_table"] else ""
-    grids, notes = [_grid(spec, rows)], caption.table(spec)
-    if comparisons:
-        grids.append(_differences(spec, comparisons))
-    return Sheet(spec["name"], spec["title"], paper, grids, [caption.collapsed(rows), *notes])
+    trained = [row for row in rows if "run" in row.spec]
+    quoted = [row for row in rows if "run" not in row.spec]
+    compared = groups(trained)
+    constant = _constant(spec, trained)
+    blocks = _blocks(spec, constant)
+    grids = []
+    for block in blocks:
+        grids.append(_grid(spec, trained, compared, *block, first=not grids))
+        grids += [_differences(spec, comparisons, block[1])] if comparisons else []
+    grids += [_quoted(spec, quoted, *block) for block in blocks if quoted]
+    pairs = "the better of a row and its baseline"
+    bold = pairs if set(map(len, compared)) == {2} else "the best of the rows that are compared"
+    left_out = [(caption.column_head(spec["columns"][p]), text) for p, text in constant.items()]
+    notes, details = caption.table(spec, left_out)
+    notes = [caption.collapsed(rows), notes]
+    reading = caption.reading(spec, bold)
+    return Sheet(spec["name"], spec["title"], paper, reading, grids, notes, details)
 
 
-def _grid(spec, rows):
-    """A Grid with a line per row: name, last step, parameters, metrics."""
-    stops = {row["step"] for row in spec["rows"] if "run" in row}
-    head = [Head("Setting", left=True)]
-    head += [Head("Steps")] if len(stops) > 1 else []
-    head += [Head("Params (M)", "Params")] if spec["parameters"] else []
+def groups(rows):
+    """The rows that are compared with each other, as lists: those that baselines connect.
+
+    All rows are one group in a table without baselines."""
+    if not any(row.spec.get("baseline") for row in rows):
+        return [rows]
+    group_of = {row.spec["row"]: [row] for row in rows}
+    for row in rows:
+        if row.spec.get("baseline"):
+            first, second = group_of[row.spec["baseline"]], group_of[row.spec["row"]]
+            if first is not second:
+                first += second
+                group_of |= {each.spec["row"]: first for each in second}
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+def best(values, better):
+    """The keys of the best of {key: number or None}; none where all are equal or alone."""
+    known = {key: value for key, value in values.items() if value is not None}
+    if not better or len(set(known.values())) < 2:
+        return set()
+    top = max(known.values(), key=lambda value: value * better)
+    return {key for key, value in known.items() if value == top}
+
+
+def _bold(compared, position, metric):
+    """(names of the rows that are best in a column, the same of the paper's values)."""
+    entry, ours, papers = METRICS[metric], set(), set()
+    for group in compared:
+        cells = {row.spec["row"]: row.measured[position] for row in group}
+        means = {
+            n: None if c.mean is None else round(c.mean, entry.decimals) for n, c in cells.items()
+        }
+        ours |= best(means, entry.better)
+        printed = {n: None if c.paper is None else float(c.paper) for n, c in cells.items()}
+        papers |= best(printed, entry.better)
+    return ours, papers
+
+
+def _constant(spec, rows):
+    """{position: text} of the columns in which all rows have one value and the paper has none."""
+    found = {}
     for position, column in enumerate(spec["columns"]):
-        head.append(Head(caption.column_head(spec, column), caption.paper_head(spec, position)))
+        texts = {_text(row.measured[position], column["metric"]) for row in rows}
+        if len(rows) > 1 and len(texts) == 1 and not caption.paper_head(spec, position):
+            found[position] = texts.pop()
+    return found if len(found) < len(spec["columns"]) else {}
+
+
+def _blocks(spec, constant):
+    """[(sentence above, positions of columns)]: one for each sampler or place, or one for all."""
+    part = {p: caption.part(c) for p, c in enumerate(spec["columns"]) if p not in constant}
+    names = list(dict.fromkeys(filter(None, part.values())))
+    if len(names) < 2:
+        return [("", list(part))]
+    blocks = []
+    for name in names:
+        own = (name,) if blocks else (name, "")
+        positions = [p for p in part if part[p] in own]
+        blocks.append((caption.part_head(spec, name), positions))
+    return blocks
+
+
+def _grid(spec, rows, compared, above, positions, first):
+    """A Grid with a line per trained row: name, in the first Grid step and parameters, metrics."""
+    stops = len({row.spec["step"] for row in rows}) > 1 and first
+    parameters = spec["parameters"] and first
+    head = [Head("Setting", left=True)]
+    head += [Head("Steps")] if stops else []
+    head += [Head("Params (M)", "Params")] if parameters else []
+    bold = {}
+    for position in positions:
+        column = spec["columns"][position]
+        head.append(Head(caption.column_head(column), caption.paper_head(spec, position)))
+        bold[position] = _bold(compared, position, column["metric"])
     lines = []
     for row in rows:
-        bold = row.spec.get("bold", False)
-        line = [Cell(_name(row), bold)]
-        if len(stops) > 1:
-            trained = "run" in row.spec
-            line.append(Cell(f"{row.spec['step']} = {row.spec['steps']}" if trained else ""))
-        line += [_cell(row.parameters, "params_m", False)] if spec["parameters"] else []
-        for column, measured in zip(spec["columns"], row.measured, strict=True):
-            line.append(_cell(measured, column["metric"], bold))
+        line = [Cell(_name(row))]
+        line += [Cell(f"{row.spec['step']} = {row.spec['steps']}")] if stops else []
+        line += [_cell(row.parameters, "params_m")] if parameters else []
+        for position in positions:
+            marks = [row.spec["row"] in names for names in bold[position]]
+            gain = not spec["comparisons"]
+            metric = spec["columns"][position]["metric"]
+            line.append(_cell(row.measured[position], metric, *marks, gain))
         lines.append(line)
-    return Grid(head, lines)
+    return Grid(head, lines, above)
 
 
 def _name(row):
     """The row's name with its marks."""
-    mark = " †" if row.collapsed else ""
-    source = " (quoted)" if row.spec["source"] == "quoted" else ""
-    return row.spec["row"] + mark + source
+    return (
+        row.spec["row"]
+        + (" †" if row.collapsed else "")
+        + (" (default)" if row.spec.get("default") else "")
+    )
 
 
-def _cell(measured, metric, bold):
+def _text(measured, metric):
+    """Our value in words, such as '0.80 ± 0.10'."""
     decimals, text = METRICS[metric].decimals, ""
     if measured.diverged:
         count = f" ({measured.diverged} of {measured.n})" if measured.n > 1 else ""
         text = f"diverged{count}"
     elif measured.mean is not None:
         text = number(measured.mean, decimals)
-    if measured.sd is not None:
-        text += f" ± {number(measured.sd, decimals)}"
-    gain, delta = measured.gain, measured.delta
+    return text if measured.sd is None else f"{text} ± {number(measured.sd, decimals)}"
+
+
+def _cell(measured, metric, bold=False, paper_bold=False, gain=False):
+    decimals, delta = METRICS[metric].decimals, measured.delta
+    gained = gain and measured.gain is not None
     return Cell(
-        text,
+        _text(measured, metric),
         bold,
-        gain="" if gain is None else f"({number(gain, decimals, signed=True)})",
+        gain=f"({number(measured.gain, decimals, signed=True)})" if gained else "",
         paper=measured.paper or "",
+        paper_bold=paper_bold,
         delta="" if delta is None else f"Δ {number(delta, decimals, signed=True)}",
     )
 
 
-def _differences(spec, comparisons):
-    """A Grid with a line per pair of rows: mean ± sd (below zero / n, p of the sign test)."""
-    head = [Head(caption.column_head(spec, column)) for column in spec["columns"]]
-    metrics = [column["metric"] for column in spec["columns"]]
+def _quoted(spec, rows, above, positions):
+    """A folded Grid of the rows that the paper quotes: its values alone."""
+    shown = [p for p in positions if any(str(p) in row.spec["paper"] for row in rows)]
+    head = [Head("Quoted", left=True)]
+    for p in shown:
+        better = METRICS[spec["columns"][p]["metric"]].better
+        head.append(Head(caption.paper_head(spec, p) + ARROWS[better]))
+    printed = {row.spec["row"]: [row.measured[p].paper or "" for p in shown] for row in rows}
+    lines = [[Cell(name), *map(Cell, texts)] for name, texts in printed.items() if any(texts)]
+    sampler = f" ({above.rstrip(':')})" if above else ""
+    words = f"{len(lines)} rows of the paper's that were not trained here{sampler}"
+    return Grid(head, lines, words, folded=True)
+
+
+def _differences(spec, comparisons, positions):
+    """A Grid with a line per pair of rows: mean ± sd, and below it on how many seeds."""
+    columns = [spec["columns"][p] for p in positions]
     lines = [
-        [Cell(name), *(Cell(difference(*pair)) for pair in zip(compared, metrics, strict=True))]
+        [Cell(name), *(_difference(compared[p], spec["columns"][p]["metric"]) for p in positions)]
         for name, compared in comparisons.items()
     ]
-    above = caption.comparisons(comparisons)
-    return Grid([Head("Difference", left=True), *head], lines, above)
+    head = [Head("Difference", left=True), *(Head(caption.column_head(c)) for c in columns)]
+    return Grid(head, lines, caption.comparisons(comparisons))
 
 
-def difference(compared, metric):
-    """A paired difference in words, such as '−0.52 ± 0.13 (3/3, p 0.25)'."""
-    decimals = METRICS[metric].decimals
+def _difference(compared, metric):
+    """A paired difference, such as '−0.52 ± 0.13', and 'better on 3 of 3' below it."""
+    decimals, better = METRICS[metric].decimals, METRICS[metric].better
     if not compared.whole:
-        return "diverged" if compared.n else ""
+        return Cell("diverged" if compared.n else "")
     text = number(compared.mean, decimals, signed=True)
     text += "" if compared.sd is None else f" ± {number(compared.sd, decimals)}"
-    return f"{text} ({compared.lower}/{compared.n}, p {compared.p:.2g})"
+    if not any(compared.values.values()):
+        return Cell(text, below="equal")
+    way = better or (1 if compared.mean > 0 else -1)
+    word = "better" if better else "higher" if way > 0 else "lower"
+    count = sum(value * way > 0 for value in compared.values.values())
+    below = f"{word} on {count} of {compared.n}"
+    below += f" (p {compared.p:.2g})" if compared.n >= caption.DECIDING else ""
+    return Cell(text, below=below)
 
 
 # ---- for programs --------------------------------------------------------------------------------
@@ -138,7 +245,7 @@ def _line(spec, row, column, measured):
         "steps": row.get("steps", ""),
         "seed_n": measured.n or "",
         "sampler": row.get("sampler", "") if sampler is None else sampler,
-        "protocol": column["protocol"],
+        "protocol": protocol_of(row, column),
         "metric": column["metric"],
         "ours": "diverged" if measured.diverged else measured.mean,
         "ours_sd": measured.sd,

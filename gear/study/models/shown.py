@@ -37,6 +37,8 @@ class Row(Entry):
     paper: str = ""
     sampler: str = ""
     baseline: str = ""
+    studies: Names = []
+    aliased: bool = False
 
     @pydantic.model_validator(mode="after")
     def _another_is_the_baseline(self):
@@ -47,6 +49,8 @@ class Row(Entry):
 
 class Table(Entry):
     title: str
+    note: str = ""
+    reading: str = ""
     paper: Count = 1
     samplers: Names
     metrics: list_or_text(Metrics, str)
@@ -75,6 +79,7 @@ class Figure(Entry):
 
     kind: str
     title: str
+    reading: str = ""
     paper: str = ""
 
 

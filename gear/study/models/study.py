@@ -31,6 +31,7 @@ Overrides = Annotated[dict, AfterValidator(_overrides)]
 class Data(Entry):
     train: Count = 0
     val: Count = 0
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     seed: Whole = 0
 
     @model_validator(mode="before")
@@ -152,11 +153,12 @@ class Generation(Entry):
     neighbours: Count = 1
     prdc_images: Count = 1
     split_size: Count = 1
+    aliased: bool = False
 
 
 class Validation(Entry):
     name: Literal["demo", "reconstruction"]
-    images: Count
+    images: Count = 0
     rounding: Literal["none", "uint8"] = "none"
 
 
@@ -171,7 +173,7 @@ class Neighbours(Entry):
 
 
 class Analysis(Entry):
-    images: Count
+    images: Count = 0
     batch: Annotated[int, Field(ge=4)]
     neighbours: Neighbours
     kernel: Literal["inner", "cosine"]
@@ -185,6 +187,7 @@ class Study(Entry):
     figures: list_or_text(Names, Literal["all"])
     together: bool
     compares_with_paper: bool = False
+    shows_paper: bool = False
     data: Data
     seeds: SeedLists
     milestones: Milestones

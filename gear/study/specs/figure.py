@@ -57,6 +57,7 @@ def figure_spec(study, name):
         "name": name,
         "kind": entry["kind"],
         "title": entry["title"],
+        "reading": entry.get("reading", ""),
         "paper_figure": entry.get("paper"),
     }
     return head | shown.content | world(study, shown.runs, shown.blocks, shown.samplers)

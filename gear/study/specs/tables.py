@@ -9,7 +9,14 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.figure import figure_spec
-from gear.study.specs.world import named, pick, protocol_name, resolutions, world
+from gear.study.specs.world import (
+    named,
+    pick,
+    protocol_name,
+    resolutions,
+    shows_paper,
+    world,
+)
 from gear.study.stages import STAGES
 from gear.study.vocabulary import ANALYSED, metric
 
@@ -80,7 +87,7 @@ def _parameters(study, checkpoints, columns):
 
 def _paper_cells(study, entry, row, columns, parameters, where):
     """{column's position or 'params_m': {value, protocol}} of the paper's values for a row."""
-    if "paper" not in row:
+    if "paper" not in row or not shows_paper(study):
         return {}
     if "paper" not in entry:
         raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
@@ -112,11 +119,18 @@ def _row(study, entry, row, columns, parameters, where):
     replicas = [study.checkpoint(run, checkpoint.milestone, where) for run in runs]
     line |= named(study, checkpoint) | {
         "baseline": row.get("baseline"),
-        "bold": row["row"] == entry.get("default"),
+        "default": row["row"] == entry.get("default"),
         "replicas": [_replica(study, each, samplers, blocks) for each in replicas],
     }
     if "sampler" in row:
         line["sampler"] = row["sampler"]
+    if row.get("aliased"):
+        if not study.spec["protocols"]["generation"].get("aliased"):
+            raise Mistake(
+                f"{where}: row '{row['row']}' shows aliased scores; set "
+                f"protocols.generation.aliased: true in studies/{study.name}.yaml."
+            )
+        line["aliased"] = True
     if parameters:
         line["parameters"] = Need("record", checkpoint)
     return line
@@ -142,6 +156,8 @@ def _check_names(entry, rows, where):
 def table_spec(study, name):
     """All that the table's job needs, as data for JSON. Mistake: a name does not exist."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
+    if not shows_paper(study):  # without the rows that are the paper's alone
+        entry = entry | {"rows": [row for row in entry["rows"] if "run" in row], "paper": None}
     columns = _columns(study, entry, where)
     shown = [study.at(row["run"], where) for row in entry["rows"] if "run" in row]
     samplers = _samplers(study, entry, where)
@@ -153,6 +169,8 @@ def table_spec(study, name):
     return {
         "name": name,
         "title": entry["title"],
+        "reading": entry.get("reading", ""),
+        **({"note": entry["note"]} if "note" in entry else {}),
         "paper_table": entry.get("paper"),
         "columns": columns,
         "parameters": parameters,
@@ -176,12 +194,12 @@ def inputs(spec):
             for value in node.values():
                 collect(value)
 
-    for row in spec.get("rows", ()):
+    for row in (*spec.get("rows", ()), *spec.get("seeded", ())):
         collect(row.get("file", {}))
         collect(row.get("parameters", {}))
         for replica in row.get("replicas", ()):
             collect(replica["files"])
-    for curve in (*spec.get("curves", ()), *spec.get("references", ())):
+    for curve in spec.get("curves", ()):
         collect(curve.get("file", {}))
         for point in curve.get("points", ()):
             collect(point["files"])

@@ -17,6 +17,11 @@ def pick(study, kind, name):
     return entries[name]
 
 
+def shows_paper(study):
+    """Whether a study's tables and figures print the paper's values, which are of ImageNet."""
+    return study.spec.get("compares_with_paper", False) or study.spec.get("shows_paper", False)
+
+
 def protocol_name(study, block):
     """The name of the protocol of a metric's block, as in the CSV files."""
     protocols = study.spec["protocols"]
@@ -25,6 +30,18 @@ def protocol_name(study, block):
     if block == "reconstruction":
         return protocols["validation"]["name"]
     return "" if block == "parameters" else block
+
+
+def lpips_weights(study, runs):
+    """The weights of LPIPS, sorted, with which the tokenizers of runs were trained: those that a
+    run trains, starts from or freezes. [] where none was trained with LPIPS."""
+    weights, todo = set(), list(runs)
+    while todo:
+        run = study.runs[todo.pop()]
+        if STAGES[run.stage].owns_tokenizer:
+            weights.add(run.settings.loss.lpips)
+        todo += [run.tokenizer.run] if run.tokenizer else []
+    return sorted(weights) if any(weights) else []
 
 
 def world(study, runs, blocks, samplers):
@@ -53,6 +70,8 @@ def world(study, runs, blocks, samplers):
             "studies/demo.yaml."
         )
     choices = {"analysis": spec["analysis"]} if compared else {}
+    if weights := lpips_weights(study, runs):
+        choices["lpips"] = weights
     return choices | {
         "study": study.name,
         "world": spec["title"],

@@ -1,18 +1,18 @@
-"""How the codes are used over the joint training, with tokenizers that were trained alone."""
+"""How the codes are used over the joint training, and by the tokenizer that it starts from."""
 
 from typing import Annotated
 
 from pydantic import Field
 
+from gear.files.mistakes import Mistake
 from gear.study.models import shown
-from gear.study.models.base import Checkpoint
 from gear.study.needs import Need
 from gear.study.specs.figure import Shown
 
 
 class Entry(shown.Figure):
     runs: Annotated[dict[str, str], Field(min_length=1)]
-    reference: dict[str, Checkpoint] = {}
+    start: str = ""  # what the tokenizer is called that all runs start from; "": it is not shown
 
 
 def _curve(study, label, name, where):
@@ -22,20 +22,26 @@ def _curve(study, label, name, where):
     return {"label": label, "run": name, "milestones": dict(steps), "file": file}
 
 
-def _reference(study, label, reference, where):
-    """A tokenizer that stands beside the curves as one value."""
-    checkpoint = study.at(reference, where)
-    file = Need("validation", study.tokenizer_of(checkpoint))
-    return {"label": label, "run": checkpoint.run, "step": checkpoint.milestone, "file": file}
+def _one_start(study, names, where):
+    """Mistake: the runs start from different tokenizers, which one line cannot show."""
+    starts = {name: str(study.runs[name].tokenizer) for name in names}
+    others = [name for name in names if starts[name] != starts[names[0]]]
+    if others:
+        raise Mistake(
+            f"{where}: {others[0]} starts from {starts[others[0]]}, {names[0]} from "
+            f"{starts[names[0]]}; leave `start` out, or show the runs in two figures."
+        )
 
 
 def spec(study, entry, where):
     curves = [_curve(study, label, run, where) for label, run in entry["runs"].items()]
-    references = entry.get("reference") or {}
+    start = entry.get("start", "")
+    if start:
+        _one_start(study, list(entry["runs"].values()), where)
     first = study.runs[curves[0]["run"]].settings
     content = {
         "curves": curves,
-        "references": [_reference(study, label, run, where) for label, run in references.items()],
+        "start": start,
         "codes": first.tokenizer.codebook_size,
         "temperature": first.joint.temperature,
     }

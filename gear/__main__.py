@@ -1,0 +1,6 @@
+"""`python -m gear` is the command `gear`."""
+
+from gear.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
