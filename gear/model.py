@@ -26,7 +26,7 @@ from gear.ar.load import load_ar
 from gear.ar.pair import check_pair, find_tokenizer, holds, length_of
 from gear.data.memory import to_float, to_uint8
 from gear.evaluation.validate import PER_IMAGE, in_unit, reconstruct
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_record
 from gear.runtime.checkpoint import require_finite
 from gear.runtime.device import use
@@ -120,12 +120,25 @@ class Model:
             check_pair(self.folder, self.settings, folder)
         return folder
 
+    @cached_property
+    def class_names(self):
+        """The names of the class folders, in the order of the class numbers; [] if not known."""
+        names = read_record(self.folder / "run.json").get("classes")
+        return [str(name) for name in names] if isinstance(names, list) else []
+
     def class_name(self, number):
         """'3 (n01440764)': a class number and, where run.json says it, the name of its folder."""
-        names = read_record(self.folder / "run.json").get("classes")
-        listed = isinstance(names, list) and number < len(names)
-        differs = listed and str(names[number]) != str(number)
-        return f"{number} ({names[number]})" if differs else str(number)
+        known = number < len(self.class_names) and self.class_names[number] != str(number)
+        return f"{number} ({self.class_names[number]})" if known else str(number)
+
+    def class_number(self, word):
+        """3 of '3', or of 'n01440764' where run.json says that it is the folder of class 3."""
+        if word.isdecimal():
+            return int(word)
+        if word in self.class_names:
+            return self.class_names.index(word)
+        hint = f" {did_you_mean(word, self.class_names)}" if self.class_names else ""
+        raise Mistake(f"`classes` has '{word}'; write class numbers, such as 3,207.{hint}")
 
     # ---- images and tokens -----------------------------------------------------------------
 

@@ -135,7 +135,7 @@ def _sample(commands):
     command.add_argument(
         "--tokenizer", help="default: the checkpoint's own, or that of its run.json"
     )
-    command.add_argument("--classes", required=True, help="class numbers, such as 3,207")
+    command.add_argument("--classes", required=True, help="numbers or folder names, such as 3,207")
     command.add_argument("--count", type=int, default=4, help="images of each class (4)")
     command.add_argument("--guidance", type=float, default=1.0, help="1 is none (default)")
     command.add_argument("--temperature", type=float, default=1.0)
@@ -392,7 +392,11 @@ def main(arguments=None):
     args = make_parser().parse_args(arguments)
     try:
         _refuse_empty(args)
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Mistake as error:  # a user's mistake
         sentence = _as_options(str(error), args.parser)
         raise SystemExit(f"gear: {sentence}") from None

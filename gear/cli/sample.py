@@ -18,14 +18,6 @@ from gear.sampling.generate import save_arrays
 OPTIONS = ("guidance", "temperature", "top_k", "top_p", "seed")
 
 
-def parse_classes(text):
-    """[3, 207] of '3,207'. Mistake: no number."""
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise Mistake(f"--classes is '{text}'; write class numbers, such as 3,207.") from None
-
-
 def grid(images_NCHW, columns):
     """uint8 (rows H, columns W, C) of uint8 images, row by row."""
     N, C, H, W = images_NCHW.shape
@@ -41,8 +33,8 @@ def main(args):
             "as grid.png."
         )
     require_free({"output": args.output, "tokens": args.tokens}, args.force)
-    classes = parse_classes(args.classes)
     model = load(args.checkpoint, args.tokenizer, args.device)
+    classes = [model.class_number(word.strip()) for word in args.classes.split(",")]
     options = {name: getattr(args, name) for name in OPTIONS}
     drawn = model.sample_with_tokens(classes, args.count, **options)
     if args.tokens:

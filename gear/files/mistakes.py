@@ -28,9 +28,12 @@ def memory_said(error):
 
 
 def did_you_mean(name, known):
-    """The end of an error message: the most similar known name, or all names."""
+    """The end of an error message: the most similar known name, or the known names (at most 40)."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
     if near:
         return f"Did you mean '{near[0]}'?"
-    names = ", ".join(sorted(str(k) for k in known))
-    return f"Known: {names}." if names else "There is none to choose from; remove it."
+    names = sorted(str(k) for k in known)
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    if not names:
+        return "There is none to choose from; remove it."
+    return f"Known: {', '.join(names[:40])}{more}."

@@ -1,4 +1,4 @@
-"""The progress line or bar of a training, and metrics.jsonl for programs."""
+"""The progress line or bar of a training, a count of other work, and metrics.jsonl for programs."""
 
 import resource
 import sys
@@ -18,6 +18,22 @@ def say(text):
     with suppress(BrokenPipeError):
         tqdm.write(text, file=sys.stderr)
         sys.stderr.flush()
+
+
+def counter(what, total, seconds=5.0):
+    """A function of how many are done, which says `what 512/2048  14 s left` every `seconds`.
+
+    Work that is shorter says nothing."""
+    began = printed = time.monotonic()
+
+    def report(done):
+        nonlocal printed
+        now = time.monotonic()
+        if now - printed >= seconds and done:
+            printed = now
+            say(f"{what} {done}/{total}  {(now - began) / done * (total - done):.0f} s left")
+
+    return report
 
 
 def lines(history):

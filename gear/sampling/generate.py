@@ -25,6 +25,7 @@ from gear.files.aside import aside
 from gear.files.mistakes import Mistake
 from gear.runtime import rng
 from gear.runtime.device import setup, use
+from gear.runtime.progress import counter
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,11 @@ def draw(ar, prefix, seeds_B, sampler):
 def draw_all(ar, labels, seeds, sampler, batch):
     """Tokens (n, N) int32 for any number of labels and image seeds, `batch` drawn at once."""
     device, tokens = ar.head.weight.device, []
+    report = counter("images drawn", len(labels))
     for i in range(0, len(labels), batch):
         prefix = ar.condition(torch.from_numpy(labels[i : i + batch]).to(device))
         tokens.append(draw(ar, prefix, seeds[i : i + batch], sampler))
+        report(min(i + batch, len(labels)))
     # one copy to the host for all of them: each would wait for the device
     return torch.cat(tokens).cpu().numpy().astype(np.int32)
 

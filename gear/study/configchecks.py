@@ -15,6 +15,7 @@ from gear.study import jobs
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 NAMED = ("seeds", "quantizers", "public", "sizes", "teachers", "samplers")  # parts of a study
 REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, broken bytes, line separators
+SIZED = ("ar.layers", "ar.dim", "ar.heads", "align.layer")  # what an entry of `sizes` sets
 PATHS = {"data.path": True, "loss.vgg16": False}  # settings that are paths: is each required?
 
 
@@ -59,6 +60,16 @@ def settings(flat, where):
     dim, heads = flat["ar.dim"], flat["ar.heads"]
     if dim % heads:
         raise Mistake(f"{where}: ar.dim {dim} is no multiple of ar.heads {heads}; change one.")
+
+
+def not_sized(flat, where):
+    """Mistake where a study's settings have a value that each of its sizes sets."""
+    for setting in SIZED:
+        if setting in flat:
+            raise Mistake(
+                f"{where}: {setting} has no effect here, because each of `sizes` sets it; change "
+                "it there, or in a run of runs.yaml."
+            )
 
 
 def claims(study):

@@ -114,7 +114,9 @@ class Study:
         """{dotted name: value} of the study's settings for all runs of a Stage."""
         where, stages = f"studies/{self.name}.yaml", self.spec.get("stages") or {}
         own = config.check(stages.get(stage.name) or {}, f"{where}, {stage.name}")
-        return config.check(self.spec["settings"] or {}, where) | own
+        found = config.check(self.spec["settings"] or {}, where) | own
+        configchecks.not_sized(found, where)
+        return found
 
     def quantizer(self, name, where):
         """{dotted name: value} of the settings of one of the study's quantizers."""

@@ -309,7 +309,7 @@ def test_sample_mistakes(home, smoke_settings, tiny_networks):
         return refused("sample", **(good | changes))
 
     assert said(classes="3,10") == "class 10 is unknown; the checkpoint has 0 to 9."
-    assert said(classes="3,x") == "--classes is '3,x'; write class numbers, such as 3,207."
+    assert said(classes="3,x") == "--classes has 'x'; write class numbers, such as 3,207."
     assert said(classes="3,3") == "--classes has 3 twice; name each class once."
     assert said(output=p / "grid.jpg").endswith("ends in .png, such as grid.png.")
     assert said(checkpoint=p / "tokenizer").startswith(f"{p}/tokenizer holds no weights 'ar'; name")

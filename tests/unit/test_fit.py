@@ -39,6 +39,10 @@ MISFITS = {
     "patch": ({"patch: 3": "patch: 16"}, "analysis.neighbours.patch is 16, but an image has 16"),
     "protocol": ({"{name: demo, images": "{name: reconstruction, images"}, "validation.name is"),
     "channels": ({"channels: 1,": "channels: 2,"}, "'data.channels' cannot be 2. Known: 1, 3."),
+    "sized": (
+        {"projector_dim: 32": "layer: 99"},
+        "align.layer has no effect here, because each of",
+    ),
     "lpips": ({"lpips: 0.0": "lpips: 0.1"}, "settings.data.channels is 1, but LPIPS reads colour"),
 }
 

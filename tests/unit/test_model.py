@@ -326,3 +326,16 @@ def test_importing_gear_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_class_is_named_by_its_number_or_its_folder(home):
+    named = save(
+        home.study / "ar/named/400k", home.settings, {"classes": ["cats", "dogs", "7"]}, ar=home.ar
+    )
+    model = load(named, home.vq)
+    assert [model.class_number(word) for word in ("1", "dogs", "7")] == [1, 1, 7]
+    assert [model.class_name(number) for number in (1, 2, 3)] == ["1 (dogs)", "2 (7)", "3"]
+    with pytest.raises(Mistake, match="`classes` has 'dog'; .* Did you mean 'dogs'?"):
+        model.class_number("dog")
+    with pytest.raises(Mistake, match=r"has 'dog'; write class numbers, such as 3,207\.$"):
+        load(home.joint).class_number("dog")

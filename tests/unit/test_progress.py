@@ -12,7 +12,7 @@ import pytest
 
 from gear.runtime import loggers, provenance
 from gear.runtime.loop import Segment
-from gear.runtime.progress import Progress
+from gear.runtime.progress import Progress, counter
 
 METRICS = {"ntp": 2.5, "usage": 0.75, "grad_ar": 9.0}
 
@@ -49,6 +49,17 @@ def test_a_full_disk_costs_lines_and_not_the_training(monkeypatch):
     said = reported("/dev/full", monkeypatch)
     assert said.count("warning: /dev/full lacks the lines from here on: ") == 1
     assert "gear-l@100k  20/20" in said
+
+
+def test_long_work_is_counted_and_short_work_says_nothing(monkeypatch, capsys):
+    now = iter((0.0, 4.0, 6.0, 8.0, 12.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    report = counter("images drawn", 100)
+    for done in (10, 20, 40, 60):
+        report(done)
+    assert capsys.readouterr().err == (
+        "images drawn 20/100  24 s left\nimages drawn 60/100  8 s left\n"
+    )
 
 
 @pytest.fixture

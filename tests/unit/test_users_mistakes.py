@@ -7,6 +7,9 @@ raise is read from the source.
 """
 
 import ast
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -218,3 +221,13 @@ def test_groups_that_torch_refuses_name_their_setting(smoke_settings, tiny_netwo
 def test_a_path_without_a_name_is_refused():
     with pytest.raises(Mistake, match="names no file"), whole_files.aside(""):
         pass
+
+
+def test_a_reader_that_has_enough_is_no_mistake():
+    """`gear plan ... | head`: no traceback and no sentence."""
+    command = [sys.executable, "-m", "gear", "plan", "--study", "paper", "--details"]
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, "")
