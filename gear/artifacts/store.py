@@ -132,6 +132,9 @@ def set_remote(url):
 
     A folder is created. Mistake: the URL is not valid or needs a plug-in that is not installed; the
     folder is inside the repository or cannot be created."""
+    if not url.isascii():
+        odd = next(sign for sign in url if not sign.isascii())
+        raise Mistake(f"{url} holds '{odd}', and DVC keeps remotes in ASCII; name another.")
     scheme, slashes, _ = url.partition("://")
     if slashes and scheme not in PLUGINS:
         raise Mistake(

@@ -13,6 +13,7 @@ from gear.artifacts import store
 from gear.artifacts.units import Contents, Saved
 from gear.cli.main import main
 from gear.files.hashes import sha256
+from gear.files.mistakes import Mistake
 
 RUN = "results/x/joint/gear-l"
 NONE, MD5 = "0" * 64, "0" * 32  # of files that are not there
@@ -103,3 +104,9 @@ def test_an_input_that_is_a_pipe_is_not_waited_for(repository):
     repository(*MINE, inputs=["pipe", "/dev/zero"])
     contents = Contents(Saved(["results/x"]), thorough=True)
     assert contents.here("pipe") is None and contents.here("/dev/zero") is None
+
+
+def test_a_remote_that_dvc_cannot_keep_is_refused_before_its_folder_is_made(tmp_path):
+    with pytest.raises(Mistake, match="holds 'ü', and DVC keeps remotes in ASCII"):
+        store.set_remote(str(tmp_path / "sp ace/ü"))
+    assert not list(tmp_path.iterdir())

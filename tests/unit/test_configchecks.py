@@ -87,7 +87,7 @@ def test_a_word_that_a_shell_would_read_is_refused(edited_config, old, new, sent
         Study("smoke", folder=folder)
 
 
-def test_a_run_a_study_and_results_are_checked(edited_config):
+def test_a_run_a_study_and_results_are_checked(edited_config, tmp_path):
     folder = edited_config("runs.yaml", "\n  gear-b: ", '\n  "gear-b\\n": ')
     with pytest.raises(Mistake, match="cannot be the name of a run"):
         Study("smoke", folder=folder)
@@ -97,6 +97,9 @@ def test_a_run_a_study_and_results_are_checked(edited_config):
     for results, said in (("-x", "begins with"), ("a{run}", "holds one of"), ("<a>", "holds one")):
         with pytest.raises(Mistake, match=f"the path '{results}' of results {said}"):
             Study("smoke", results=results)
+    (tmp_path / "file").touch()
+    with pytest.raises(Mistake, match="file is a file, but results=.* needs a folder"):
+        Study("smoke", results=f"{tmp_path}/file/below")
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,11 @@ def test_files_of_other_things_are_refused(tmp_path, program):
     assert "holds no named tensors alone" in refused(**saved([1, 2]))
     said = refused(program, sha256=inception.verified(program, ""))
     assert "is a TorchScript program, which only the protocol clean runs" in said
-    other = torch.jit.script(torch.nn.Linear(2, 2))
-    other.save(tmp_path / "linear.pt")
-    known = inception.verified(tmp_path / "linear.pt", "")
-    said = refused(tmp_path / "linear.pt", sha256=known, script=True)
-    assert "is no Inception program as clean-fid's" in said
+    for other in (torch.nn.Linear(2, 2), torch.nn.Identity()):
+        torch.jit.script(other).save(tmp_path / "other.pt")
+        known = inception.verified(tmp_path / "other.pt", "")
+        said = refused(tmp_path / "other.pt", sha256=known, script=True)
+        assert "is no Inception program as clean-fid's" in said
 
 
 def test_a_program_of_no_known_hash_is_not_run(program, monkeypatch):

@@ -408,6 +408,7 @@ def test_the_resources_are_those_of_the_study_file(paper, capsys):
     [
         (["--study", "papr"], "gear: there is no study 'papr'. Did you mean 'paper'?"),
         (["--study", "smoke", "--tflops", "0"], "gear: --tflops is 0.0; write the TFLOP/s"),
+        (["--study", "smoke", "--tflops", "1e-320"], "gear: --tflops is 1e-320; write the TFLOP/s"),
         (["--study", "smoke", "--wait", "-1"], "gear: --wait is -1.0; write minutes"),
         (["--study", "smoke", "--wait", "5"], "gear: --wait is a part of the queue; add --device"),
         (["--study", "paper", "--target", "temprature"], "gear: study 'paper' has no target"),

@@ -256,3 +256,11 @@ def test_a_job_of_a_cluster_waits_for_the_lock(tmp_path, capsys):
         assert 1.0 < time.monotonic() - began < 30
     said = capsys.readouterr().err
     assert said.count(f"waits for process {first.pid} on ") == 1
+
+
+@pytest.mark.parametrize("name", ["lock", "metrics.jsonl"])
+def test_a_folder_in_the_place_of_a_trainings_file_is_named(tmp_path, name):
+    (tmp_path / name).mkdir()
+    said = f"{name} is a folder, where the training writes a file"
+    with pytest.raises(ValueError, match=said), checkpoint.run_lock(tmp_path):
+        pass
