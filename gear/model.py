@@ -26,6 +26,7 @@ from gear.ar.load import load_ar
 from gear.ar.pair import check_pair, find_tokenizer, holds, length_of
 from gear.data.memory import to_float, to_uint8
 from gear.evaluation.validate import PER_IMAGE, in_unit, reconstruct
+from gear.files.hashes import sha256_once
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_record
 from gear.runtime.checkpoint import require_finite
@@ -97,6 +98,11 @@ class Model:
         """The network gear.tokenizer.autoencoder.Tokenizer."""
         folder = self._find_tokenizer()
         return self._ready(load_frozen(folder), folder)
+
+    @property
+    def tokenizer_sha256(self):
+        """The sha256 of the file of weights that holds the tokenizer, by which tokens are known."""
+        return sha256_once(Path(self._find_tokenizer()) / "weights.safetensors")
 
     def _ready(self, network, folder):
         """The network on the device. Mistake: it is of a run that diverged to NaN."""

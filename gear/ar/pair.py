@@ -71,6 +71,18 @@ def check_pair(ar_folder, settings, tokenizer_folder):
         )
 
 
+def check_tokens(ar_folder, tokenizer_sha256, where):
+    """Mistake: the tokens of the file `where` were made by another tokenizer than an AR reads.
+
+    tokenizer_sha256: that the file states."""
+    known = _known(ar_folder)
+    if known and tokenizer_sha256 not in known:
+        raise Mistake(
+            f"{where}: its tokens were made by a tokenizer with sha256 {tokenizer_sha256[:8]}..., "
+            f"which the AR of {ar_folder} was not trained on; make them with its own tokenizer."
+        )
+
+
 def _known(ar_folder):
     """The sha256 of the weights, one of them the tokenizer's, that an AR was trained on.
 

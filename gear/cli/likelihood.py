@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from gear.ar.pair import check_tokens
 from gear.files import arrays
 from gear.files.aside import line
 from gear.files.mistakes import Mistake
@@ -10,13 +11,14 @@ from gear.model import load
 
 
 def read_arrays(path):
-    """{'tokens': ..., 'labels': ...} of an .npz, as far as they are there."""
+    """{'tokens', 'labels', 'tokenizer': array} of an .npz, as far as they are there."""
     if not Path(path).exists():
         raise Mistake(
             f"{path} does not exist; name an .npz that a draw, `gear sample --tokens` or "
             "`gear reconstruct --tokens` wrote."
         )
-    return arrays.read_arrays(path, ("tokens", "labels"), "draw the tokens again", optional=True)
+    names = ("tokens", "labels", "tokenizer")
+    return arrays.read_arrays(path, names, "draw the tokens again", optional=True)
 
 
 def main(args):
@@ -25,6 +27,8 @@ def main(args):
     found = read_arrays(args.tokens)
     if "tokens" not in found:
         raise Mistake(f"{args.tokens} has no array 'tokens'; draw the tokens again.")
+    if "tokenizer" in found:
+        check_tokens(args.checkpoint, str(found["tokenizer"]), args.tokens)
     labels = found.get("labels") if args.classes is None else args.classes
     if labels is None:
         raise Mistake(f"{args.tokens} has no array 'labels'; give one class for all with --class.")

@@ -40,7 +40,7 @@ def main(args):
     if args.tokens:
         arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
         arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
-        save_arrays(args.tokens, arrays)
+        save_arrays(args.tokens, arrays | {"tokenizer": np.array(model.tokenizer_sha256)})
     picture = enlarged(grid(drawn.images, args.count), drawn.images.shape[-1])
     save_png(args.output, picture)
     names = ", ".join(map(model.class_name, classes))
