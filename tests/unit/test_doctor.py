@@ -171,3 +171,9 @@ def test_a_cluster_that_cannot_run_the_jobs_is_said(here):
 def test_mistakes_are_one_sentence(here):
     with pytest.raises(SystemExit, match="gear: study 'paper' has no target 'tempreture'"):
         cli.main(["doctor", "--study", "paper", "--target", "tempreture"])
+
+
+def test_elsewhere_it_says_where_to_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="gear doctor works in the repository's top folder; go"):
+        cli.main(["doctor", "--study", "smoke"])

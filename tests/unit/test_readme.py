@@ -59,6 +59,16 @@ def test_links_lead_somewhere():
                 assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
+def test_a_test_that_a_document_names_exists():
+    """`test_x::test_y` of the tables is a function of a file of tests/."""
+    files = {path.stem: path for path in (ROOT / "tests").rglob("test_*.py")}
+    text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    named = set(re.findall(r"\b(test_\w+)::(\w+)", text))
+    assert len(named) > 50
+    for module, test in sorted(named):
+        assert f"def {test}(" in files[module].read_text(encoding="utf-8"), (module, test)
+
+
 def check_targets(targets, study):
     for target in targets:
         assert target in Study(study).targets or (ROOT / target).exists(), target
