@@ -16,6 +16,7 @@ from gear.data.png import enlarged, save_png
 from gear.data.sets import image_set
 from gear.data.transforms import crop_place
 from gear.files.mistakes import Mistake
+from gear.files.outputs import require_free
 from gear.sampling.generate import save_arrays
 from gear.study.needs import split
 
@@ -63,13 +64,15 @@ def grid(images_NHWC):
     return tiles.reshape(rows * H, columns * W, C)
 
 
-def main(study, reference, output):
+def main(study, reference, output, force=False):
     """Write the batch of `run@step`: the PNG `output`, and an .npz of the same name.
 
-    study: registry.Study; step: a number of optimizer steps, or a milestone such as 400k. Mistake:
-    no such run or step, or no images."""
+    study: registry.Study; step: a number of optimizer steps, or a milestone such as 400k; force:
+    files that are there may be replaced. Mistake: no such run or step, or no images."""
     if Path(output).suffix.lower() != ".png":
         raise Mistake(f"--output is '{output}'; the grid is a PNG, name it *.png.")
+    beside = Path(output).with_suffix(".npz")
+    require_free({"output": output, "": beside}, force)
     name, step = split(reference, "gear batch")
     run = study.run(name, "gear batch")
     last = list(run.steps.values())[-1]
@@ -80,7 +83,6 @@ def main(study, reference, output):
             f"{', '.join(run.steps)}."
         )
     arrays = read(run.settings, study.manifest(name), number)
-    beside = Path(output).with_suffix(".npz")
     save_arrays(str(beside), arrays)
     save_png(output, enlarged(grid(arrays["images"]), run.settings.data.resolution))
     count, epoch = len(arrays["labels"]), int(arrays["epoch"])

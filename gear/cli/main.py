@@ -237,12 +237,13 @@ def _batch(commands):
     command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
     command.add_argument("--results", default="results", help="where the list of a folder lies")
     command.add_argument("--output", required=True, help="a .png file; an .npz is written beside")
+    _force(command)
 
     def run(args):
         from gear.cli import batch
         from gear.study.registry import Study
 
-        batch.main(Study(args.study, args.results), args.checkpoint, args.output)
+        batch.main(Study(args.study, args.results), args.checkpoint, args.output, args.force)
 
     command.set_defaults(run=run)
 
@@ -251,11 +252,14 @@ def _card(commands):
     command = commands.add_parser("card", help="what a checkpoint is, as a page of markdown")
     command.add_argument("checkpoint", help="folder of a checkpoint")
     command.add_argument("--output", help="write it to this .md file; default: print it")
+    _force(command)
 
     def run(args):
         from gear.files.aside import write
+        from gear.files.outputs import require_free
         from gear.weights.card import card
 
+        require_free({"output": args.output}, args.force)
         text = card(args.checkpoint)
         return write(args.output, text) if args.output else print(text, end="")
 

@@ -34,8 +34,11 @@ def card(folder):
 
 
 def _root(folder):
-    """The folder of the study's results, three levels up: <root>/<stage>/<run>/<step>."""
-    return folder.absolute().parents[2]
+    """The folder of the study's results, three levels up: <root>/<stage>/<run>/<step>.
+
+    A checkpoint that was imported may lie anywhere."""
+    above = folder.absolute().parents
+    return above[min(2, len(above) - 1)]
 
 
 def _table(head, rows):

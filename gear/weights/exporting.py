@@ -35,7 +35,8 @@ def export(folder, output, part=None, force=False):
     if output.suffix not in (".pt", ".pth", ".ckpt"):
         raise Mistake(f"{output} should be a .pt file; name it so.")
     beside = output.with_name(f"{output.name}.md")
-    require_free({"": output, "card": beside}, force, [Path(folder) / "weights.safetensors"])
+    for path in (output, beside):
+        require_free({"": path}, force, [Path(folder) / "weights.safetensors"])
     if part not in (None, *parts):
         raise Mistake(f"{folder} holds no {part}; it has: {', '.join(parts) or 'neither'}.")
     if part is None and len(parts) != 1:

@@ -179,6 +179,8 @@ def test_a_card_says_what_the_checkpoint_is(tmp_path, smoke_settings, tiny_netwo
     ):
         assert line in text.splitlines(), line
     assert "Apache-2.0" in text
+    with pytest.raises(SystemExit, match=r"gear: --output .*run\.json is there already"):
+        main(["card", str(folder), "--output", str(folder / "run.json")])
     export(folder, root / "vq.pt")
     assert (root / "vq.pt.md").read_text() == text
     (root / "vq.pt").unlink()

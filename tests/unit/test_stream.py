@@ -226,6 +226,11 @@ def test_gear_batch_writes_a_grid_and_its_arrays(folder, tmp_path, capsys):
     assert "the 8 images of step 4 of gear-l, epoch 1" in capsys.readouterr().out
     for wrong in ("gear-l@5", "gear-l@0", "gear-l@40k"):
         with pytest.raises(ValueError, match="a number from 1 to 4, or one of 400k"):
-            batch.main(study, wrong, tmp_path / "b.png")
+            batch.main(study, wrong, tmp_path / "c.png")
     with pytest.raises(ValueError, match="names no step; write it as run@step"):
-        batch.main(study, "gear-l", tmp_path / "b.png")
+        batch.main(study, "gear-l", tmp_path / "c.png")
+    for name in ("b.png", "c.png"):  # an .npz of the user's is no less
+        (tmp_path / "c.npz").touch()
+        with pytest.raises(ValueError, match=r"b.png is there already; name|c.npz is there alrea"):
+            batch.main(study, "gear-l@400k", tmp_path / name)
+    batch.main(study, "gear-l@400k", tmp_path / "b.png", force=True)
