@@ -69,7 +69,7 @@ def test_a_table_whose_lines_do_not_fit_its_head(tmp_path, change):
     write_tables(tmp_path, "t", ("x", "gfid", 1, "10", ""))
     head, line = (tmp_path / "tables/t.csv").read_text().splitlines()
     (tmp_path / "tables/t.csv").write_text(f"{head}\n{change(line)}\n")
-    with pytest.raises(ValueError, match=r"t.csv: row 2 has 1\d cells, the head has 1\d; make"):
+    with pytest.raises(ValueError, match=r"t.csv, row 1, has 1\d cells and its head 1\d; make"):
         compare.compare(tmp_path, tmp_path)
 
 
