@@ -15,7 +15,8 @@ from gear.data.memory import to_device
 from gear.data.sets import training_set
 from gear.runtime import job, optim, rng
 from gear.runtime.device import setup
-from gear.runtime.loop import Segment, Trainer
+from gear.runtime.loop import Segment
+from gear.runtime.trainer import Trainer
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.load import check_tokenizer, load_frozen
 

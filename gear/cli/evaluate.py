@@ -7,7 +7,7 @@ OPTIONS = ("weights", "sha256", "images", "classes", "captions", "save_reference
 
 
 def main(args):
-    """args: the options of `gear evaluate` (gear/cli/main.py)."""
+    """args: the options of `gear evaluate` (gear/cli/commands.py)."""
     options = {name: getattr(args, name) for name in OPTIONS}
     common = {"protocol": args.protocol, "device": args.device}
     result = evaluate(args.samples, args.reference, **common, **options)

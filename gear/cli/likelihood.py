@@ -22,7 +22,7 @@ def read_arrays(path):
 
 
 def main(args):
-    """args: the options of `gear likelihood` (gear/cli/main.py)."""
+    """args: the options of `gear likelihood` (gear/cli/commands.py)."""
     model = load(args.checkpoint, device=args.device)
     found = read_arrays(args.tokens)
     if "tokens" not in found:

@@ -103,7 +103,7 @@ def read_images(folder, names, channels, size):
 
 
 def main(args):
-    """args: the options of `gear reconstruct` (gear/cli/main.py)."""
+    """args: the options of `gear reconstruct` (gear/cli/commands.py)."""
     check_apart(args.images, args.output)
     names, left_out = finding.find_images(args.images)
     finding.warn(args.images, left_out)

@@ -26,7 +26,7 @@ def grid(images_NCHW, columns):
 
 
 def main(args):
-    """args: the options of `gear sample` (gear/cli/main.py)."""
+    """args: the options of `gear sample` (gear/cli/commands.py)."""
     if Path(args.output).suffix.lower() != ".png":
         raise Mistake(
             f"--output is '{args.output}'; the grid is a PNG: give a name that ends in .png, such "

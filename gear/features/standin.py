@@ -10,6 +10,7 @@ python -m gear.features.standin --job JSON --output DIR [--data MANIFEST]
 
 import argparse
 import json
+from functools import partial
 
 import numpy as np
 import torch
@@ -74,8 +75,10 @@ def extract_all(network, data, batch=256):
 def load_network(folder):
     """The frozen network that `train` wrote."""
     shape = shape_of(folder)
+    make = partial(StandinClassifier, **shape)
+    least = POOLED * (shape["classes"] + shape["channels"] * shape["resolution"] ** 2)
     path = f"{folder}/weights.safetensors"
-    network = checkpoint.load_network(path, "classifier", lambda: StandinClassifier(**shape))
+    network = checkpoint.load_network(path, "classifier", make, least)
     return network.eval().requires_grad_(False)
 
 

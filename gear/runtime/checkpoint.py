@@ -18,16 +18,14 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch.overrides import TorchFunctionMode
 
 from gear.files.aside import aside, write_json
 from gear.files.hashes import sha256_once
-from gear.files.mistakes import Mistake, memory_said
+from gear.files.mistakes import Mistake
 from gear.files.reading import MISSING, read_record, reason_of, require_file
 from gear.runtime.progress import say
 
-LEAST, TIMES = 2**24, 50  # numbers that a network may make while it is built: so many, and so many
-# times those of its weights in the file (initial values and positions are counted too)
+SMALL = 2**20  # numbers of a network that is built whatever its file holds
 
 
 def save_weights(path, modules):
@@ -154,60 +152,21 @@ def require_finite(state, where):
         )
 
 
-def load_network(path, prefix, make):
+def load_network(path, prefix, make, least):
     """The module make() with the weights `prefix.*` of a safetensors file, loaded strictly.
 
-    Mistake: as of load_weights, or the module would be far larger than its weights in the file."""
+    least: how many numbers these weights have by their settings, at least. It is compared with the
+    file before make() is called, because damaged settings may ask for more than memory holds.
+    Mistake: as of load_weights, or the file has far fewer."""
     with _opened(path) as file:
         keys = [k for k in file.keys() if k.startswith(prefix + ".")]
         held = sum(math.prod(file.get_slice(k).get_shape()) for k in keys)
-    try:
-        with _Limit(LEAST + TIMES * held):
-            module = make()
-    except (_TooLarge, MemoryError):
+    if least > SMALL + 2 * held:
         raise Mistake(
             f"{path}: the weights of '{prefix}' are far fewer than its run.json asks for; one of "
             "the two files is damaged or of another run."
-        ) from None
-    return load_weights(path, prefix, module)
-
-
-class _TooLarge(Exception):
-    pass
-
-
-FILLING = (torch.randn, torch.rand, torch.zeros, torch.ones, torch.full, torch.empty)
-
-
-def _asked(args):
-    """The numbers of the tensor that a function of FILLING makes."""
-    size = args[0] if args and isinstance(args[0], list | tuple) else args
-    return math.prod(n for n in size if isinstance(n, int))
-
-
-class _Limit(TorchFunctionMode):
-    """Ends the building of a network whose tensors have more numbers than a limit.
-
-    Memory that torch has asked for is not taken before a number is written there. A meta device
-    would need no memory at all, but its first use imports 900 modules in 4 s."""
-
-    def __init__(self, limit):
-        super().__init__()
-        self.left = limit
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function in FILLING and _asked(args) > self.left:
-            raise _TooLarge
-        try:
-            made = function(*args, **(kwargs or {}))
-        except RuntimeError as error:
-            if memory_said(error):
-                raise _TooLarge from None
-            raise
-        self.left -= made.numel() if isinstance(made, torch.Tensor) else 0
-        if self.left < 0:
-            raise _TooLarge
-        return made
+        )
+    return load_weights(path, prefix, make())
 
 
 def save_state(path, state):

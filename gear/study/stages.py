@@ -33,7 +33,7 @@ class Stage:
         return "projector" in self.trains
 
     def trainer(self, settings, tokenizer=None, teacher=None):
-        """A trainer of this stage (gear.runtime.loop.Trainer). This call imports torch.
+        """A trainer of this stage (gear.runtime.trainer.Trainer). This call imports torch.
 
         tokenizer: folder of the checkpoint whose tokenizer is the start or is frozen; None: random
         weights. teacher: the network, only for a stage that aligns."""

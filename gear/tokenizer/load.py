@@ -33,7 +33,18 @@ def load_tokenizer(folder, prefix="tokenizer"):
     prefix: `tokenizer` for the averaged weights, `live.tokenizer` for the weights in training."""
     settings = settings_of(folder)
     make = partial(Tokenizer, settings.tokenizer, settings.data.channels)
-    return checkpoint.load_network(f"{folder}/weights.safetensors", prefix, make).eval()
+    least = _least(settings.tokenizer)
+    return checkpoint.load_network(f"{folder}/weights.safetensors", prefix, make, least).eval()
+
+
+def _least(shape):
+    """Numbers of a tokenizer's weights, at least: those of each block's second convolution, of the
+    layers at the code, and of the codebook."""
+    widths = [shape.channels * m for m in shape.multipliers]
+    blocks = shape.encoder_blocks + shape.decoder_blocks
+    codes = 0 if shape.quantizer == "lfq" else shape.codebook_size
+    ends = shape.z_channels * widths[-1] + shape.code_dim * codes
+    return 9 * blocks * sum(width**2 for width in widths) + ends
 
 
 def load_frozen(folder):

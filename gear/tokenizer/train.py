@@ -12,7 +12,8 @@ import torch
 from gear.data.sets import training_set
 from gear.runtime import checkpoint, job, optim
 from gear.runtime.device import setup
-from gear.runtime.loop import Segment, Trainer
+from gear.runtime.loop import Segment
+from gear.runtime.trainer import Trainer
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.codebook import usage_stats
 from gear.tokenizer.discriminator import PatchGAN

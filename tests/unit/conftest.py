@@ -1,5 +1,6 @@
 """Folders of small photographs, as ImageNet's: class folders, files of any shape and size."""
 
+import commands
 import inceptions
 import numpy as np
 import pytest
@@ -43,3 +44,9 @@ def image_folder():
 def inception_file(tmp_path_factory):
     """(path, sha256) of random Inception weights in the real file's layout."""
     return inceptions.write(tmp_path_factory.mktemp("weights") / "random.pth")
+
+
+@pytest.fixture
+def home(tmp_path, smoke_settings, tiny_networks):
+    """Tiny checkpoints and images: see commands.made."""
+    return commands.made(tmp_path, smoke_settings(), tiny_networks)

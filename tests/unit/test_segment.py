@@ -18,8 +18,9 @@ from torch import nn
 from gear.config import FREE
 from gear.runtime import checkpoint
 from gear.runtime.job import deadline
-from gear.runtime.loop import Segment, Trainer, curves
+from gear.runtime.loop import Segment, curves
 from gear.runtime.state import identity
+from gear.runtime.trainer import Trainer
 
 
 class Scripted(Trainer):

@@ -1,5 +1,6 @@
 """The frozen teacher of a folder: pretrained or stand-in."""
 
+from functools import partial
 from importlib import import_module
 
 from gear.alignment.teachers.objectives import OBJECTIVES
@@ -16,6 +17,7 @@ NETWORKS = {
 }
 STANDIN = ("channels", "resolution", "classes", "patch", "dim", "layers")  # shape of a stand-in
 HEADS = 4  # of a stand-in
+MOST = {"channels": 3, "patch": 256, "layers": 1000}
 
 
 def network(name):
@@ -43,9 +45,11 @@ def load_teacher(folder, data):
         name = required(required(record, "spec", dict, path), "objective", str, path)
         if name not in OBJECTIVES:
             raise Mistake(f"{path}: no objective '{name}'. {did_you_mean(name, OBJECTIVES)}")
-        if shape["dim"] % HEADS or shape["resolution"] < shape["patch"]:
+        dim, side = shape["dim"], shape["resolution"] // shape["patch"]
+        if dim % HEADS or not side or any(shape[key] > most for key, most in MOST.items()):
             raise Mistake(f"{path}: no stand-in has the shape {shape}; remove it and run again.")
-        weights = f"{folder}/weights.safetensors"
-        teacher = checkpoint.load_network(weights, "teacher", lambda: OBJECTIVES[name](**shape))
+        least = dim * (side**2 + 8 * dim * shape["layers"])  # positions and blocks
+        make = partial(OBJECTIVES[name], **shape)
+        teacher = checkpoint.load_network(f"{folder}/weights.safetensors", "teacher", make, least)
         teacher.fit(data.resolution)
     return teacher.eval().requires_grad_(False)
