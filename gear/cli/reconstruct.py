@@ -123,9 +123,9 @@ def main(args):
             values.append(result.scores)
             for name, picture in zip(part, result.images.permute(0, 2, 3, 1), strict=True):
                 save_png(folder / targets[name], picture.numpy(), {MARK: RECONSTRUCTION})
-    if args.tokens:
-        tokens = torch.cat(tokens).numpy().astype(np.int32)
-        save_arrays(args.tokens, {"tokens": tokens, "names": np.array(names)})
+        if args.tokens:
+            tokens = torch.cat(tokens).numpy().astype(np.int32)
+            save_arrays(args.tokens, {"tokens": tokens, "names": np.array(names)})
     means = {name: torch.cat([v[name] for v in values]).mean().item() for name in SCORES}
     if args.json:
         print(line({"images": len(names), **means}))

@@ -11,7 +11,7 @@ import numpy as np
 
 from gear.data.png import enlarged, save_png
 from gear.files.mistakes import Mistake
-from gear.files.outputs import require_free
+from gear.files.outputs import all_or_none, require_free
 from gear.model import load
 from gear.sampling.generate import save_arrays
 
@@ -45,11 +45,12 @@ def main(args):
     model = load(args.checkpoint, args.tokenizer, args.device)
     options = {name: getattr(args, name) for name in OPTIONS}
     drawn = model.sample_with_tokens(classes, args.count, **options)
-    if args.tokens:
-        arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
-        arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
-        save_arrays(args.tokens, arrays)
     picture = enlarged(grid(drawn.images, args.count), drawn.images.shape[-1])
-    save_png(args.output, picture)
+    with all_or_none([args.tokens, args.output]):
+        if args.tokens:
+            arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
+            arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
+            save_arrays(args.tokens, arrays)
+        save_png(args.output, picture)
     names = ", ".join(map(model.class_name, classes))
     print(f"{args.output}: classes {names} from top to bottom, {args.count} images each")

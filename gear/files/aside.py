@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,10 +35,17 @@ def _says_full(error):
     return False
 
 
+def final(path):
+    """The path that a file will have, of its path in a temporary folder."""
+    parts = (re.sub(r"^\.(.*?)\.?\d+\.part$", r"\1", part) for part in Path(path).parts)
+    return Path(*filter(None, parts))
+
+
 def no_room(path):
     """The error for a path that a full disk has no room for."""
     return NoRoom(
-        f"there is no room for {path}; free some and run again, nothing that was there is lost."
+        f"there is no room for {final(path)}; free some and run again, nothing that was there is "
+        "lost."
     )
 
 
@@ -56,7 +64,7 @@ def _unwritable(path, error):
     """The error for a file that cannot be made; its own text would name the temporary file."""
     if error.errno in FULL:
         return no_room(path)
-    return Mistake(f"{path} cannot be written ({error.strerror}); name another file.")
+    return Mistake(f"{final(path)} cannot be written ({error.strerror}); name another file.")
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from gear import config
 from gear.files import hashes
-from gear.files.aside import NoRoom, no_room
 from gear.files.mistakes import Mistake
 from gear.files.outputs import require_writable
 from gear.files.reading import read_record
@@ -151,8 +150,6 @@ def _write(parts, dest, origin):
             target.mkdir(parents=True, exist_ok=True)
             for file in ("weights.safetensors", "run.json"):
                 os.replace(aside / name / file, target / file)
-    except NoRoom:  # names a temporary file
-        raise no_room(dest) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return list(targets.values())

@@ -51,6 +51,7 @@ class Run:
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def said(self):
@@ -102,8 +103,9 @@ class Run:
 def killed(checkout, number, ways, moments, left):
     """A run that is killed: (line for people, finished), or the whole run if it was faster."""
     run = Run(checkout, number)
-    while run.planned() is None and run.process.poll() is None and moments.random() > 0.002:
-        time.sleep(0.02)  # now and then a kill comes before the first job
+    early = moments.random() < 0.1  # before the first job
+    while run.planned() is None and run.process.poll() is None and not early:
+        time.sleep(0.02)
     jobs = run.planned() or 1
     if not run.wait_for(moments.randrange(max(1, min(jobs, 2 * jobs // (left + 1))))):
         return run, None
@@ -133,7 +135,7 @@ def made_with_kills(checkout, seed, kills, tell=lambda row: None):
             if run.process.returncode == 0:
                 break
             continue
-        row["locked"] = any((checkout.folder / ".snakemake/locks").iterdir())
+        row["locked"] = any((checkout.folder / ".snakemake").glob("locks/*"))
         if row["locked"]:
             unlock = checkout.run("snakemake", "--unlock", "--config", "study=smoke")
             assert unlock[0] == 0, unlock[1]
