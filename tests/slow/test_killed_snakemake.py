@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,21 +184,46 @@ def undisturbed(folder):
     checkout = copy_of(ROOT, folder)
     status, text = checkout.snakemake(TARGET)
     assert status == 0, text[-3000:]
-    return tree(folder)
+    return checkout
 
 
-def test_killed_and_run_again_equals_undisturbed(tmp_path):
-    whole = undisturbed(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return undisturbed(tmp_path_factory.mktemp("whole") / "gear")
+
+
+def test_killed_and_run_again_equals_undisturbed(finished, tmp_path):
     checkout = copy_of(ROOT, tmp_path / "killed")
     rows = made_with_kills(checkout, seed=1, kills=3)
     assert len(rows) == 3, "the study ended before its kills"
-    assert not different(tree(checkout.folder), whole)
+    assert not different(tree(checkout.folder), tree(finished.folder))
+
+
+DELETED = (  # of the finished study
+    "data/digits-smoke",
+    "results/smoke/ar/llamagen-repa-l",
+    "results/smoke/joint/gear-l/400k/weights.safetensors",
+    "results/smoke/samples/joint/gear-l-ste/400k",
+    "results/smoke/metrics/joint/gear-l-control/400k/validation.json",
+    "results/smoke/features/reference.npz",
+    "results/smoke/tables/overview.md",
+)
+
+
+def test_what_was_deleted_is_made_again(finished):
+    whole = tree(finished.folder)
+    for name in DELETED:
+        path = finished.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    status, text = finished.snakemake(TARGET)
+    assert status == 0 and "Traceback" not in text, text[-3000:]
+    assert not different(tree(finished.folder), whole)
 
 
 if __name__ == "__main__":
     seed, kills = sys.argv[1:]
     with tempfile.TemporaryDirectory() as top:
-        whole = undisturbed(Path(top, "whole"))
+        whole = tree(undisturbed(Path(top, "whole")).folder)
         print(f"undisturbed: {len(whole)} files", flush=True)
         checkout = copy_of(ROOT, Path(top, "killed"))
         rows = made_with_kills(checkout, seed, int(kills), lambda row: print(row, flush=True))
