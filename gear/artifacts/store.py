@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -171,9 +172,21 @@ def _make_folder(path):
 
 
 def remote():
-    """The default remote's name, or None."""
-    status, printed, _ = run([sys.executable, "-m", "dvc", "config", "core.remote"])
-    return None if status else printed.strip()
+    """The URL of the default remote, or None."""
+    status, printed, _ = run([sys.executable, "-m", "dvc", "config", "--list"])
+    values = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+    return None if status else values.get(f"remote.{values.get('core.remote')}.url")
+
+
+def require_remote(url):
+    """Mistake: no remote is set, or its folder is gone; dvc would make it anew and say nothing."""
+    if not url:
+        raise Mistake("no remote is set; name one first: gear artifacts remote URL")
+    if "://" not in url and not os.path.isdir(url):
+        raise Mistake(
+            f"the remote {url} is not there; mount its disk, or begin an empty one: gear artifacts "
+            f"remote {shlex.quote(url)}"
+        )
 
 
 def changed_data(paths):

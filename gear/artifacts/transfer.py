@@ -30,7 +30,7 @@ def state_file(run):
 def _chosen(prefixes, inputs, states):
     """(Saved, {path: entry} of large files, dvc's targets for them).
 
-    Mistake: there are no large files under the prefixes, or no remote is set."""
+    Mistake: there are no large files under the prefixes, or no remote is set or there."""
     saved = Saved(prefixes)
     files = kept(saved, saved.chosen(prefixes, inputs), states)
     if not files:
@@ -38,8 +38,7 @@ def _chosen(prefixes, inputs, states):
             f"there are no large files under {' '.join(prefixes)}; git has all of it, and --inputs "
             "adds what it was made from."
         )
-    if not store.remote():
-        raise Mistake("no remote is set; name one first: gear artifacts remote URL")
+    store.require_remote(store.remote())
     entries = {path: entry for part in files.values() for path, entry in part.items()}
     # a target may be a .dvc file or a path in one; dvc skips some paths if a call mixes the two
     whole = all(part == store.outs(file) for file, part in files.items())

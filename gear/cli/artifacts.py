@@ -27,6 +27,4 @@ def _remote(urls):
         raise Mistake("a remote is one URL; put it in quotes if it has spaces.")
     if urls:
         store.set_remote(urls[0])
-    name = store.remote()
-    known = name and store.dvc("config", f"remote.{name}.url").strip()
-    print(known or "no remote is set; gear artifacts remote URL sets one")
+    print(store.remote() or "no remote is set; gear artifacts remote URL sets one")

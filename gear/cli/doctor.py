@@ -110,17 +110,13 @@ def links(study):
 
 def remote():
     """Where `gear artifacts push` and `pull` go."""
-    try:
-        name = store.remote()
-        url = name and store.dvc("config", f"remote.{name}.url").strip()
-    except Mistake as error:
-        return Finding(NOTE, "remote", str(error))
+    url = store.remote()
     if not url:
         return Finding(NOTE, "remote", "none is set: gear artifacts remote URL, where you want one")
-    scheme = url.split("://")[0] if "://" in url else ""
-    if not scheme and not Path(url).is_dir():
-        said = f"{url} is not there; make the folder, or mount its disk"
-        return Finding(NOTE, "remote", said)
+    try:
+        store.require_remote(url)
+    except Mistake as error:
+        return Finding(NOTE, "remote", str(error))
     return Finding(OK, "remote", url)
 
 

@@ -123,11 +123,11 @@ def main(args):
             values.append(result.scores)
             for name, picture in zip(part, result.images.permute(0, 2, 3, 1), strict=True):
                 save_png(folder / targets[name], picture.numpy(), {MARK: RECONSTRUCTION})
-    if args.tokens:
-        tokens = torch.cat(tokens).numpy().astype(np.int32)
-        made_by = np.array(model.tokenizer_sha256)
-        arrays = {"tokens": tokens, "names": np.array(names), "tokenizer": made_by}
-        save_arrays(args.tokens, arrays)
+        if args.tokens:
+            tokens = torch.cat(tokens).numpy().astype(np.int32)
+            made_by = np.array(model.tokenizer_sha256)
+            arrays = {"tokens": tokens, "names": np.array(names), "tokenizer": made_by}
+            save_arrays(args.tokens, arrays)
     means = {name: torch.cat([v[name] for v in values]).mean().item() for name in SCORES}
     if args.json:
         print(line({"images": len(names), **means}))

@@ -11,7 +11,7 @@ import numpy as np
 
 from gear.data.png import enlarged, save_png
 from gear.files.mistakes import Mistake
-from gear.files.outputs import require_free
+from gear.files.outputs import all_or_none, require_free
 from gear.model import load
 from gear.sampling.generate import save_arrays
 
@@ -37,11 +37,12 @@ def main(args):
     classes = [model.class_number(word.strip()) for word in args.classes.split(",")]
     options = {name: getattr(args, name) for name in OPTIONS}
     drawn = model.sample_with_tokens(classes, args.count, **options)
-    if args.tokens:
-        arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
-        arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
-        save_arrays(args.tokens, arrays | {"tokenizer": np.array(model.tokenizer_sha256)})
     picture = enlarged(grid(drawn.images, args.count), drawn.images.shape[-1])
-    save_png(args.output, picture)
+    with all_or_none([args.tokens, args.output]):
+        if args.tokens:
+            arrays = {name: getattr(drawn, name).numpy() for name in ("tokens", "labels", "seeds")}
+            arrays |= {name: arrays[name].astype(np.int32) for name in ("tokens", "labels")}
+            save_arrays(args.tokens, arrays | {"tokenizer": np.array(model.tokenizer_sha256)})
+        save_png(args.output, picture)
     names = ", ".join(map(model.class_name, classes))
     print(f"{args.output}: classes {names} from top to bottom, {args.count} images each")

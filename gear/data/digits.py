@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gear.files.aside import room_for
 from gear.files.mistakes import Mistake
 
 SPLITS = ("train", "val")
@@ -125,23 +126,42 @@ def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> d
     aside = output.with_name(f".{output.name}.partial-{os.getpid()}")
     old = output.with_name(f".{output.name}.old-{os.getpid()}")
     output.parent.mkdir(parents=True, exist_ok=True)
+    sweep(output)
     try:
-        counts = write_images(aside, size, {"train": train, "val": val}, seed)
-        settings = {"size": size, "train": train, "val": val, "seed": seed}
-        manifest = {
-            "source": "sklearn.datasets.load_digits",
-            "settings": settings,
-            "counts": counts,
-            "sha256": folder_digest(aside),
-        }
-        (aside / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        with contextlib.suppress(FileNotFoundError):
-            output.rename(old)
-        aside.rename(output)
+        with room_for(output):
+            manifest = write_folder(aside, size, {"train": train, "val": val}, seed)
+            with contextlib.suppress(FileNotFoundError):
+                output.rename(old)
+            aside.rename(output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return manifest
+
+
+def write_folder(root: Path, size: int, images: dict[str, int], seed: int) -> dict:
+    """The manifest of a folder, which is written here with its images."""
+    counts = write_images(root, size, images, seed)
+    manifest = {
+        "source": "sklearn.datasets.load_digits",
+        "settings": {"size": size, **images, "seed": seed},
+        "counts": counts,
+        "sha256": folder_digest(root),
+    }
+    (root / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def sweep(output: Path) -> None:
+    """Remove the temporary folders of processes that were killed while they wrote `output`."""
+    for part in ("partial", "old"):
+        for left in output.parent.glob(f".{output.name}.{part}-*"):
+            try:
+                os.kill(int(left.name.rpartition("-")[2]), 0)
+            except (ProcessLookupError, ValueError):
+                shutil.rmtree(left, ignore_errors=True)
+            except OSError:  # it runs, as another user
+                continue
 
 
 def check_settings(size: int, train: int, val: int, seed: int) -> None:

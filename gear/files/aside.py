@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,13 +35,36 @@ def _says_full(error):
     return False
 
 
+def final(path):
+    """The path that a file will have, of its path in a temporary folder."""
+    parts = (re.sub(r"^\.(.*?)\.?\d+\.part$", r"\1", part) for part in Path(path).parts)
+    return Path(*filter(None, parts))
+
+
+def no_room(path):
+    """The error for a path that a full disk has no room for."""
+    return NoRoom(
+        f"there is no room for {final(path)}; free some and run again, nothing that was there is "
+        "lost."
+    )
+
+
+@contextmanager
+def room_for(path):
+    """Turns an error that says that the disk is full into NoRoom, which names `path`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Mistake) or not _says_full(error):
+            raise
+        raise no_room(path) from None
+
+
 def _unwritable(path, error):
     """The error for a file that cannot be made; its own text would name the temporary file."""
     if error.errno in FULL:
-        return NoRoom(
-            f"there is no room for {path}; free some and run again, nothing that was there is lost."
-        )
-    return Mistake(f"{path} cannot be written ({error.strerror}); name another file.")
+        return no_room(path)
+    return Mistake(f"{final(path)} cannot be written ({error.strerror}); name another file.")
 
 
 @contextmanager
@@ -60,18 +84,15 @@ def aside(path):
         raise _unwritable(path, error) from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        if temporary.is_file():
-            temporary.chmod(0o666 & ~UMASK)  # safetensors writes files that other users cannot read
-        os.replace(temporary, path)
-    except Exception as error:
-        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+        with room_for(path):
+            yield temporary
+            if temporary.is_file():
+                temporary.chmod(0o666 & ~UMASK)  # safetensors' files are of one user alone
+            os.replace(temporary, path)
+    except OSError as error:
+        if str(error.filename) == str(temporary):
             raise _unwritable(path, error) from None
-        if not _says_full(error):
-            raise
-        raise NoRoom(
-            f"there is no room for {path}; free some and run again, nothing that was there is lost."
-        ) from None
+        raise
     finally:
         with suppress(OSError):  # it is not there, or its name was too long to be made
             temporary.unlink()

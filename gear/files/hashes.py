@@ -6,6 +6,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from gear.files.reading import MISSING, require_file
+
 
 def sha256(path):
     """Hex digest of a file."""
@@ -14,7 +16,10 @@ def sha256(path):
 
 
 def sha256_once(path):
-    """As `sha256`, but a process reads a file only once, as long as nobody writes it."""
+    """As `sha256`, but a process reads a file only once, as long as nobody writes it.
+
+    Mistake: there is no such file."""
+    require_file(path, MISSING)
     found = os.stat(path)
     return _known(os.path.realpath(path), found.st_ino, found.st_mtime_ns, found.st_size)
 

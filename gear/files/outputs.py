@@ -1,7 +1,7 @@
 """The files that a command will write, looked at before its work."""
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gear.files.mistakes import Mistake
@@ -32,6 +32,20 @@ def require_free(paths, force=False, inputs=()):
                 )
         names[real] = name
         require_writable(path, label)
+
+
+@contextmanager
+def all_or_none(paths):
+    """If the block fails, files of it that were not there before are removed.
+
+    The same command can then be run again. paths: of files, or None."""
+    fresh = [path for path in filter(None, paths) if not os.path.lexists(path)]
+    try:
+        yield
+    except BaseException:
+        for path in fresh:
+            Path(path).unlink(missing_ok=True)
+        raise
 
 
 def require_writable(path, label):

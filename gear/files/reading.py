@@ -40,6 +40,8 @@ def require_file(path, cure="make or download it again"):
         raise Mistake(f"{path} is a folder and no file; {cure}.")
     if not stat.S_ISREG(status.st_mode):
         raise Mistake(f"{path} is a pipe or a device and no file; {cure}.")
+    if not os.access(path, os.R_OK):  # some libraries say that such a file is missing
+        raise Mistake(f"{path} cannot be read (Permission denied); see that you may read it.")
     return status.st_size
 
 

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import traceback
 
+from gear.files.aside import room_for
 from gear.files.mistakes import Mistake
 
 LONGEST = 80  # bytes of a folder in which a socket's path of at most 107 bytes fits
@@ -85,7 +86,8 @@ def run(arguments):
     """Call MODULE's main() in this process. A user's mistake ends it with one sentence."""
     sys.argv = arguments
     try:
-        importlib.import_module(arguments[0]).main()
+        with room_for("the files of this job"):
+            importlib.import_module(arguments[0]).main()
     except Mistake as error:
         raise SystemExit(f"{arguments[0]}: {error}") from None
 
@@ -152,6 +154,8 @@ def serve(path):
     def watch():  # standard input closes when Snakemake has ended
         sys.stdin.buffer.read()
         os.unlink(path)
+        with contextlib.suppress(OSError):  # a Snakemake that was killed cannot remove it
+            os.rmdir(os.path.dirname(path))
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from gear.files.aside import aside, write_json
+from gear.files.aside import aside, room_for, write_json
 from gear.files.hashes import sha256_once
 from gear.files.mistakes import Mistake
 from gear.files.reading import MISSING, read_record, reason_of, require_file
@@ -224,8 +224,10 @@ def run_lock(folder, until=0.0):
     for file in (folder / "lock", folder / "metrics.jsonl"):
         if file.is_dir():
             raise Mistake(f"{file} is a folder, where the training writes a file; move it away.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+", encoding="utf-8") as handle:
+    with room_for(folder / "lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / "lock", "a+", encoding="utf-8")
+    with handle:
         waits = False
         while not _locked(handle):
             handle.seek(0)
@@ -237,8 +239,9 @@ def run_lock(folder, until=0.0):
             waits = True
             time.sleep(1.0)
         handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-        handle.flush()
+        with room_for(folder / "lock"):
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+            handle.flush()
         yield
 
 

@@ -8,7 +8,7 @@ import torch
 from gear.ar.load import load_ar
 from gear.files.aside import aside, write
 from gear.files.mistakes import Mistake
-from gear.files.outputs import require_free
+from gear.files.outputs import all_or_none, require_free
 from gear.foreign import convert
 from gear.runtime import checkpoint
 from gear.tokenizer.load import load_tokenizer
@@ -45,9 +45,10 @@ def export(folder, output, part=None, force=False):
             "tokenizer or --part ar."
         )
     wrapper, state = (_tokenizer if (part or parts[0]) == "tokenizer" else _ar)(folder)
-    with aside(output) as path, open(path, "wb") as handle:  # torch hides why a path fails
-        torch.save({wrapper: state}, handle)
-    write(beside, card(folder))
+    with all_or_none([output, beside]):
+        with aside(output) as path, open(path, "wb") as handle:  # torch hides why a path fails
+            torch.save({wrapper: state}, handle)
+        write(beside, card(folder))
     count = sum(v.numel() for v in state.values())
     print(f"{output}: {len(state)} tensors, {count:,} numbers, under '{wrapper}'", file=sys.stderr)
 

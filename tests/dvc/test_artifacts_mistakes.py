@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import mounts
 import pytest
 
 from gear.artifacts import records
@@ -80,14 +81,38 @@ def test_a_wrong_command(mini_saved, tmp_path_factory, command, sentence):
     assert sentence in clone.refused(*command)
 
 
+def test_a_remote_folder_that_is_gone(clone, remote):
+    """Its disk is not mounted, say. Nothing is made in its place."""
+    shutil.rmtree(remote)
+    for action in ("push", "pull"):
+        told = clone.refused(action, R)
+        assert f"the remote {remote} is not there; mount its disk" in told
+    assert not remote.exists()
+
+
 @pytest.mark.slow
-def test_a_remote_that_cannot_be_written(mini_saved, tmp_path):
-    clone = mini_saved.clone(tmp_path / "clone", mini_saved.folder.parent / "remote")
-    clone.artifacts("pull", R)
-    clone.artifacts("remote", str(tmp_path / "disk/remote"))
-    shutil.rmtree(tmp_path / "disk")
-    (tmp_path / "disk").write_text("no folder\n")
-    assert "check that you may read and write there" in clone.refused("push", R)
+def test_a_remote_that_cannot_be_written(clone, remote):
+    with mounts.disk("9m") as disk:
+        shutil.copytree(remote, disk.folder / "remote")
+        disk.remount("ro")
+        clone.artifacts("remote", str(disk.folder / "remote"))
+        clone.artifacts("pull", R, "data")
+        clone.mini("table", "--config", "setting=2")
+        clone.artifacts("save", R)
+        told = clone.refused("push", R)
+        assert "check that you may read and write there" in told, told
+        disk.remount("rw")
+        clone.artifacts("push", R)
+    clone.artifacts("check", R)
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written(built):
+    with mounts.disk("1m") as disk:
+        built.run("dvc", "cache", "dir", "--local", str(disk.folder))
+        disk.remount("ro")
+        assert "check that you may read and write there" in built.refused("save", R)
+    assert not list((built.folder / R).rglob("*.dvc"))
 
 
 @pytest.mark.slow
@@ -157,17 +182,10 @@ def test_a_push_that_is_killed(mini_saved, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk(built, tmp_path):
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", cache])
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
-        built.run("dvc", "cache", "dir", "--local", str(cache))
+def test_a_full_disk(built):
+    with mounts.disk("1m") as disk:
+        built.run("dvc", "cache", "dir", "--local", str(disk.folder))
         assert "free some space" in built.refused("save", R)
-    finally:
-        subprocess.run(["umount", cache], check=True)
     assert not list((built.folder / R).rglob("*.dvc"))
     assert (built.folder / WEIGHTS).exists()
     built.run("dvc", "cache", "dir", "--local", "--unset")

@@ -3,7 +3,7 @@ import os
 import re
 import shlex
 
-from gear.launch import slurm
+from gear.launch import signals, slurm
 from gear.launch.warm import Warm
 from gear.study import fit, jobs
 from gear.study.needs import Checkpoint
@@ -117,8 +117,10 @@ WARM = Warm()
 onstart:
     if workflow.executor_plugin.name == "slurm":
         slurm.require(workflow)
-    elif STUDY.spec["together"]:
-        WARM.start()
+    else:
+        signals.end_jobs_at_the_second()
+        if STUDY.spec["together"]:
+            WARM.start()
 
 
 onsuccess:
