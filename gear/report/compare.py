@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gear.files.mistakes import Mistake
 from gear.report.files import Results
+from gear.study.configfiles import studies
 from gear.study.vocabulary import ANALYSED, METRICS
 
 # The allowed difference from our value for one training (n = 1): (share of our value, absolute), of
@@ -130,21 +131,33 @@ def _verdicts(cells):
     return f"Verdicts of the claims: {equal} of {len(cells)} equal."
 
 
+def _require_one_study(*folders):
+    """Mistake: the names of the folders are those of two studies."""
+    names = [Path(folder).name for folder in folders]
+    if names[0] != names[1] and set(names) <= set(studies()):
+        raise Mistake(
+            f"{folders[0]} is of study {names[0]}, {folders[1]} of study {names[1]}; name two "
+            "folders of one study."
+        )
+
+
 def compare(a_dir, b_dir, strict=False):
     """Print how the tables below a_dir (yours) agree with those below b_dir (the reference).
 
     Returns the exit code: 0, or 1 where `strict` and a cell, row or table is different or missing.
-    Mistake: a folder without tables.
+    Mistake: a folder without tables, or the two are of different studies.
     """
     folders = (str(a_dir), str(b_dir))
+    _require_one_study(*folders)
     a, b = _tables(a_dir), _tables(b_dir)
     total, wrong, lost = dict.fromkeys(VERDICTS, 0), [], 0
     width = max(map(len, (*a, *b)))
-    for name in dict.fromkeys((*b, *a)):
-        if name not in a or name not in b:
-            lost += 1
-            print(f"{name:<{width}}  only in {folders[0] if name in a else folders[1]}")
-            continue
+    for folder, ours, theirs in ((folders[0], a, b), (folders[1], b, a)):
+        alone = [name for name in ours if name not in theirs]
+        lost += len(alone)
+        if alone:
+            print(f"only in {folder}: {', '.join(alone)}")
+    for name in (name for name in b if name in a):
         cells = _compare_table(a[name], b[name])
         wrong += _wrong(name, cells, folders)
         counts = {verdict: int((cells["verdict"] == verdict).sum()) for verdict in VERDICTS}

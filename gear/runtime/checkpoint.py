@@ -74,17 +74,22 @@ def _opened(path):
 
 
 def _where_else(path):
-    """The cure for a missing file of weights: the steps of the run, if its folder was named."""
-    steps = sorted(Path(path).parent.glob("*/weights.safetensors"), key=lambda p: (len(str(p)), p))
-    if steps:
-        return f"name one of the run's steps: {', '.join(str(step.parent) for step in steps)}"
+    """The cure for a missing file of weights: the steps of its run, or of the run it was taken for."""
+    for run in Path(path).parents[:2]:
+        steps = sorted((step.parent for step in run.glob("*/run.json")), key=_by_length)
+        if steps:
+            return f"name one of the run's steps: {', '.join(map(str, steps))}"
     return MISSING
 
 
+def _by_length(step):
+    return len(str(step)), step
+
+
 def require_step(folder):
-    """Mistake where the folder of a run is named instead of one of its steps."""
-    path = Path(folder) / "weights.safetensors"
-    if not path.exists() and any(Path(folder).glob("*/weights.safetensors")):
+    """Mistake where the folder of a run is named instead of one of its steps, or a wrong step."""
+    path = Path(folder) / "run.json"
+    if not path.exists() and _where_else(path) != MISSING:
         raise Mistake(f"{folder} is no checkpoint; {_where_else(path)}.")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_record
+from gear.runtime.checkpoint import require_step
 
 LICENCE = (
     "The code is under Apache-2.0. The weights come from the images, the "
@@ -15,6 +16,7 @@ LICENCE = (
 def card(folder):
     """Markdown of a checkpoint folder. Mistake: its run.json is missing or of no training."""
     folder = Path(folder)
+    require_step(folder)
     record = read_record(folder / "run.json")
     if "settings" not in record:
         raise Mistake(f"{folder}/run.json states no settings; name the folder of a checkpoint.")
