@@ -74,7 +74,7 @@ def _opened(path):
 
 
 def _where_else(path):
-    """The cure for a missing file of weights: the steps of its run, or of the run it was taken for."""
+    """The cure for a missing file of weights: the steps that its run has."""
     for run in Path(path).parents[:2]:
         steps = sorted((step.parent for step in run.glob("*/run.json")), key=_by_length)
         if steps:

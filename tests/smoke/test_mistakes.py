@@ -127,5 +127,8 @@ def test_an_unreadable_image_is_named(checkout):
     finally:
         shutil.rmtree(data)
         kept.rename(data)
-    assert status != 0 and "cannot be read as an image" in text and "Traceback" not in text
+    assert status != 0 and "Traceback" not in text
+    said, last = [line for line in text.splitlines() if line.startswith("gear: ")]
+    assert "400k.txt ends with: gear.tokenizer.train: data/digits-smoke" in said
+    assert "cannot be read as an image" in said and last.endswith("goes on from here.")
     assert checkout.snakemake("all")[0] == 0

@@ -48,7 +48,7 @@ def test_compare_names_missing_tables_and_folders(tmp_path, capsys):
     write_tables(b, "t", ("x", "gfid", 1, "10", ""))
     write_tables(b, "u", *[(f"r{i}", "gfid", 1, "10", "") for i in range(30)])
     assert compare.compare(a, b) == 0 and compare.compare(a, b, strict=True) == 1
-    assert f"u  only in {b}" in capsys.readouterr().out
+    assert f"only in {b}: u\n" in capsys.readouterr().out
     write_tables(a, "u", *[(f"r{i}", "gfid", 1, "99", "") for i in range(30)])
     compare.compare(a, b)
     out = capsys.readouterr().out
@@ -87,3 +87,11 @@ def test_the_end_says_why_cells_differ_and_how_many_verdicts_are_equal(tmp_path,
     compare.compare(b, b)
     last = capsys.readouterr().out.splitlines()[-2:]
     assert not last[0].startswith("Another") and last[1].endswith("2 of 2 equal.")
+
+
+def test_two_studies_are_not_compared(tmp_path):
+    for name in ("demo", "smoke"):
+        write_tables(tmp_path / name, "t", ("x", "usage", 1, "1", ""))
+    with pytest.raises(ValueError, match="demo is of study demo, .*smoke of study smoke; name two"):
+        compare.compare(tmp_path / "demo", tmp_path / "smoke")
+    compare.compare(tmp_path / "demo", tmp_path / "demo")

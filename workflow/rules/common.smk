@@ -3,7 +3,7 @@ import os
 import re
 import shlex
 
-from gear.launch import signals, slurm
+from gear.launch import failures, signals, slurm
 from gear.launch.warm import Warm
 from gear.study import fit, jobs
 from gear.study.needs import Checkpoint
@@ -129,3 +129,4 @@ onsuccess:
 
 onerror:
     WARM.stop()
+    failures.report(log)
