@@ -71,16 +71,20 @@ def main(targets, study, results="results", cluster=False, dry=False):
     Returns the exit status. Mistake outside the repository's top folder."""
     if not Path("Snakefile").is_file():
         raise Mistake("gear run works in the repository's top folder; go there first.")
-    if any("@" in target for target in targets):
-        chosen = Study(study, results)
-        targets = [chosen.file_of(target) for target in targets]
-    words = command(targets, study, results, cluster, dry)
+    chosen = Study(study, results)
+    single = {target: chosen.file_of(target) for target in targets if "@" in target}
+    words = command([single.get(t, t) for t in targets], study, results, cluster, dry)
     print(shlex.join(words), flush=True)
     if dry:
         return _dry(words)
     status = _execute(words)
     if status == 0:
+        for target, file in single.items():
+            print(f"{target}: {Path(file).parent}")
         print(_page(Path(results, study)))
+    elif any(Path(".snakemake/locks").glob("*")):
+        unlock = shlex.join(["snakemake", "--unlock", *words[words.index("--config") :]])
+        print(f"gear: if no other run works in this folder: {unlock}", file=sys.stderr)
     return status
 
 

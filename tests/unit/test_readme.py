@@ -13,10 +13,12 @@ import pytest
 from documents import blocks
 
 from gear.cli.main import make_parser
+from gear.plan.report import gather
 from gear.report import index
 from gear.report.files import Results
 from gear.study.registry import Study
 from gear.study.specs.index import index_spec
+from gear.study.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")]
@@ -50,6 +52,30 @@ def test_the_readme_says_what_was_found():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert FOUND.search(text).group() == found(), f"write it anew: {WRITE}"
     assert len(text.splitlines()) <= 150
+
+
+def test_the_costs_of_the_papers_study_are_those_of_the_plan():
+    """In README, and for each table of docs/cluster.md."""
+    study, rates = Study("paper"), dict.fromkeys(STAGES, 400.0)
+    lines = []
+    for target in (
+        "guidance",
+        "init",
+        "similarity",
+        "components",
+        "temperature",
+        "overview",
+        "all",
+    ):
+        plan = gather(study, target, {"label": "assumed", "unit": "GPU", "rates": rates})
+        hours, chain = (plan["budget"][key]["hours"] for key in ("training", "queue"))
+        numbers = len(plan["runs"]), hours, sum(plan["bytes"].values()) / 1e9, chain
+        lines.append(f"| `{target}` | " + " | ".join(f"{n:,.0f}" for n in numbers) + " |")
+    assert "\n".join(lines) in (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    trainings, hours, disk, _ = (f"{n:,.0f}" for n in numbers)
+    flops = f"{plan['total']['flops'] / 1e21:.1f} ZFLOPs"
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{trainings} trainings, {flops}, {disk} GB. That is {hours} GPU-hours" in text
 
 
 def test_links_lead_somewhere():

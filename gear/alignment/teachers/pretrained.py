@@ -24,8 +24,8 @@ def fetch(hub, path, label):
     name = f"{hub['repo']}/{hub['file']}"
     if not hub.get("revision"):
         raise Mistake(
-            f"{path} is missing and {name} has no revision; set teachers.*.hub.revision of {label} "
-            f"to the commit of {hub['repo']} that you trust, or put the file at {path}."
+            f"{path} ({label}) is missing; put {name} there, or set teachers.*.hub.revision to the "
+            f"commit of {hub['repo']} that you trust; gear doctor lists all files that are missing."
         )
     from huggingface_hub import hf_hub_download
 
