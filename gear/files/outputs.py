@@ -65,3 +65,16 @@ def require_writable(path, label):
         for folder in absent:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def require_writable_folder(root):
+    """Mistake: nothing can be written in a folder of results, or in one below it.
+
+    Snakemake would find it out with a traceback, after hours of other jobs perhaps."""
+    require_writable(Path(root) / "README.md", root)
+    for folder, _, _ in os.walk(root):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise Mistake(
+                f"{folder} cannot be written; see that you may write there, or name other results: "
+                "--config results=FOLDER."
+            )

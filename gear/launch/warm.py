@@ -90,6 +90,8 @@ def run(arguments):
             importlib.import_module(arguments[0]).main()
     except Mistake as error:
         raise SystemExit(f"{arguments[0]}: {error}") from None
+    except KeyboardInterrupt:  # as a shell says it
+        raise SystemExit(130) from None
 
 
 def status_of(function, *arguments):
@@ -137,6 +139,7 @@ def serve_one(link):
 
 def serve(path):
     """The warm process: one fork for each connection, until standard input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the jobs and for Snakemake
     import torch
 
     import gear.analysis.similarity  # modules of the jobs
@@ -146,7 +149,6 @@ def serve(path):
 
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)  # imports the compiler
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the kernel
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)

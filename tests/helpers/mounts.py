@@ -48,6 +48,7 @@ def disk(size):
         try:
             yield Disk(folder)
         finally:
-            subprocess.run(("umount", folder), check=True)
+            # lazily, because a test that failed may have left its working directory there
+            subprocess.run(("umount", "--lazy", folder), check=True)
     finally:
         folder.rmdir()

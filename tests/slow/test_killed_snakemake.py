@@ -36,7 +36,7 @@ WAYS = {  # of a kill: the signals, and whether all processes of the run get the
 }
 PAUSE = 1.5  # seconds, at most, from the end of a job to a kill, and between two signals
 LONGEST = 1800  # seconds of a run on a busy machine
-TIMES = {"wall_s", "cpu_s", "attempts", "seconds", "gpu_hours"}  # keys of run.json
+TIMES = {"wall_s", "cpu_s", "attempts", "seconds", "gpu_hours", "time"}  # keys of run.json
 
 
 class Run:

@@ -4,7 +4,9 @@ Bytes are compared between two runs and with recorded digests, pixels with the s
 """
 
 import json
+import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -243,3 +245,14 @@ def test_kept_images_are_those_of_the_files(root):
     assert (load_folder(root, "train", 1, 16)[0][0] == first[1]).all()
     changed.unlink()
     assert len(load_folder(root, "train", 1, 16)[0]) == len(first) - 1
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone = [tmp_path / f".set.{part}-{ended.pid}" for part in ("partial", "old")]
+    mine, other = tmp_path / f".set.partial-{os.getppid()}", tmp_path / f".another.old-{ended.pid}"
+    for folder in (*gone, mine, other):
+        folder.mkdir()
+    digits.prepare(tmp_path / "set", 8, 10, 10, 0)
+    assert {path.name for path in tmp_path.iterdir()} == {"set", mine.name, other.name}

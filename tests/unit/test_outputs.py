@@ -8,7 +8,8 @@ from PIL import Image
 import gear
 from gear.cli import main as cli
 from gear.files.mistakes import Mistake
-from gear.files.outputs import require_free
+from gear.files.outputs import all_or_none, require_free, require_writable_folder
+from gear.files.reading import require_file
 
 
 def said(paths, **options):
@@ -29,6 +30,58 @@ def test_a_users_file_stays_without_force(tmp_path):
     assert said({"output": mine}) == sentence
     require_free({"output": mine}, force=True)
     assert mine.read_text() == "mine"
+
+
+def refused_to_others(check, path):
+    """The sentence that a user who is not root gets, from a fork; '' where there is none."""
+    read, write = os.pipe()
+    if not (pid := os.fork()):
+        text = "another error"
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            check(path)
+            text = ""
+        except Mistake as error:
+            text = str(error)
+        finally:
+            os.write(write, text.encode())
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with open(read) as said:
+        return said.read()
+
+
+def test_what_a_user_may_not_read_or_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    (tmp_path / "r/tables").mkdir(parents=True)
+    (tmp_path / "r").chmod(0o777)
+    (tmp_path / "r/x.npz").write_text("x")
+    (tmp_path / "r/tables").chmod(0o777)
+    assert refused_to_others(require_writable_folder, "r") == ""
+    (tmp_path / "r/tables").chmod(0o555)
+    assert "r/tables cannot be written; see" in refused_to_others(require_writable_folder, "r")
+    (tmp_path / "r").chmod(0o555)
+    assert "r cannot be written (Permission denied)" in refused_to_others(
+        require_writable_folder, "r"
+    )
+    assert refused_to_others(require_file, "r/x.npz") == ""
+    (tmp_path / "r/x.npz").chmod(0)
+    assert (
+        refused_to_others(require_file, "r/x.npz")
+    ) == "r/x.npz cannot be read (Permission denied); see that you may read it."
+    (tmp_path / "r").chmod(0o755)
+
+
+def test_a_failed_command_can_be_run_again(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("mine")
+    with pytest.raises(KeyError), all_or_none([old, None, new]):
+        new.write_text("half")
+        raise KeyError
+    assert old.read_text() == "mine" and not new.exists()
 
 
 def test_two_outputs_or_an_input_at_one_path(tmp_path):

@@ -3,6 +3,7 @@ import os
 import re
 import shlex
 
+from gear.files.outputs import require_writable_folder
 from gear.launch import failures, signals, slurm
 from gear.launch.warm import Warm
 from gear.study import fit, jobs
@@ -115,6 +116,10 @@ WARM = Warm()
 
 
 onstart:
+    try:
+        require_writable_folder(R)
+    except Mistake as error:
+        sys.exit(f"gear: {error}")
     if workflow.executor_plugin.name == "slurm":
         slurm.require(workflow)
     else:
