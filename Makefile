@@ -35,7 +35,7 @@ demo: $(READY) ## every table and figure at demo scale, into reproduced/demo, co
 	@$(BIN)/gear page reproduced/$(STUDY)
 
 test: lint ## lint, unit tests and the smoke study
-	$(BIN)/python -m pytest -q $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -q $(WORKERS) --dist worksteal --ignore tests/slow --ignore tests/slurm
 
 lint: $(READY) ## ruff, basedpyright, snakefmt and snakemake --lint
 	$(BIN)/ruff check .

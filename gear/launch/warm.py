@@ -32,9 +32,12 @@ class Warm:
     process = None
 
     def start(self):
-        """Start the process. Jobs find it by the variable GEAR_WARM, once it has imported torch.
+        """Start the process, unless the caller has one already; returns the path of its socket.
 
-        Its numerical libraries use one thread, as in a separate job, to give the same bytes."""
+        Jobs find it by the variable GEAR_WARM, once it has imported torch. Its numerical libraries
+        use one thread, as in a separate job, to give the same bytes."""
+        if os.environ.get("GEAR_WARM"):
+            return os.environ["GEAR_WARM"]
         above = tempfile.gettempdir()
         above = above if len(os.fsencode(above)) <= LONGEST else "/tmp"
         self.folder = tempfile.TemporaryDirectory(prefix="gear-", dir=above)
@@ -42,6 +45,7 @@ class Warm:
         command = [sys.executable, "-m", "gear.launch.warm", "--serve", os.environ["GEAR_WARM"]]
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one)
+        return os.environ["GEAR_WARM"]
 
     def stop(self):
         """End the process, if it was started."""

@@ -6,12 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forked import Forks
+
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = (".git", ".venv", ".snakemake", "data", "reproduced", "results", "__pycache__", "*.log")
 
 
 class Checkout:
-    """A working copy and its commands."""
+    """A working copy and its commands. warm: a socket's path, where the jobs of all runs have one
+    warm process instead of one for each run."""
+
+    forks, warm = Forks(), None
 
     def __init__(self, folder):
         self.folder = folder
@@ -20,7 +25,7 @@ class Checkout:
         environment = dict(os.environ, PYTHONPATH=str(self.folder))
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         environment.pop("GEAR_STUDY", None)
-        return environment
+        return environment | ({"GEAR_WARM": self.warm} if self.warm else {})
 
     def run(self, *command):
         """(exit status, what it printed) of a command."""
@@ -29,10 +34,15 @@ class Checkout:
         )
         return done.returncode, done.stdout + done.stderr
 
+    def forked(self, *arguments):
+        """As `run("snakemake", ...)`, without the seconds of its import."""
+        status, *texts = self.forks.snakemake(arguments, self.folder, self.environment())
+        return status, "".join(texts)
+
     def snakemake(self, *arguments, study="smoke", results="results"):
         chosen = ("--config", f"study={study}", f"results={results}")
         profile = ("--workflow-profile", "workflow/profiles/local")
-        return self.run("snakemake", *arguments, *profile, *chosen)
+        return self.forked(*arguments, *profile, *chosen)
 
     def planned(self, *arguments, **chosen):
         """{rule: [output folders or files]} of a dry run."""

@@ -35,8 +35,8 @@ class Repository(Checkout):
 
     def mini(self, *arguments):
         """What Snakemake prints for the mini study."""
-        command = ("snakemake", "--snakefile", MINI, *RULES, "--cores", "1", *arguments)
-        status, text = self.run(*map(str, command))
+        options = ("--snakefile", str(MINI), *RULES, "--cores", "1")
+        status, text = self.forked(*options, *arguments)
         assert status == 0, text
         return text
 

@@ -6,6 +6,8 @@ import pytest
 from checkout import ROOT, Checkout, copy_of
 from shared import built_once, copied
 
+from gear.launch.warm import Warm
+
 
 def build(folder):
     status, text = copy_of(ROOT, folder).snakemake("all")
@@ -13,10 +15,23 @@ def build(folder):
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory):
+def warm():
+    """The socket of a warm process for the jobs of many runs: each start of one takes seconds."""
+    process = Warm()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEAR_WARM", "")  # so that it is put back
+        path = process.start()
+    yield path
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory, warm):
     """A copy of the finished smoke study, for one worker."""
     built = built_once(tmp_path_factory, "smoke", build)
-    return Checkout(copied(built, tmp_path_factory.mktemp("checkout") / "gear"))
+    made = Checkout(copied(built, tmp_path_factory.mktemp("checkout") / "gear"))
+    made.warm = warm
+    return made
 
 
 @pytest.fixture

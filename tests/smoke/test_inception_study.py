@@ -11,7 +11,6 @@ from checkout import ROOT, copy_of
 from PIL import Image
 
 from gear.features import inception
-from gear.launch.warm import Warm
 from gear.sampling.decode import decode
 from gear.tokenizer.load import load_frozen
 
@@ -54,20 +53,12 @@ def photos(folder):
 
 
 @pytest.fixture(scope="module")
-def warm():
-    """This study has no warm process of its own; its jobs take the test's, and seconds less."""
-    process = Warm()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEAR_WARM", "")  # so that it is put back
-        process.start()
-        yield
-        process.stop()
-
-
-@pytest.fixture(scope="module")
 def photo_study(tmp_path_factory, warm):
-    """The checkout with a study `tiny`, and its Inception weights."""
+    """The checkout with a study `tiny`, and its Inception weights.
+
+    This study has no warm process of its own; its jobs take the tests', and seconds less."""
     checkout = copy_of(ROOT, tmp_path_factory.mktemp("tiny") / "gear")
+    checkout.warm = warm
     photos(checkout.folder / "data/photos")
     (checkout.folder / "weights").mkdir()
     weights, sha256 = inceptions.write(checkout.folder / "weights/random.pth")

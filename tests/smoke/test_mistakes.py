@@ -45,7 +45,7 @@ def path_without_slurm(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_command_says_what_to_say(checkout, arguments, sentence):
-    status, text = checkout.run("snakemake", "--cores", "1", *arguments)
+    status, text = checkout.forked("--cores", "1", *arguments)
     assert status != 0 and sentence in last_line(text), text
 
 
@@ -79,7 +79,7 @@ def test_sinfo_alone_is_one_sentence_without_a_cluster_too(checkout, path_withou
     program = path_without_slurm / "sinfo"
     program.write_text("#!/bin/sh\nexit 1")
     program.chmod(0o755)
-    status, text = checkout.snakemake("-n", "components")
+    status, text = checkout.run("snakemake", "-n", "components", "--config", "study=smoke")
     assert status != 0 and "Traceback" not in text and "take sinfo off the PATH" in last_line(text)
 
 

@@ -26,7 +26,7 @@ def listed(text):
 
 
 def test_the_paper_studys_jobs_are_these(checkout):
-    status, text = checkout.run("snakemake", "--profile", "slurm", "-n", "all_tables")
+    status, text = checkout.forked("--profile", "slurm", "-n", "all_tables")
     assert status == 0, text[-3000:]
     assert listed(text) == SNAPSHOT.read_text()
 

@@ -1,7 +1,7 @@
 """benchmarks/gpu.py without a GPU: every part at toy size, and what happens when a part goes wrong.
 
-Two tests run the real parts on the CPU, one of them all (make test-slow). The others replace its
-parts by small ones that fail, die or hang: a borrowed GPU must not lose its half hour to them.
+One test runs all real parts on the CPU (make test-slow). The others replace the parts by small ones
+that fail, die or hang: a borrowed GPU must not lose its half hour to them.
 """
 
 import importlib.util
@@ -97,29 +97,19 @@ gpu.main(["--device", "cpu", "--tiny", "--output", {str(tmp_path)!r}])
     assert [row["name"] for row in parts["slow"]["rows"]] == ["before"]
 
 
-def toy_run(folder, *options):
-    """Content of gpu.json after a run of the real parts at toy size."""
-    command = [sys.executable, str(SCRIPT), "--device", "cpu", "--tiny", "--output", "out"]
-    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+@pytest.mark.slow  # a minute or more; the parts before `speed` take most of it
+def test_the_toy_run_passes_in_every_part(tmp_path, gpu):
+    options = ("--device", "cpu", "--tiny", "--output", "out", "--minutes", "30")
+    command = [sys.executable, str(SCRIPT), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    content = json.loads((folder / "out" / "gpu.json").read_text())
+    content = json.loads((tmp_path / "out" / "gpu.json").read_text())
+    assert list(content["parts"]) == list(gpu.PARTS)
     assert {part["status"] for part in content["parts"].values()} == {"passed"}
     rows = {row["name"]: row for part in content["parts"].values() for row in part["rows"]}
     assert not [name for name, row in rows.items() if "left out" in row["note"]]
     lines = yaml.safe_load(rows["config/devices.yaml"]["note"])
     check_schema("devices", lines, "devices.yaml")
-    return content
-
-
-def test_the_speed_of_a_device_is_measured_at_toy_size(tmp_path):
-    content = toy_run(tmp_path, "--only", "devices")
-    assert list(content["parts"]) == ["ceilings", "speed", "devices"]
-
-
-@pytest.mark.slow  # a minute or more; the parts before `speed` take most of it
-def test_the_toy_run_passes_in_every_part(tmp_path, gpu):
-    content = toy_run(tmp_path, "--minutes", "30")
-    assert list(content["parts"]) == list(gpu.PARTS)
 
 
 def test_what_cannot_run_is_one_sentence(gpu, tmp_path, capsys, monkeypatch):

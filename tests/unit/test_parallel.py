@@ -49,7 +49,9 @@ def process(rank, folder):
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    multiprocessing.spawn(process, (str(folder),), nprocs=2)
+    # forks of a process that has imported torch and what the first optimizer imports
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tiny", "torch._dynamo"])
+    multiprocessing.start_processes(process, (str(folder),), 2, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
