@@ -74,11 +74,13 @@ def _opened(path):
 
 
 def _where_else(path):
-    """The cure for a missing file of weights: the steps that its run has."""
-    for run in Path(path).parents[:2]:
-        steps = sorted((step.parent for step in run.glob("*/run.json")), key=_by_length)
-        if steps:
-            return f"name one of the run's steps: {', '.join(map(str, steps))}"
+    """The cure for a missing file of a checkpoint: the steps that its run has."""
+    folder = Path(path).parent
+    for run in (folder, folder.parent):
+        steps = (step.parent for step in run.glob("*k/run.json") if step.parent != folder)
+        found = ", ".join(map(str, sorted(steps, key=_by_length)))
+        if found:
+            return f"name one of the run's steps: {found}"
     return MISSING
 
 

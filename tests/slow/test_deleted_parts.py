@@ -12,7 +12,13 @@ from chain import DATA, R, commands, execute
 pytestmark = pytest.mark.slow
 
 READ = (".safetensors", ".json", ".npz", ".csv")
-FREE = {"curves.csv", "manifest.json", "reference.npz"}  # what some command does not read
+FREE = {
+    "curves.csv",
+    "manifest.json",
+    "reference.npz",
+    "train",
+    "3",
+}  # what some command does not read
 
 
 def inputs(words, written):
