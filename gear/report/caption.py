@@ -239,7 +239,7 @@ def _single(spec, rows, spread):
     said = next(filter(None, known), "")
     if not said:
         return ["Each row is one training; small differences decide nothing."]
-    return [f"Each row is one training. {said}, so smaller differences decide nothing."]
+    return [f"Each row is one training. {said}"]
 
 
 def table(spec, constant=()):

@@ -115,16 +115,21 @@ def spread_of(results, claims):
     """spread(column) of tables.sheet, from the seeds of the table `spread` of the spec of claims.
 
     It knows nothing where the trainings of that table are not scored."""
-    judge = Judge(results, claims)
+    judge, source = Judge(results, claims), claims["spread"]
 
     def spread(column):
         try:
             share = judge.spread(column["metric"])
         except Mistake:
             return None
-        name, table = shown(column["metric"], column["protocol"]), claims["spread"]["table"]
-        said = f"Other seeds move a difference in {name} by about {share or 0:.0%} of {name}"
-        return f"{said} (sd, table {table})" if share else None
+        if not share:
+            return None
+        name = shown(column["metric"], column["protocol"])
+        return (
+            f"Other seeds move a difference in {name} by about {share:.0%} of {name} (sd, table "
+            f"{source['table']}): smaller ones decide nothing, and a claim needs "
+            f"{source['sds']:g} times as much."
+        )
 
     return spread
 
