@@ -213,10 +213,11 @@ def arrows(metrics):
     return [f"{', '.join(said)}."] if said else []
 
 
-def reading(spec, compared, spread):
+def reading(spec, compared, marked, spread):
     """The reading aid of a table, in a line.
 
-    compared: lists of the rows that the mark of the best compares; spread: see table.sheet."""
+    compared: lists of the rows that the mark of the best compares; marked: whether a cell has it;
+    spread: see table.sheet."""
     said = arrows([column["metric"] for column in spec["columns"]])
     rows = [row for group in compared for row in group]
     if not any(row.spec.get("baseline") for row in rows):
@@ -225,13 +226,16 @@ def reading(spec, compared, spread):
         best = "the better of a row and its baseline"
     else:
         best = "the best of the rows that are compared"
-    said += [f"{BEST}: {best}."] if said else []
+    said += [f"{BEST}: {best}."] if marked else []
     return " ".join(filter(None, [spec["reading"], *said, *_single(spec, rows, spread)]))
 
 
 def _single(spec, rows, spread):
-    """What may not be concluded from a table whose rows are one training each."""
-    if len(rows) < 2 or any(len(row.spec["replicas"]) > 1 for row in rows):
+    """What may not be concluded from rows that are one training each."""
+    alone = [row.spec["row"] for row in rows if len(row.spec["replicas"]) == 1]
+    if len(alone) < len(rows):
+        return [f"One training alone: {_listed(alone)}."] if alone else []
+    if len(rows) < 2:
         return []
     if len({(row.spec["run"], row.spec["step"]) for row in rows}) == 1:
         return ["All rows are one training; small differences decide nothing."]

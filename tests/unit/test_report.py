@@ -165,7 +165,8 @@ def test_a_table_of_single_trainings_says_what_they_do_not_decide(tmp_path, demo
     assert "All rows are one training; small differences" in said["guidance"]
     assert "Bold: the best of the rows. Each" in said["components"]
     assert "Bold: the better of a row and its baseline. Each" in said["quantizer"]
-    assert "decide nothing" not in said["assignment"]
+    assert "is better. One training alone: w/ STE." in said["assignment"]
+    assert "Bold" not in said["assignment"]
     seeds = "over n = 3 trainings per row (seeds 21, 22 and 23); n = 1 for w/ STE."
     assert seeds in (tmp_path / "tables/assignment.md").read_text()
 

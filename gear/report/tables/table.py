@@ -42,7 +42,9 @@ def sheet(spec, rows, comparisons, spread=lambda column: None):
     left_out = [(caption.column_head(spec["columns"][p]), text) for p, text in constant.items()]
     notes, details = caption.table(spec, left_out)
     notes = [caption.collapsed(rows), notes]
-    reading = caption.reading(spec, compared, spread)
+    cells = [cell for grid in grids for line in grid.lines for cell in line]
+    marked = any(cell.bold or cell.paper_bold for cell in cells)
+    reading = caption.reading(spec, compared, marked, spread)
     return Sheet(spec["name"], spec["title"], paper, reading, grids, notes, details)
 
 
