@@ -1,6 +1,6 @@
 """Sentences of captions: what was measured, how often, and what may not be concluded."""
 
-from gear.report.sheet import PAPER
+from gear.report.sheet import BEST, GAIN, PAPER
 from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, PLACES, WHERE, WORDS, shown
 
 WAYS = {-1: "lower", 1: "higher"}
@@ -144,14 +144,21 @@ def steps(rows):
 
 
 def _seeds(rows):
-    counts = {len(row["replicas"]) for row in rows}
-    seeds = list(dict.fromkeys(r["seed"] for row in rows for r in row["replicas"]))
-    if counts == {1}:
-        which = f"seed{'s' if len(seeds) > 1 else ''} {_listed(map(str, seeds))}"
-        return [f"One training per row ({which}), so its spread is not known."]
+    """The sentence on the trainings per row, with the rows that have another number of them."""
+    of = {}
+    for row in rows:
+        of.setdefault(tuple(replica["seed"] for replica in row["replicas"]), []).append(row["row"])
+    most = max(of, key=lambda seeds: (len(seeds), len(of[seeds])), default=())
+    seeds = _listed(map(str, dict.fromkeys(seed for each in of for seed in each)))
+    if len(most) < 2:
+        return [f"One training per row (seed{'s' if len(of) > 1 else ''} {seeds})."] if of else []
+    fewer = [
+        f"; n = {len(each)} for {_listed(names)}"
+        for each, names in of.items()
+        if len(each) < len(most)
+    ]
     return [
-        f"Mean ± sample sd over n = {_listed(map(str, sorted(counts)))} trainings per row (seeds "
-        f"{_listed(map(str, seeds))})."
+        f"Mean ± sample sd over n = {len(most)} trainings per row (seeds {seeds}){''.join(fewer)}."
     ]
 
 
@@ -164,11 +171,11 @@ def _brackets(rows):
     paired = ", paired over seeds" if any(len(r["replicas"]) > 1 for r in rows) else ""
     above = all(names.index(base) == names.index(row) - 1 for row, base in pairs)
     if above:
-        return [f"In brackets: difference from the trained row above{paired}."]
+        return [f"{GAIN}: difference from the trained row above{paired}."]
     if len({base for _, base in pairs}) == 1:
-        return [f"In brackets: difference from the row {pairs[0][1]}{paired}."]
+        return [f"{GAIN}: difference from the row {pairs[0][1]}{paired}."]
     listed = "; ".join(f"{row} − {base}" for row, base in pairs)
-    return [f"In brackets: difference from the baseline row{paired} ({listed})."]
+    return [f"{GAIN}: difference from the baseline row{paired} ({listed})."]
 
 
 def _paper(spec):
@@ -206,11 +213,37 @@ def arrows(metrics):
     return [f"{', '.join(said)}."] if said else []
 
 
-def reading(spec, bold):
-    """The reading aid of a table, in a line; bold: how rows are grouped that bold compares."""
-    metrics = [column["metric"] for column in spec["columns"]]
-    said = arrows(metrics)
-    return " ".join(filter(None, [spec["reading"], *said, f"Bold: {bold}." if said else ""]))
+def reading(spec, compared, marked, spread):
+    """The reading aid of a table, in a line.
+
+    compared: lists of the rows that the mark of the best compares; marked: whether a cell has it;
+    spread: see table.sheet."""
+    said = arrows([column["metric"] for column in spec["columns"]])
+    rows = [row for group in compared for row in group]
+    if not any(row.spec.get("baseline") for row in rows):
+        best = "the best of the rows"
+    elif set(map(len, compared)) == {2}:
+        best = "the better of a row and its baseline"
+    else:
+        best = "the best of the rows that are compared"
+    said += [f"{BEST}: {best}."] if marked else []
+    return " ".join(filter(None, [spec["reading"], *said, *_single(spec, rows, spread)]))
+
+
+def _single(spec, rows, spread):
+    """What may not be concluded from rows that are one training each."""
+    alone = [row.spec["row"] for row in rows if len(row.spec["replicas"]) == 1]
+    if len(alone) < len(rows):
+        return [f"One training alone: {_listed(alone)}."] if alone else []
+    if len(rows) < 2:
+        return []
+    if len({(row.spec["run"], row.spec["step"]) for row in rows}) == 1:
+        return ["All rows are one training; small differences decide nothing."]
+    known = (spread(column) for column in spec["columns"])
+    said = next(filter(None, known), "")
+    if not said:
+        return ["Each row is one training; small differences decide nothing."]
+    return [f"Each row is one training. {said}"]
 
 
 def table(spec, constant=()):

@@ -2,9 +2,16 @@
 
 from html import escape
 
-from gear.report.sheet import DETAILS, sentences
+from gear.report.sheet import BEST, DETAILS, EMPHASIS, GAIN, PAPER, sentences
 
-# Colours are variables, so that light and dark differ in one place. A wide table scrolls in a box.
+LOOKS = {
+    PAPER: "Small, below ours",
+    EMPHASIS: "in italics",
+    BEST: "Coloured",
+    GAIN: "Shown where the pointer rests on a number",
+}
+# Colours are variables, so that light and dark differ in one place. A wide table scrolls in a box,
+# and so does a chart whose letters would be too small on a narrow screen.
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2024;--soft:#626a73;--line:#dfe3e8;--ground:#fff;
 --card:#f6f7f9;--link:#0b5cad;--yes:#0a7d4b;--no:#b3411a;--open:#6b6f76;--best:#e3f1e9}
@@ -30,8 +37,8 @@ tbody th:first-child{white-space:normal;min-width:7.5em;max-width:15em}
 td.words,th.words{white-space:normal;text-align:left;min-width:9em}
 td.best{background:var(--best)}td small,th small{display:block;color:var(--soft);font-weight:400}
 td small b{color:var(--ink)}td i,em{font-style:normal;color:var(--soft)}em{font-style:italic}
-img{max-width:100%;height:auto;display:block}img.pixels{background:#fff;padding:.5rem;
-border-radius:6px}.files{font-size:.85rem}
+img{max-width:100%;height:auto;display:block}img.chart{min-width:35rem}
+img.pixels{background:#fff;padding:.5rem;border-radius:6px}.files{font-size:.85rem}
 section{scroll-margin-top:1rem}.verdicts{display:flex;flex-wrap:wrap;gap:.6rem;padding:0}
 .verdicts li{list-style:none;background:var(--card);border-radius:8px;padding:.5rem 1rem}
 .verdicts b{display:block;font-size:1.6rem;line-height:1.2}
@@ -61,8 +68,7 @@ def document(title, body, nav=""):
 
 
 def prose(*texts):
-    said = sentences(texts, paper="Small, below ours", emphasis="in italics")
-    return escape(said, quote=False)
+    return escape(sentences(texts, LOOKS), quote=False)
 
 
 def folded(summary, inner):
@@ -110,7 +116,7 @@ def table(grid):
     """A grid as a table in a box that scrolls."""
     heads = "".join(
         f"<th{_class(_shape(head))}>{escape(_whole(head.text))}"
-        + (f"<small>{escape(head.paper)}</small>" if head.paper not in head.text else "")
+        + (f"<small>{escape(head.paper)}</small>" if head.other_name else "")
         + "</th>"
         for head in grid.head
     )

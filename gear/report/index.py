@@ -48,7 +48,11 @@ def _paper(entry, what):
 
 def tables(results, entries):
     """A line for each table: its title, and its trained rows in the first column."""
-    lines = ["A star or the name gFD marks scores of a stand-in feature network.", ""]
+    lines = [
+        "A star or the name gFD marks scores of a stand-in feature network. A row without ± is one "
+        "training; small differences between such rows decide nothing.",
+        "",
+    ]
     lines += ["| table | its first column |", "| --- | --- |"]
     for entry in entries:
         title = md(entry["title"] + _paper(entry, "Table"))

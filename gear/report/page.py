@@ -21,6 +21,7 @@ from gear.report.tables import claims as claims_table
 from gear.report.tables import table as tables
 from gear.report.tables.judge import VERDICTS, Judge
 from gear.report.tables.numbers import numbers
+from gear.study.vocabulary import shown
 
 PAGE, REPORT = "index.html", "report.html"
 AFTER = {"1": 0, "4": 4, "5": 4}  # {figure of the paper: the table that it follows}
@@ -28,6 +29,7 @@ STANDIN = (
     " gFD, rFD and names with a star are scores on a stand-in feature network; they compare within "
     "this study alone."
 )
+PAPERS = " Where the paper prints one, it stands small below ours; the best of the paper's is bold."
 LOOKS = {True: "yes", False: "no", None: "open"}  # of a verdict
 
 
@@ -109,9 +111,32 @@ def origin(results, spec):
 # ---- tables and figures --------------------------------------------------------------------------
 
 
-def table(results, spec):
-    """The section of one table."""
-    sheet = tables.sheet(spec, *numbers(results, spec))
+def spread_of(results, claims):
+    """spread(column) of tables.sheet, from the seeds of the table `spread` of the spec of claims.
+
+    It knows nothing where the trainings of that table are not scored."""
+    judge, source = Judge(results, claims), claims["spread"]
+
+    def spread(column):
+        try:
+            share = judge.spread(column["metric"])
+        except Mistake:
+            return None
+        if not share:
+            return None
+        name = shown(column["metric"], column["protocol"])
+        return (
+            f"Other seeds move a difference in {name} by about {share:.0%} of {name} (sd, table "
+            f"{source['table']}): smaller ones decide nothing, and a claim needs "
+            f"{source['sds']:g} times as much."
+        )
+
+    return spread
+
+
+def table(results, spec, spread):
+    """The section of one table; spread: see `spread_of`."""
+    sheet = tables.sheet(spec, *numbers(results, spec), spread)
     files = _files(results, f"tables/{spec['name']}", ("csv", "md", "tex"))
     return _section(spec, "Table", html.content(sheet, origin(results, spec) + files))
 
@@ -138,7 +163,8 @@ def _picture(path, title):
         content, kind = path.with_suffix(".png").read_bytes(), "png"
     data = base64.b64encode(content).decode()
     look = "pixels" if pixels else "chart"
-    return f'<img class="{look}" alt="{escape(title)}" src="data:image/{kind};base64,{data}">'
+    image = f'<img class="{look}" alt="{escape(title)}" src="data:image/{kind};base64,{data}">'
+    return image if pixels else f'<div class="wide">{image}</div>'
 
 
 def _files(results, path, endings):
@@ -192,16 +218,19 @@ def page(study, root):
         chapters.append(f'<h2 id="found">What was found</h2>\n{found(results, study.claims_spec)}')
         contents.append('<li><a href="#found">What was found</a></li>')
     heads = ("The paper's figures and tables", "Pictures, and questions of our own")
+    spread = spread_of(results, study.claims_spec)
     for number, (head, entries) in enumerate(zip(heads, ordered(study), strict=True)):
-        shown = [(n, spec) for n, spec in entries if _there(results.root, n, spec["name"])]
-        missing += [spec["name"] for n, spec in entries if (n, spec) not in shown]
-        if not shown:
+        made = [(n, spec) for n, spec in entries if _there(results.root, n, spec["name"])]
+        missing += [spec["name"] for n, spec in entries if (n, spec) not in made]
+        if not made:
             continue
-        draw = {"Table": table, "Figure": figure}
-        sections = "\n".join(draw[noun](results, spec) for noun, spec in shown)
+        sections = "\n".join(
+            table(results, spec, spread) if noun == "Table" else figure(results, spec)
+            for noun, spec in made
+        )
         chapters.append(f'<h2 id="part{number}">{head}</h2>\n{sections}')
         items = "".join(
-            f"<li>{html.link('#' + spec['name'], _short(noun, spec))}</li>" for noun, spec in shown
+            f"<li>{html.link('#' + spec['name'], _short(noun, spec))}</li>" for noun, spec in made
         )
         contents.append(f'<li><a href="#part{number}">{head}</a><ul>{items}</ul></li>')
     if not chapters:
@@ -223,10 +252,10 @@ def _nav(contents):
 
 
 def _body(study, root, chapters, missing):
+    rows = [row for spec in study.table_specs.values() for row in spec["rows"]]
     intro = (
         f"<h1>GEAR, regenerated</h1><p class='soft'>Study {escape(study.spec['title'])}.</p>"
-        "<p>Each number is ours. Where the paper prints one, it stands small below ours. The best "
-        "of the rows that are compared has a coloured ground; the best of the paper's is bold."
+        f"<p>Each number is ours.{PAPERS if any(row['paper'] for row in rows) else ''}"
         f"{STANDIN if study.spec['features']['kind'] == 'standin' else ''}</p>"
     )
     names = ", ".join(missing)

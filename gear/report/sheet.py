@@ -7,8 +7,8 @@ format is one function, named in `formats`.
 
 from dataclasses import dataclass, field
 
-# Placeholders for the look of a mark in a sentence; the look differs between formats.
-PAPER, EMPHASIS = "{paper}", "{emphasis}"
+# Placeholders for the look of a mark in a sentence; the look differs between formats (LOOKS).
+PAPER, EMPHASIS, BEST, GAIN = "{paper}", "{emphasis}", "{best}", "{gain}"
 
 TEX = {
     "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "~": r"\textasciitilde{}",
@@ -43,6 +43,11 @@ class Head:
     left: bool = False
     width: float | None = None  # of a column of sentences, as a share of the line
 
+    @property
+    def other_name(self):
+        """Whether the paper's values have another name than ours, as gFID below gFD."""
+        return self.paper not in ("", self.text.rstrip(" ↓↑"))
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -64,9 +69,12 @@ class Sheet:
     picture: str = ""  # a file in the sheet's folder
 
 
-def sentences(texts, paper, emphasis):
-    """The texts as one paragraph, with the words for the look of the two marks."""
-    return " ".join(texts).replace(PAPER, paper).replace(EMPHASIS, emphasis)
+def sentences(texts, looks):
+    """The texts as one paragraph; looks: {mark: the words for its look in this format}."""
+    text = " ".join(texts)
+    for mark, look in looks.items():
+        text = text.replace(mark, look)
+    return text
 
 
 def _cells(write, head, line):
@@ -74,6 +82,10 @@ def _cells(write, head, line):
 
 
 # ---- Markdown: ours, with the paper's value in italics below it ----------------------------------
+
+LOOKS_MD = {
+    PAPER: "Below ours, in italics", EMPHASIS: "in italics", BEST: "Bold", GAIN: "In brackets"
+}  # fmt: skip
 
 
 def md(text):
@@ -95,7 +107,7 @@ def _cell_md(head, cell):
 
 
 def _grid_md(grid):
-    names = [md(h.text) + (f"<br>*{md(h.paper)}*" if h.paper else "") for h in grid.head]
+    names = [md(h.text) + (f"<br>*{md(h.paper)}*" if h.other_name else "") for h in grid.head]
     rule = ["---" if h.left else "---:" for h in grid.head]
     lines = [_cells(_cell_md, grid.head, line) for line in grid.lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in (names, rule, *lines))
@@ -108,7 +120,7 @@ def _folded_md(head, text):
 
 def to_markdown(sheet):
     def prose(*texts):
-        return md(sentences(texts, paper="Below ours, in italics", emphasis="in italics"))
+        return md(sentences(texts, LOOKS_MD))
 
     blocks = ["## " + md(sheet.title + sheet.source)]
     blocks += [prose(sheet.reading)] if sheet.reading else []
@@ -126,6 +138,8 @@ def to_markdown(sheet):
 
 
 # ---- LaTeX: the paper's value in a column of its own, in grey italics ----------------------------
+
+LOOKS_TEX = LOOKS_MD | {PAPER: "In grey italics", EMPHASIS: "emphasised"}
 
 
 def tex(text):
@@ -181,7 +195,7 @@ def to_latex(sheet):
     """Text for \\input: a longtable if there are columns of sentences, else a float."""
 
     def prose(*texts):
-        return tex(sentences(texts, paper="In grey italics", emphasis="emphasised"))
+        return tex(sentences(texts, LOOKS_TEX))
 
     first = sheet.grids[0]
     notes = [sentence for paragraph in sheet.notes for sentence in paragraph]

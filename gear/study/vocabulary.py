@@ -103,6 +103,14 @@ def number(value, decimals, signed=False):
     return text.replace("-", "−")
 
 
+def digits(value, decimals):
+    """The decimals that show one digit of a difference which is not 0: `decimals`, or up to 2 more.
+
+    A difference of 0.004 as +0.00 between 0.81 and 0.80 would read as an error."""
+    enough = (d for d in range(decimals, decimals + 2) if float(f"{value:.{d}f}"))
+    return decimals if value == 0 else next(enough, decimals + 2)
+
+
 def plain(value):
     """A number for CSV: 6 significant digits, the same text for the same number, '' for none."""
     if value is None:

@@ -29,6 +29,7 @@ PROBE = """<script>addEventListener("load", () => {
 const box = (e) => e.getBoundingClientRect();
 const said = {width: innerWidth, needed: document.documentElement.scrollWidth,
 dark: getComputedStyle(document.body).backgroundColor,
+charts: [...document.querySelectorAll("img.chart")].map((i) => box(i).width),
 images: [...document.images].map((i) => [i.naturalWidth, box(i).width, box(i).height])};
 parent.document.body.dataset.said = JSON.stringify(said)});</script>"""
 # a window has at least 500 pixels, a frame any number
@@ -68,6 +69,7 @@ def test_the_page_fits_shows_all_and_asks_for_nothing(tmp_path, text, width):
     assert said["width"] == width >= said["needed"]
     assert len(said["images"]) == len(Study("demo").figures)
     assert all(own > 0 and wide > 250 and high > 80 for own, wide, high in said["images"])
+    assert said["charts"] and min(said["charts"]) >= 560  # their letters can be read
     assert not console and not urls
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import cell, demo_study, edit, fake, lines, make_figure, make_table, pictures
+from matplotlib.figure import Figure
 
 import gear.report.figures
 from gear.report.curves import reached_at
 from gear.report.figures import codebook
+from gear.report.figures.drawing import legend_below
 from gear.study import jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import CONFIG, Study
@@ -92,6 +94,40 @@ def test_codebook_draws_curves_of_before_the_first_step_had_a_line(tmp_path):
     assert {x["kind"] for x in lines(made["csv"])} == {"curve"}
     assert {x["top100"] for x in lines(made["csv"])} == {""}
     assert "these trainings logged no step 1" in made["md"].read_text()
+
+
+def test_codebook_panels_keep_noise_small_and_distances_visible():
+    from pandas import Series
+
+    def span(curves, smallest=0.0, share=False):
+        axes = Figure().subplots()
+        for curve in curves:
+            axes.plot(curve)
+        codebook._widen(axes, [Series(curve) for curve in curves], smallest, share)
+        return axes.get_ylim()
+
+    noise = [0.997 + 0.0005 * (i % 2) for i in range(40)]
+    low, high = span([noise], share=True)
+    assert high - low == pytest.approx(4 * 0.0005) and low < 0.997 < 0.9975 < high <= 1
+    low, high = span([noise, [0.997] * 20 + [1.0] * 20], share=True)
+    assert high - low < 0.0035  # the other curve is six times as far away as the noise
+    low, high = span([[1.0] * 39 + [0.999]], smallest=1 / 64, share=True)
+    assert high - low == pytest.approx(4 / 64) and high < 1.001
+    low, high = span([[2.4, 2.5] * 20])
+    assert (low, high) == pytest.approx((2.25, 2.65))
+
+
+def test_a_legend_is_read_along_its_lines():
+    figure = Figure()
+    axes = figure.subplots()
+    for label in "abcdef":
+        axes.plot([0, 1], label=label)
+    legend_below(figure, axes)
+    figure.draw_without_rendering()
+    texts = figure.legends[0].get_texts()
+    places = {t.get_text(): t.get_window_extent() for t in texts}
+    read = sorted(places, key=lambda name: (-round(places[name].y0 / 5), places[name].x0))
+    assert "".join(read) == "abcdef"
 
 
 def test_samples_grid_lists_every_picture(tmp_path):

@@ -15,6 +15,7 @@ from fakes import fake, make_figure, make_table
 from gear.cli.main import main
 from gear.report import page
 from gear.report.files import Results
+from gear.report.tables.judge import Judge
 from gear.study.registry import Study
 
 RESULTS = Path(__file__).resolve().parents[2] / "results/demo"
@@ -102,8 +103,7 @@ def test_a_cell_has_our_number_and_the_papers_small_below_it(text):
         ours, paper = cells.loc[(row, "plain", "gfid"), ["ours", "paper"]]
         cell = re.search(rf">(?:<b>)?{float(ours):.2f}(?:</b>)?<small>(.*?) </small>", line.group())
         assert re.sub("</?b>", "", cell.group(1)) == f"{float(paper):.2f}"
-    opened = re.sub(r"<details>.*?</details>", "", shown, flags=re.DOTALL)
-    assert "DiT (1400)" in shown and "DiT (1400)" not in opened
+    assert "DiT (1400)" in shown and "DiT (1400)" not in opened(shown)
 
 
 def test_a_run_has_its_steps_seeds_commit_and_record(text):
@@ -114,6 +114,39 @@ def test_a_run_has_its_steps_seeds_commit_and_record(text):
     record = Results(RESULTS).json("ar/gear-l-frozen/1500k/run.json")
     assert "21, 22, 23" in line and record["commit"][:7] in line and "1500k = " in line
     assert record["commit"] not in text
+
+
+def opened(text):
+    """The text that is shown before a click."""
+    return re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL)
+
+
+def test_single_trainings_stand_beside_the_spread_that_the_claims_use(text):
+    spec = Study("demo").claims_spec
+    share = Judge(Results(RESULTS), spec).spread("gfid")
+    said = f"Other seeds move a difference in gFD by about {share:.0%} of gFD (sd, table control)"
+    assert said in opened(section(text, "components")) and "3 times as much" in text
+    assert said not in section(text, "control")
+
+
+def test_the_page_names_the_marks_that_it_has(text):
+    assert "In brackets" not in text and "Bold:" not in text and "{" not in opened(text[9000:])
+    assert "Coloured: the better of a row and its baseline." in text
+    assert "Shown where the pointer rests on a number: difference" in section(text, "quantizer")
+    assert text.count('<div class="wide"><img class="chart"') == text.count('<img class="chart"')
+
+
+def test_a_study_without_the_papers_values_and_seeds_says_nothing_of_them(tmp_path):
+    root, study = tmp_path / "folder", Study("folder")
+    for name in ("components", "quantizer"):
+        fake(root, study.table_specs[name])
+        make_table(root, study.table_specs[name])
+    fake(root, study.figure_specs["samples"])
+    make_figure(root, study.figure_specs["samples"])
+    text = page.page(study, root)
+    assert "paper prints" not in text and "Digits" not in text
+    assert "Images of each class should be recognisable" in text
+    assert "Each row is one training; small differences decide nothing." in opened(text)
 
 
 def test_what_is_not_made_is_listed(tmp_path, capsys):

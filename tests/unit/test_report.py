@@ -12,11 +12,13 @@ from fakes import HEAD, cell, demo_study, edit, fake, lines, make_table
 
 from gear.report import caption
 from gear.report.seeds import sign_test
+from gear.report.tables import table
 from gear.study import jobs
 from gear.study.configfiles import read_entries
 from gear.study.registry import CONFIG, Study
 from gear.study.specs import world
 from gear.study.specs.tables import inputs, table_spec
+from gear.study.vocabulary import digits, number
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,47 @@ def test_seeds_gains_and_the_sign_test(tmp_path, demo):
     assert r"$-$3.00 $\pm$ 1.00 {\scriptsize better on 3 of 3}" in tex
     assert "Usage ↑: 0.900 ± 0.000 in all rows" in text and "p 0." not in text
     assert "no quality measure" in text and "(seeds 21, 22 and 23)" in text
+
+
+def test_a_difference_keeps_a_digit_unless_it_is_none():
+    for value, text in ((0.0042, "+0.004"), (-0.0042, "−0.004"), (0.00042, "+0.0004"),
+                        (1e-6, "+0.0000"), (0.0, "+0.00"), (0.12, "+0.12")):  # fmt: skip
+        assert number(value, digits(value, 2), signed=True) == text
+    assert digits(float("nan"), 2) == digits(float("inf"), 2) == 2
+
+
+def test_a_small_difference_is_shown_in_tables_and_claims(tmp_path, demo):
+    spec = table_spec(demo, "quantizer")
+    fake(tmp_path, spec)
+    for run, value in (("ar/llamagen-repa-l", 1.476), ("joint/gear-l", 1.472)):
+        edit(tmp_path, f"metrics/{run}/400k/plain.json", "demo", gfid=value)
+    text, _ = make_table(tmp_path, spec)
+    assert "| VQVAE + GEAR | **1.47** (−0.004)<br>" in text
+    assert "PSNR ↑ |" in text and "<br>*PSNR*" not in text and "gFD ↓<br>*gFID*" in text
+
+
+def test_a_table_of_single_trainings_says_what_they_do_not_decide(tmp_path, demo):
+    said = {}
+    for name in ("components", "quantizer", "guidance", "assignment", "overview"):
+        spec = table_spec(demo, name)
+        fake(tmp_path, spec)
+        text, tex = make_table(tmp_path, spec)
+        said[name] = text.split("\n\n")[1]
+        assert ("decide nothing" in tex) == ("decide nothing" in said[name])
+    assert "Each row is one training; small differences decide nothing." in said["components"]
+    assert "All rows are one training; small differences" in said["guidance"]
+    assert "Bold: the best of the rows. Each" in said["components"]
+    assert "Bold: the better of a row and its baseline. Each" in said["quantizer"]
+    assert "is better. One training alone: w/ STE." in said["assignment"]
+    assert "Bold" not in said["assignment"]
+    seeds = "over n = 3 trainings per row (seeds 21, 22 and 23); n = 1 for w/ STE."
+    assert seeds in (tmp_path / "tables/assignment.md").read_text()
+
+
+def test_what_most_rows_share_is_not_marked():
+    assert table.best({"a": 1.0, "b": 1.0, "c": 0.1}, 1) == set()
+    assert table.best({"a": 1.0, "b": 1.0, "c": 0.1, "d": None, "e": 0.2}, 1) == {"a", "b"}
+    assert table.best({"a": 1.0, "b": 0.5}, -1) == {"b"}
 
 
 def test_sign_test_by_hand():

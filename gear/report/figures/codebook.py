@@ -11,11 +11,11 @@ PANELS = {  # column of curves.csv: title
     "usage": "(c) share of codes in use",
     "entropy": "(d) entropy of a token (nats)",
     "effective_size": "(e) effective size: exp of (d)",
-    "perplexity": "(f) codes in use, if equally often",
+    "perplexity": "(f) evenly used codes (perplexity)",
 }
 LISTED = ("top100", "top1000", "entropy_t1")  # in the figure's table only; older curves lack them
 SHARES = ("top1", "top10", "usage")
-LEAST = 0.02  # height of a panel of shares, relative to its largest: noise is not to look large
+LEAST = 4  # height of a panel, in units of what a curve moves by at its end; see _widen
 
 
 def _read(results, path):
@@ -78,8 +78,8 @@ def _sentences(spec, start):
         f"{spec['temperature']:g}; means over tokens of training batches and over the steps "
         "between two points. (e) is the effective size, exp(mean entropy). Codes in use: hit by a "
         "token of a training batch; the others are dead in it (axis on the right). (f) is the "
-        "perplexity of the use, exp of the entropy of the hits' shares: of the batch, not of a "
-        "token.",
+        "perplexity of the use, exp of the entropy of the hits' shares: as many codes, each hit "
+        "equally often, would be used as evenly. It is of the batch, not of a token.",
         "One training per curve.",
         *_dashes(spec, start),
         *caption.steps(milestones),
@@ -110,14 +110,27 @@ def _panel(axes, column, spec, curves, start):
     if start:
         dashes = {"color": "#555555", "linestyle": (0, (6, 3)), "linewidth": 1.1}
         axes.axhline(start[column], label=spec["start"], **dashes)
-    if column in SHARES:
-        low, high = axes.get_ylim()
-        missing = max(0.0, LEAST * high - (high - low))
-        axes.set_ylim(low - missing, high)  # down, because a share ends at 1
+    smallest = 1 / spec["codes"] if column == "usage" else 0.0
+    _widen(axes, [table[column] for table in curves.values()], smallest, column in SHARES)
     milestones = sorted({s for c in spec["curves"] for s in c["milestones"].values()})
     for steps in milestones:
         look = {"color": "#888888", "linestyle": (0, (1, 3)), "linewidth": 0.8}
         axes.axvline(steps, label="milestones" if steps == milestones[0] else None, **look)
+
+
+def _widen(axes, curves, smallest, share):
+    """Make a panel LEAST times as high, or more, as a curve moves over its last quarter of points.
+
+    That movement is noise. Where nothing else happens, it would fill the panel and look large;
+    where curves and dashes lie further apart than it, the panel keeps their distances. smallest:
+    the least that counts as noise, such as one code of all; share: whether values end at 1."""
+    ends = [curve.iloc[-max(2, len(curve) // 4) :] for curve in curves if len(curve)]
+    noise = max((end.max() - end.min() for end in ends), default=0.0)
+    noise = max(noise, smallest)
+    low, high = axes.get_ylim()
+    missing = max(0.0, LEAST * noise - (high - low))
+    above = min(missing / 2, max(0.0, 1 - high)) if share else missing / 2
+    axes.set_ylim(low - missing + above, high + above)
 
 
 def _csv_lines(spec, curves, start):

@@ -27,7 +27,9 @@ def six_panels(height, titles, across):
 
 
 def legend_below(figure, axes):
-    """One legend for all panels, below them."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = min(4, len(labels))
+    """One legend for all panels, below them, ordered along its lines: matplotlib fills columns."""
+    entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+    columns = min(4, len(entries))
+    entries = [entry for column in range(columns) for entry in entries[column::columns]]
+    handles, labels = zip(*entries, strict=True)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3)

@@ -4,7 +4,7 @@ from gear.report import caption
 from gear.report.files import csv_text
 from gear.report.sheet import EMPHASIS, Cell, Grid, Head, Sheet, formats
 from gear.report.tables.judge import Judge
-from gear.study.vocabulary import METRICS, number, shown
+from gear.study.vocabulary import METRICS, digits, number, shown
 
 TITLE = "What reproduces and what does not"
 HEAD = ("Claim", "Source", "Criterion", "Seen", "Paper", "Verdict")
@@ -86,6 +86,7 @@ def values(part):
     if part.kind in ("below", "above"):
         seeds = f", {part.holding} of {part.n} seeds" if part.n > 1 else ""
         return number(part.value, decimals) + seeds
+    decimals = digits(part.difference, decimals)
     text = number(part.difference, decimals, signed=True)
     if part.n > 1:
         text += f" ± {number(part.sd, decimals)}, {part.holding} of {part.n} seeds"
@@ -109,7 +110,7 @@ def _line(judged, samplers):
     if len(parts) > 1:
         parts = [": ".join(pair) for pair in zip(_labels(judged.parts), parts, strict=True)]
     paper = [
-        number(part.paper, METRICS[part.column["metric"]].decimals, signed=True)
+        number(part.paper, digits(part.paper, METRICS[part.column["metric"]].decimals), signed=True)
         for part in judged.parts
         if part.paper is not None
     ]

@@ -4,7 +4,7 @@ from gear.report import caption
 from gear.report.files import csv_text
 from gear.report.sheet import Cell, Grid, Head, Sheet, formats
 from gear.report.tables.numbers import numbers, protocol_of
-from gear.study.vocabulary import ARROWS, METRICS, number
+from gear.study.vocabulary import ARROWS, METRICS, digits, number
 
 COLUMNS = (
     "table,row,run,step,steps,seed_n,sampler,protocol,metric,ours,ours_sd,paper,delta_paper,"
@@ -24,8 +24,10 @@ def forms(results, spec):
 # ---- for people ----------------------------------------------------------------------------------
 
 
-def sheet(spec, rows, comparisons):
-    """The table as a Sheet: a Grid for each part with its differences, quoted rows, notes."""
+def sheet(spec, rows, comparisons, spread=lambda column: None):
+    """The table as a Sheet: a Grid for each part with its differences, quoted rows, notes.
+
+    spread(column): the sentence on how far seeds move a difference there; None: not known."""
     paper = f" · Table {spec['paper_table']} of the paper" if spec["paper_table"] else ""
     trained = [row for row in rows if "run" in row.spec]
     quoted = [row for row in rows if "run" not in row.spec]
@@ -37,12 +39,12 @@ def sheet(spec, rows, comparisons):
         grids.append(_grid(spec, trained, compared, *block, first=not grids))
         grids += [_differences(spec, comparisons, block[1])] if comparisons else []
     grids += [_quoted(spec, quoted, *block) for block in blocks if quoted]
-    pairs = "the better of a row and its baseline"
-    bold = pairs if set(map(len, compared)) == {2} else "the best of the rows that are compared"
     left_out = [(caption.column_head(spec["columns"][p]), text) for p, text in constant.items()]
     notes, details = caption.table(spec, left_out)
     notes = [caption.collapsed(rows), notes]
-    reading = caption.reading(spec, bold)
+    cells = [cell for grid in grids for line in grid.lines for cell in line]
+    marked = any(cell.bold or cell.paper_bold for cell in cells)
+    reading = caption.reading(spec, compared, marked, spread)
     return Sheet(spec["name"], spec["title"], paper, reading, grids, notes, details)
 
 
@@ -63,12 +65,15 @@ def groups(rows):
 
 
 def best(values, better):
-    """The keys of the best of {key: number or None}; none where all are equal or alone."""
+    """The keys of the best of {key: number or None}; none where most are the best, or one is alone.
+
+    Where most of three or more share the top, such as a usage of 1, marks would say nothing."""
     known = {key: value for key, value in values.items() if value is not None}
     if not better or len(set(known.values())) < 2:
         return set()
     top = max(known.values(), key=lambda value: value * better)
-    return {key for key, value in known.items() if value == top}
+    keys = {key for key, value in known.items() if value == top}
+    return keys if 2 * len(keys) <= len(known) else set()
 
 
 def _bold(compared, position, metric):
@@ -156,16 +161,20 @@ def _text(measured, metric):
 
 
 def _cell(measured, metric, bold=False, paper_bold=False, gain=False):
-    decimals, delta = METRICS[metric].decimals, measured.delta
     gained = gain and measured.gain is not None
+    delta = measured.delta
     return Cell(
         _text(measured, metric),
         bold,
-        gain=f"({number(measured.gain, decimals, signed=True)})" if gained else "",
+        gain=f"({_signed(measured.gain, metric)})" if gained else "",
         paper=measured.paper or "",
         paper_bold=paper_bold,
-        delta="" if delta is None else f"Δ {number(delta, decimals, signed=True)}",
+        delta="" if delta is None else f"Δ {_signed(delta, metric)}",
     )
+
+
+def _signed(difference, metric):
+    return number(difference, digits(difference, METRICS[metric].decimals), signed=True)
 
 
 def _quoted(spec, rows, above, positions):
@@ -195,9 +204,10 @@ def _differences(spec, comparisons, positions):
 
 def _difference(compared, metric):
     """A paired difference, such as '−0.52 ± 0.13', and 'better on 3 of 3' below it."""
-    decimals, better = METRICS[metric].decimals, METRICS[metric].better
+    better = METRICS[metric].better
     if not compared.whole:
         return Cell("diverged" if compared.n else "")
+    decimals = digits(compared.mean, METRICS[metric].decimals)
     text = number(compared.mean, decimals, signed=True)
     text += "" if compared.sd is None else f" ± {number(compared.sd, decimals)}"
     if not any(compared.values.values()):
