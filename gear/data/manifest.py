@@ -194,6 +194,7 @@ def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None
                 "for more memory and run again."
             ) from None
     if bad:
+        bad.sort()
         write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
         (name, why), more = bad[0], len(bad) - 1
         others, cure = "", "replace or remove it"
