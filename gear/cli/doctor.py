@@ -67,7 +67,10 @@ def cluster(study):
     try:
         site = slurm.ask()
     except Mistake as error:  # one machine with enough GPUs does without
-        return [Finding(NOTE, "SLURM", str(error))]
+        said = str(error)
+        if state == NOTE:
+            said = f"{said.partition(';')[0].partition(' (')[0]}; a run on this machine needs none"
+        return [Finding(NOTE, "SLURM", said)]
     wait = profile.get("slurm-init-seconds-before-status-checks", 40)
     status_command = profile.get("slurm-status-command", "sacct")
     problems = list(site.problems(needs, status_command, wait))

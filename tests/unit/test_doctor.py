@@ -50,7 +50,10 @@ def test_the_demo_needs_nothing(here, capsys):
     status, found, last = said(capsys, "--study", "demo")
     assert (status, last) == (0, "nothing is missing")
     assert found["data"] == [("ok", "data/digits is made by the rule prepare_data")]
-    assert found["SLURM"][0][0] == "note" and found["remote"][0][0] == "note"
+    assert list(found)[-2:] == ["remote", "SLURM"] and found["remote"][0][0] == "note"
+    ((state, text),) = found["SLURM"]
+    assert state == "note" and text.endswith("; a run on this machine needs none")
+    assert len(text) < 80
 
 
 def test_each_missing_thing_has_its_cure(here, capsys):

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from gear.cli import images
+from gear.cli import main as cli
 from gear.data import manifest, transforms
 from gear.files.mistakes import Mistake
+from gear.study import fit
 from gear.study.registry import Study
 
 COUNT = 30  # images in each of three classes
@@ -174,3 +176,19 @@ def test_a_folder_that_changed_after_it_was_listed_is_said(photos):
     )
     listed()
     assert said("note") == []
+
+
+def test_a_list_of_fewer_images_is_refused_with_the_way_out(photos):
+    listed()
+    text = '{"images": {"train": {"a": 9}, "val": {"a": 9}}}'
+    with open("results/folder/data/manifest.json", "w") as file:
+        file.write(text)
+    with pytest.raises(Mistake, match=r"where images were added, remove results/folder/data/mani"):
+        fit.images(Study("folder"))
+
+
+def test_help_names_the_study_of_a_folder(capsys):
+    for command in ("run", "plan", "doctor"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert "demo | folder | paper | smoke | your own" in capsys.readouterr().out
