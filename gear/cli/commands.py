@@ -11,11 +11,13 @@ from gear.files.mistakes import Mistake
 from gear.metrics import PROTOCOLS
 from gear.weights import LAYOUTS
 
+STUDIES = "demo | folder | paper | smoke | your own"
+
 
 def _run(commands):
     command = commands.add_parser("run", help="make a target: the right Snakemake command")
     command.add_argument("targets", nargs="*", default=["all"], help="or run@step; default: all")
-    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--study", required=True, help=STUDIES)
     command.add_argument("--results", default="results", help="folder of the results (results)")
     command.add_argument("--cluster", action="store_true", help="as jobs of SLURM")
     command.add_argument("-n", dest="dry", action="store_true", help="only count the jobs by rule")
@@ -55,7 +57,7 @@ def _page(commands):
 
 
 def _target(command):
-    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--study", required=True, help=STUDIES)
     command.add_argument("--results", default="results", help="where finished milestones lie")
     command.add_argument("--target", default="all", help="a table or figure; default: all")
 
@@ -233,7 +235,7 @@ def _export(commands):
 def _batch(commands):
     command = commands.add_parser("batch", help="the images that a training saw at a step")
     command.add_argument("checkpoint", help="run@step, such as gear-l@120 or gear-l@400k")
-    command.add_argument("--study", required=True, help="demo | paper | smoke | your own")
+    command.add_argument("--study", required=True, help=STUDIES)
     command.add_argument("--results", default="results", help="where the list of a folder lies")
     command.add_argument("--output", required=True, help="a .png file; an .npz is written beside")
     _force(command)

@@ -4,7 +4,6 @@ It looks for files, checks their hashes and asks programs. Each line is ok, miss
 the exit status is then 1) or a note.
 """
 
-import os
 import shutil
 from importlib.metadata import version
 from itertools import chain
@@ -13,76 +12,16 @@ from pathlib import Path
 from gear.artifacts import store
 from gear.artifacts.units import require_no_link
 from gear.cli.finding import MISSING, NOTE, OK, Finding
+from gear.cli.images import data
 from gear.cli.weights import weights
-from gear.data import survey
-from gear.data.counts import check
-from gear.data.folder import class_folders
-from gear.data.listing import SPLITS
-from gear.data.manifest import divided, places
 from gear.files.mistakes import Mistake
 from gear.launch import slurm
 from gear.plan.budget import Budget
 from gear.plan.report import entry
 from gear.plan.targets import wanted
-from gear.study import fit, jobs
+from gear.study import jobs
 from gear.study.configfiles import read_yaml
 from gear.study.registry import Study
-from gear.study.sources import sources
-
-
-def data(study):
-    """The images: made by a rule, or in a folder that the first rule will list."""
-    root, counts = Path(study.data.path), study.spec["data"]
-    if study.makes_data:
-        yield Finding(OK, "data", f"{root} is made by the rule prepare_data")
-        return
-    try:
-        where = places(root, counts.get("val_share"))
-    except Mistake as error:
-        yield Finding(MISSING, "data", str(error))
-        return
-    found = [_classes(root / where[split], study.data.classes) for split in SPLITS]
-    yield from dict.fromkeys(found)
-    if {finding.state for finding in found} == {OK}:
-        yield _images(study, root, where)
-
-
-def _classes(folder, classes):
-    """Whether a folder has that many class folders."""
-    count = 0
-    if folder.is_dir():
-        with os.scandir(folder) as entries:
-            count = sum(e.is_dir() and not e.name.startswith(".") for e in entries)
-    if count == classes:
-        return Finding(OK, "data", f"{folder} has {classes} class folders")
-    said = (
-        f"{folder} has {count} class folders of {classes}; put the images there as "
-        "<split>/<class>/<image>, or name their folder as settings.data.path, and the number of "
-        "classes as settings.data.classes, in the study's file"
-    )
-    known = [s for s in sources().values() if s.file and Path(s.file) in folder.parents]
-    return Finding(MISSING, "data", said + "".join(f" ({one})" for one in known) + ".")
-
-
-def _images(study, root, where):
-    """Whether there are as many images as trainings, protocols and analyses need."""
-    share, seed = study.spec["data"].get("val_share"), study.spec["data"].get("seed", 0)
-    needs, numbers = fit.needs(study), dict.fromkeys(SPLITS, 0)
-    for split in SPLITS:
-        exact = split == "val" or where["train"] == where["val"]
-        most = None if exact else max(n["least"] or 0 for n in needs if n["split"] == split)
-        for folder in class_folders(root / where[split], None):
-            names = survey.list_images(folder)[0]
-            if where["train"] == where["val"]:
-                names = divided(names, share, seed, folder.name)[split]
-            numbers[split] += len(names)
-            if most is not None and numbers[split] >= most:
-                break  # a million files are not counted here
-    try:
-        check(numbers, needs, root)
-    except Mistake as error:
-        return Finding(MISSING, "data", str(error))
-    return Finding(OK, "data", f"{root}: {numbers['val']} validation images, enough for the study")
 
 
 def disk(study, needed):
@@ -128,7 +67,10 @@ def cluster(study):
     try:
         site = slurm.ask()
     except Mistake as error:  # one machine with enough GPUs does without
-        return [Finding(NOTE, "SLURM", str(error))]
+        said = str(error)
+        if state == NOTE:
+            said = f"{said.partition(';')[0].partition(' (')[0]}; a run on this machine needs none"
+        return [Finding(NOTE, "SLURM", said)]
     wait = profile.get("slurm-init-seconds-before-status-checks", 40)
     status_command = profile.get("slurm-status-command", "sacct")
     problems = list(site.problems(needs, status_command, wait))
@@ -185,12 +127,20 @@ def findings(study, target):
     """Every Finding about a study's target, in the order in which the work meets them."""
     needed = wanted(study, target)
     yield device()
-    yield from data(study)
-    yield from weights(study, needed)
+    yield from _kept("data", data(study, target))
+    yield from _kept("weights", weights(study, needed))
     yield disk(study, needed)
     yield from links(study)
     yield remote()
     yield from cluster(study)
+
+
+def _kept(subject, found):
+    """The findings; a Mistake is one of them, so that the list goes on."""
+    try:
+        yield from found
+    except Mistake as error:
+        yield Finding(MISSING, subject, str(error))
 
 
 def main(name, results="results", target="all", with_metrics=False):

@@ -47,6 +47,12 @@ def list_images(folder):
     return sorted(names), left_out
 
 
+def no_files(folder):
+    """The sorted names of entries that are read as images and are no files, such as pipes."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if _reason(e) is None and not e.is_file())
+
+
 def find_images(folder):
     """(sorted paths, relative to the folder, of the images in it and in its subfolders; Counter of
     what is not read). Mistake: no folder, or no images."""

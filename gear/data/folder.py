@@ -10,7 +10,7 @@ import numpy as np
 from gear.data.digits import folder_digest
 from gear.data.finding import in_order_of_labels, list_images
 from gear.data.transforms import MODES, open_image, pixels
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, counted, some
 from gear.files.reading import read_record, required
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_folder(
     for label, class_folder in enumerate(class_folders(folder, classes)):
         images = [class_folder / name for name in list_images(class_folder)[0]]
         if not images:
-            raise Mistake(f"{class_folder} holds no images; remove it or prepare the data again.")
+            raise Mistake(f"{class_folder} holds no images; remove it or fill it.")
         paths += images
         labels += [label] * len(images)
     cache = Path(root) / f".decoded-{split}-{channels}x{size}.npy"
@@ -86,19 +86,30 @@ def class_folders(folder: Path, classes: int | None) -> list[Path]:
 
     Mistake: none, or another number."""
     if not folder.is_dir():
-        raise Mistake(f"{folder} does not exist; prepare the data first or correct the path to it.")
+        raise Mistake(
+            f"{folder} does not exist; put the class folders there, or correct settings.data.path."
+        )
     names = in_order_of_labels(p.name for p in visible(folder) if p.is_dir())
     folders = [folder / name for name in names]
     if not folders:
         raise Mistake(
             f"{folder} has no class folders; put its images into one folder for each class."
         )
-    if classes is not None and len(folders) != classes:
-        raise Mistake(
-            f"{folder} has {len(folders)} class folders, but {classes} classes are asked for; "
-            f"set settings.data.classes to {len(folders)} or correct the path to the data."
-        )
+    require_classes(folder, folders, classes)
     return folders
+
+
+def require_classes(folder, folders, classes):
+    """Mistake unless a split's class folders are as many as `classes`; None: any number."""
+    count = len(folders)
+    if classes is None or count == classes:
+        return
+    more = count - classes
+    cure = f"remove {'one' if more == 1 else more}" if more > 0 else f"add {-more}"
+    raise Mistake(
+        f"{folder} has {counted(count, 'class folder')} ({some([p.name for p in folders])}), but "
+        f"settings.data.classes is {classes}: set it to {count}, or {cure}."
+    )
 
 
 def class_names(root: str | Path, split: str, classes: int | None) -> list[str]:

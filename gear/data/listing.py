@@ -60,12 +60,12 @@ class Listing:
                 f"{manifest} is of {content['path']}, but data.path is {data.path}; remove it and "
                 "make it again with the rule prepare_data."
             )
-        counts = {s: _counts(content, s, manifest) for s in SPLITS}
+        counts = {s: counts_of(content, s, manifest) for s in SPLITS}
         self.classes = _classes(content, counts[split], manifest)
         if len(self.classes) != data.classes:
             raise Mistake(
                 f"{manifest} lists {len(self.classes)} classes, but data.classes is "
-                f"{data.classes}; correct data.classes or prepare the data again."
+                f"{data.classes}; correct data.classes, or {AGAIN}."
             )
         place = split
         if "places" in content:
@@ -96,7 +96,7 @@ class Listing:
         return f"{self.folder}/{self.name(number)}"
 
 
-def _counts(content, split, manifest):
+def counts_of(content, split, manifest):
     """{class: number of images} of a split. Mistake: the manifest has no such numbers."""
     images = required(content, "images", dict, manifest, AGAIN)
     counts = required(images, split, dict, manifest, AGAIN)

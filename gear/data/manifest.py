@@ -28,11 +28,12 @@ from pathlib import Path
 
 from gear.data import counts, survey
 from gear.data.finding import list_images, said
-from gear.data.folder import class_folders, visible
+from gear.data.folder import class_folders, require_classes, visible
 from gear.data.listing import SPLITS, write_listing
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, counted, some
 
 UNREADABLE = "unreadable.txt"
+FEW = 10**4  # images that are all checked although the first of a class is no image
 SECONDS = 5.0  # between two lines of progress
 
 
@@ -45,10 +46,16 @@ def places(path, share=None):
     """{split: folder below `path`}: train and val, or one folder for both, which is divided.
 
     `path` holds train/ and val/, or train/ alone, or the class folders themselves. share: the share
-    of the images that becomes val where there is no val/. Mistake: no val/, and no share."""
+    of the images that becomes val where there is none. Mistake: no folder; no val/ and no share."""
     path = Path(path)
+    if not path.is_dir():
+        fault = "is a file and no folder" if path.exists() else "does not exist"
+        raise Mistake(
+            f"settings.data.path: {path} {fault}; put the images there as <split>/<class>/<image>, "
+            "or name their folder (a relative path begins at the repository's top folder)."
+        )
     here = {split: split for split in SPLITS if (path / split).is_dir()}
-    if "val" in here or not path.is_dir():
+    if "val" in here:
         return {split: split for split in SPLITS}
     if share is None and ("train" in here or any(p.is_dir() for p in visible(path))):
         raise Mistake(
@@ -67,8 +74,8 @@ def divided(names, share, seed, label):
     divided in the same way everywhere. Mistake: fewer than two names."""
     if len(names) < 2:
         raise Mistake(
-            f"class '{label}' has {len(names)} image, which cannot be divided into train and val; "
-            "add images, or remove the class."
+            f"class '{label}' has {counted(len(names), 'image')}, too few to be divided into train "
+            "and val; add images, or remove the class."
         )
     rank = {name: hashlib.sha256(f"{seed}/{label}/{name}".encode()).digest() for name in names}
     count = min(max(1, round(share * len(names))), len(names) - 1)
@@ -79,21 +86,25 @@ def divided(names, share, seed, label):
 def folders(path, classes, where=None):
     """[(split, class folder)], sorted by split and name.
 
-    where: see `places`. Mistake: a split without class folders, or a class in only one split."""
+    where: see `places`; classes: their number, or None if it is not known. Mistake: a split
+    without class folders, a class in only one split, or another number of classes."""
     pairs, where = [], where or {split: split for split in SPLITS}
     for split in SPLITS:
         folder = Path(path) / where[split]
         inside = visible(folder) if folder.is_dir() else []
         if inside and not any(p.is_dir() for p in inside):
             raise Mistake(
-                f"{folder} has no class folders, its {len(inside)} files lie side by side; put "
-                "its images into one folder for each class, named as in the other split."
+                f"{folder} has no class folders, but {counted(len(inside), 'file')} side by side; "
+                "put its images into one folder for each class, named as in the other split."
             )
-        pairs += [(split, p) for p in class_folders(folder, classes)]
-    names = [{p.name for s, p in pairs if s == split} for split in SPLITS]
-    if names[0] != names[1]:
-        odd = sorted(names[0] ^ names[1])[0]
-        raise Mistake(f"{path}: class '{odd}' is in one of train and val only; add the other.")
+        pairs += [(split, p) for p in class_folders(folder, None)]
+    train, val = ({p.name for s, p in pairs if s == split} for split in SPLITS)
+    lacks = {"val": sorted(train - val), "train": sorted(val - train)}
+    if train != val:
+        said = " and ".join(f"{split} lacks {some(n)}" for split, n in lacks.items() if n)
+        raise Mistake(f"{path}: {said}; train and val must have the same class folders.")
+    for split in SPLITS:
+        require_classes(Path(path) / where[split], [p for s, p in pairs if s == split], classes)
     return pairs
 
 
@@ -117,14 +128,14 @@ def list_files(path, pairs, pool, expected, where=None, share=None, seed=0):
         count = sum(map(len, files[split].values()))
         if number is not None and count != number:
             raise Mistake(
-                f"{path}/{split} holds {count} images, but {number} are expected; complete the "
-                f"folder, or correct data.{split} in the study's file."
+                f"{path}/{split} holds {counted(count, 'image')}, but {number} are expected; "
+                f"complete the folder, or correct data.{split} in the study's file."
             )
     return files, left_out
 
 
-def examine(pairs, files, pool):
-    """({split: {pixels: number of smaller images}}, [(unreadable file, reason)])."""
+def examine(path, pairs, files, pool):
+    """({split: {pixels: number of smaller images}}, [(unreadable file below `path`, reason)])."""
     small, bad = {split: dict.fromkeys(survey.RESOLUTIONS, 0) for split in SPLITS}, []
     names = [files[split][folder.name] for split, folder in pairs]
     total, count = sum(map(len, names)), 0
@@ -135,7 +146,7 @@ def examine(pairs, files, pool):
     ):
         for pixels, number in smaller.items():
             small[split][pixels] += number
-        bad += [(f"{split}/{folder.name}/{name}", reason) for name, reason in unreadable]
+        bad += [((folder / name).relative_to(path).as_posix(), why) for name, why in unreadable]
         count, now = count + len(files_here), time.monotonic()
         if now - printed > SECONDS or count == total:
             printed, pace = now, count / (now - began)
@@ -146,6 +157,13 @@ def examine(pairs, files, pool):
                 flush=True,
             )
     return small, bad
+
+
+def _require_first(mistakes, total):
+    """Mistake where the first image of a class is none, and to look at all images takes long."""
+    bad = [mistake for mistake in mistakes if mistake]
+    if bad and total > FEW:
+        raise bad[0]
 
 
 def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None):
@@ -164,22 +182,29 @@ def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None
     with ProcessPoolExecutor(processes(), multiprocessing.get_context("spawn")) as pool:
         try:
             once = list(dict.fromkeys(folder for _, folder in pairs))
-            list(pool.map(survey.try_one, once, [asked.get("size")] * len(once)))
+            first = list(pool.map(survey.try_one, once, [asked.get("size")] * len(once)))
             files, left_out = list_files(path, pairs, pool, expected or {}, where, share, seed)
             numbers = {s: sum(map(len, files[s].values())) for s in SPLITS}
+            _require_first(first, sum(numbers.values()))
             counts.check(numbers, asked.get("needs", ()), path)
-            small, bad = examine(pairs, files, pool)
+            small, bad = examine(path, pairs, files, pool)
         except BrokenProcessPool:
             raise Mistake(
                 f"a process that reads {path} was killed, perhaps because memory was full; ask "
                 "for more memory and run again."
             ) from None
     if bad:
+        bad.sort()
         write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
-        others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        (name, why), more = bad[0], len(bad) - 1
+        others, cure = "", "replace or remove it"
+        if more:
+            others, cure = (
+                f" and {more} more",
+                f"replace or remove what {beside / UNREADABLE} lists",
+            )
         raise Mistake(
-            f"{path}: {bad[0][0]}{others} cannot be read as an image ({bad[0][1]}); restore what "
-            f"{beside / UNREADABLE} lists, or remove it from the folder, and run again."
+            f"{path}: {name}{others} cannot be read as an image ({why}); {cure}, and run again."
         )
     manifest = {
         "path": str(path),
@@ -194,12 +219,6 @@ def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None
         manifest |= {"places": where, "val_share": share, "seed": seed}
     write_json(output, manifest)
     return manifest
-
-
-def some(names, count=10):
-    """The first names of a list as text, and how many more there are."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
 
 
 def main():

@@ -15,23 +15,29 @@ This module does not import torch, so decoding processes start quickly. Legend: 
 channels (1 gray, 3 RGB); u: numbers in [0, 1) that determine the place of a crop, or a flip.
 """
 
+import warnings
+
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gear.files.mistakes import Mistake
 from gear.files.reading import reason_of, require_file
 
 LARGE, RATIO = 2**24, 1000  # pixels, and pixels of a byte, above which a file is not decoded
 MODES = {1: "L", 3: "RGB"}
+CURE = "replace or remove it"
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
 }
 
+# PIL would warn of an attack where a photograph has above half of the pixels that it reads
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 
 def open_image(path, channels):
     """The decoded image in PIL's mode L or RGB. Mistake: the file cannot be read."""
-    size = require_file(path, "replace it or prepare the data again")
+    size = require_file(path, CURE)
     try:
         with Image.open(path) as file:
             require_content(file, size)
@@ -40,10 +46,16 @@ def open_image(path, channels):
                 raise Mistake("its pixels are floats, whose range it does not state")
             return to_8_bits(file).convert(MODES[channels])
     except Exception as error:  # PIL raises many types of errors for damaged files
-        raise Mistake(
-            f"{path} cannot be read as an image ({reason_of(error)}); replace it or prepare the "
-            "data again."
-        ) from error
+        raise Mistake(f"{path} cannot be read as an image ({fault_of(error)}); {CURE}.") from error
+
+
+def fault_of(error):
+    """What an error of PIL says of a file, in one line that does not name the file again."""
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is of no known kind of image"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels"
+    return reason_of(error) or type(error).__name__
 
 
 def require_content(image, size):

@@ -27,6 +27,17 @@ def memory_said(error):
     return f"there is not enough memory{said}; take a smaller file, or fewer or smaller images."
 
 
+def counted(number, noun):
+    """'1 image', '2 images'."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def some(names, count=10):
+    """The first names of a list as text, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
 def did_you_mean(name, known):
     """The end of an error message: the most similar known name, or the known names (at most 40)."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)

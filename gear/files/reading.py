@@ -20,7 +20,9 @@ REMAKE = "remove it and run again"
 
 def reason_of(error):
     """The message of a library's error in one line, without its last full stop."""
-    text = " ".join(str(error).split()).strip("'\"").rstrip(".")
+    text = " ".join(str(error).split()).rstrip(".")
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # a KeyError's
+        text = text[1:-1]
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 

@@ -36,6 +36,8 @@ def path(text, what, where):
         fault = "is empty"
     elif text.startswith("-"):
         fault = "begins with '-', as an option does"
+    elif text.startswith("~"):
+        fault = "begins with '~', which only a shell reads as the home folder"
     elif any(unicodedata.category(sign) in REFUSED for sign in text):
         fault = "holds a control character"
     elif any(sign in text for sign in "{}<>"):

@@ -60,7 +60,8 @@ def images(study):
     if manifest.is_file():
         listed = read_json(manifest, "remove it and run again").get("images", {})
         numbers = {split: sum(classes.values()) for split, classes in listed.items()}
-        counts(numbers, needs(study), study.data.path)
+        where = f"{study.data.path} (as listed; where images were added, remove {manifest})"
+        counts(numbers, needs(study), where)
     return None
 
 

@@ -61,6 +61,7 @@ def resolve(study, registry):
     lines, stage_of = _lines(registry)
     merged = {name: _inherited(name, lines, stage_of) for name in lines}
     seeds_of = {name: _seeds(study, name, line) for name, line in merged.items()}
+    _resolution(study, {line.get("scale", 1) for line in merged.values()})
     runs = {}
     for name, line in merged.items():
         for seed in seeds_of[name]:
@@ -175,14 +176,44 @@ def _shape(study, settings, where):
     return layers | {"align.layer": shape["depth"][depth]}
 
 
+def _resolution(study, scales):
+    """Mistake where other values of the study's resolution make whole tokens, and its own does not.
+
+    A scale that a near resolution does not mend is refused where its run is resolved."""
+    settings = study.settings_of(next(iter(STAGES.values())))
+    base = settings.get("data.resolution", config.Data.resolution)
+    down = _downsampling(settings)
+
+    def fits(pixels):
+        return pixels > 0 and not any(pixels * scale % down for scale in (1, *scales))
+
+    lower = base // down * down
+    below = [lower - i * down for i in range(3) if fits(lower - i * down)]
+    above = [lower + i * down for i in (1, 2) if fits(lower + i * down)]
+    near = below[:1] + above[:1]
+    if fits(base) or not near:
+        return
+    odd = next(scale for scale in (1, *sorted(scales)) if base * scale % down)
+    said = "which" if odd == 1 else f"and {odd:g} times it, the scale of some runs,"
+    raise Mistake(
+        f"studies/{study.name}.yaml: settings.data.resolution is {base}, {said} is no "
+        f"multiple of the tokenizer's downsampling {down}; set settings.data.resolution to "
+        f"{' or '.join(map(str, near))}."
+    )
+
+
+def _downsampling(settings):
+    multipliers = settings.get("tokenizer.multipliers", config.Tokenizer.multipliers)
+    return config.Tokenizer(multipliers=multipliers).downsampling
+
+
 def _images(study, settings, scale, where):
     """data.resolution and data.path of a run whose images are `scale` times the study's.
 
     Image files are cropped to the resolution. Images that the study makes have one folder for each
     resolution. Mistake: the resolution is no multiple of the tokenizer's downsampling."""
     base = settings.get("data.resolution", config.Data.resolution)
-    multipliers = settings.get("tokenizer.multipliers", config.Tokenizer.multipliers)
-    down = config.Tokenizer(multipliers=multipliers).downsampling
+    down = _downsampling(settings)
     if base % down:
         raise Mistake(
             f"{where}, study '{study.name}': data.resolution is {base}, no multiple of the "

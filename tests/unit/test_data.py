@@ -199,15 +199,16 @@ def damage(root, kind):
 @pytest.mark.parametrize(
     "kind, message",
     [
-        ("missing", "val does not exist; prepare the data first"),
+        ("missing", "val does not exist; put the class folders there, or correct"),
         ("flat", "val has no class folders; put its images into one folder for each class"),
-        ("empty class", "3 holds no images; remove it or prepare"),
-        ("no image", "NAME cannot be read as an image .*; replace it"),
-        ("cut image", "NAME cannot be read as an image .*; replace it"),
+        ("empty class", "3 holds no images; remove it or fill it"),
+        ("no image", "NAME cannot be read as an image .*; replace or remove it"),
+        ("cut image", "NAME cannot be read as an image .*; replace or remove it"),
         ("size", "16 x 16 pixels as they are, but .*NAME has 20 x 18; set settings.data.hold: str"),
         (
             "class count",
-            "val has 9 class folders, but 10 classes .*; set settings.data.classes to 9",
+            r"val has 9 class folders \(0, 1, 2, 4, .*\), but settings.data.classes is 10: "
+            "set it to 9, or add 1",
         ),
     ],
 )

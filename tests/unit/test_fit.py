@@ -58,7 +58,11 @@ def test_made_images_are_compared_with_the_study(changed):
     fit.images(changed("smoke", {}))
     for changes, said in (
         ({"val: 64": "val: 63"}, "val holds 63 images, but protocols.validation.images is 64; set"),
-        ({"train: 128": "train: 7"}, "train holds 7 images, but settings.optim.batch needs 8; l"),
+        (
+            {"train: 128": "train: 7"},
+            "train holds 7 images, but settings.optim.batch, teachers.dinov2.batch and "
+            "features.batch need 8; lower them in the study's file, or add images.",
+        ),
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
             fit.images(changed("smoke", changes))

@@ -149,7 +149,7 @@ MISTAKES = {
     ),
     "flat": (
         no_classes,
-        r"images/val has no class folders, its 9 files lie side by side; put its images into one "
+        r"images/val has no class folders, but 9 files side by side; put its images into one "
         r"folder for each class, named as in the other split\.",
     ),
     "nothing": (
@@ -158,14 +158,18 @@ MISTAKES = {
     ),
     "class missing": (
         lambda images: shutil.rmtree(images / "train/n02"),
-        r"train has 2 class folders, but 3 .*; set settings.data.classes to 2 or correct",
+        r"images: train lacks n02; train and val must have the same class folders\.",
     ),
     "other class": (
         lambda images: (images / "val/n10").rename(images / "val/n99"),
-        r"images: class 'n10' is in one of train and val only; add the other\.",
+        r"images: val lacks n10 and train lacks n99; train and val must have the same",
     ),
     "empty class": (empty_class, r"images/train/n02 holds no images; remove it or fill it\."),
-    "no images": (bad_first, r"images/val/n10/n10_\d.JPEG cannot be read as an image \(cannot id"),
+    "no images": (
+        bad_first,
+        r"images/val/n10/n10_\d.JPEG cannot be read as an image \(its content is of no known kind "
+        r"of image\); replace or remove it\.",
+    ),
 }
 
 
@@ -173,6 +177,7 @@ MISTAKES = {
 def test_a_mistake_is_named_before_any_file_is_looked_at(images, prepare, monkeypatch, kind):
     damage, message = MISTAKES[kind]
     damage(images)
+    monkeypatch.setattr(manifest, "FEW", 0)
     monkeypatch.setattr(survey, "examine", lambda *_: pytest.fail("every file was looked at"))
     with pytest.raises(ValueError, match=message) as error:
         prepare()
@@ -201,9 +206,7 @@ def test_unreadable_files_are_counted_and_listed(images, prepare):
     out = images.parent / "out"
     said = refusal(prepare)
     start = f"{images}: train/n01/n01_1.JPEG and 2 more cannot be read as an image ("
-    end = (
-        f"); restore what {out}/unreadable.txt lists, or remove it from the folder, and run again."
-    )
+    end = f"); replace or remove what {out}/unreadable.txt lists, and run again."
     assert said.startswith(start) and said.endswith(end) and "\n" not in said
     lines = (out / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == [
@@ -331,7 +334,7 @@ def test_a_split_depends_on_names_alone():
     val = manifest.divided(names, 0.2, 0, "a")["val"]
     assert len(val) == 10 and val == manifest.divided(names[::-1], 0.2, 0, "a")["val"]
     assert len(manifest.divided(names[:2], 0.01, 0, "a")["val"]) == 1
-    with pytest.raises(ValueError, match="class 'a' has 1 image, which cannot be divided"):
+    with pytest.raises(ValueError, match="class 'a' has 1 image, too few to be divided"):
         manifest.divided(names[:1], 0.2, 0, "a")
 
 

@@ -55,6 +55,20 @@ def test_a_scale_that_makes_no_whole_tokens_is_refused(edited_config):
         Study("demo", folder=folder)
 
 
+@pytest.mark.parametrize(
+    "pixels, cure", [(20, "16 or 24"), (28, "24 or 32"), (30, "24 or 32"), (4, "8"), (3, "8")]
+)
+def test_a_resolution_that_does_not_fit_has_the_nearest_that_do(edited_config, pixels, cure):
+    folder = edited_config("studies/folder.yaml", "resolution: 32", f"resolution: {pixels}")
+    with pytest.raises(ValueError) as error:
+        Study("folder", folder=folder)
+    said = str(error.value)
+    assert said.startswith(f"studies/folder.yaml: settings.data.resolution is {pixels}, ")
+    assert said.endswith(f"downsampling 4; set settings.data.resolution to {cure}.")
+    edited_config("studies/folder.yaml", f"resolution: {pixels}", f"resolution: {cure[-2:]}")
+    Study("folder", folder=folder)
+
+
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """The same digits at 16 and at 32 pixels."""

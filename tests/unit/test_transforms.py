@@ -154,14 +154,14 @@ def test_a_file_that_is_cut_off_is_named_in_one_sentence(tmp_path, photo, kind, 
             read(path, 3, SIZE)
         said = str(error.value)
         assert said.startswith(f"{path} cannot be read as an image (") and "\n" not in said
-        assert said.endswith("); replace it or prepare the data again.")
+        assert said.endswith("); replace or remove it.")
 
 
 @pytest.mark.parametrize("content", [None, b"<html>not found</html>"])
 def test_what_is_no_image_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "x.jpg").write_bytes(content)
-    fault = r"x\.jpg (is missing|cannot be read as an image .*); replace it or"
+    fault = r"x\.jpg (is missing|cannot be read as an image .*); replace or remove it"
     with pytest.raises(ValueError, match=fault):
         transforms.open_image(tmp_path / "x.jpg", 3)
 
