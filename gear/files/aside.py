@@ -50,14 +50,16 @@ def no_room(path):
 
 
 @contextmanager
-def room_for(path):
-    """Turns an error that says that the disk is full into NoRoom, which names `path`."""
+def room_for(path=None):
+    """Turns an error that says that the disk is full into NoRoom, which names `path`.
+
+    None: the file that the error names."""
     try:
         yield
     except Exception as error:
         if isinstance(error, Mistake) or not _says_full(error):
             raise
-        raise no_room(path) from None
+        raise no_room(path or getattr(error, "filename", None) or "this job's files") from None
 
 
 def _unwritable(path, error):

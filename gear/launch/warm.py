@@ -90,7 +90,7 @@ def run(arguments):
     """Call MODULE's main() in this process. A user's mistake ends it with one sentence."""
     sys.argv = arguments
     try:
-        with room_for("the files of this job"):
+        with room_for():
             importlib.import_module(arguments[0]).main()
     except Mistake as error:
         raise SystemExit(f"{arguments[0]}: {error}") from None
