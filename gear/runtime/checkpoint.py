@@ -246,9 +246,8 @@ def run_lock(folder, until=0.0):
             waits = True
             time.sleep(1.0)
         handle.truncate(0)
-        with room_for(folder / "lock"):
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
+        with room_for(folder / "lock"):  # without a buffer, which closing would try to write again
+            os.write(handle.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 
