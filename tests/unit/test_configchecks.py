@@ -37,7 +37,8 @@ def test_paths_that_can_be(path):
 @pytest.mark.parametrize("path, said", [
     ("", "is empty"), ("-rf", "begins with '-'"), ("a\nb", "control"), ("a\x00b", "control"),
     ("a\x7f", "control"), ("a\u2028b", "control"), ("a\udcff", "control"), ("a{b}", "holds one of"),
-    ("a}", "holds one of"), ("<a>", "holds one of"), ("~/ä", "begins with '~'"), (5, "is no text"), ({"a": 1}, "is no text"),
+    ("a}", "holds one of"), ("<a>", "holds one of"), ("~/ä", "begins with '~'"),
+    (5, "is no text"), ({"a": 1}, "is no text"),
 ])  # fmt: skip
 def test_paths_that_cannot_be(path, said):
     with pytest.raises(Mistake, match=said):
