@@ -168,6 +168,7 @@ def trainer(stage, settings, device, teacher=None, tune=True):
     with on(device, tiny=settings.tokenizer.channels == TINY["tokenizer.channels"]):
         setup(settings)
         built = STAGES[stage].trainer(settings, teacher=teacher)
+        built.files = []  # LPIPS is random, so no file of its weights is read
         if tune:
             built.tune()
     return built

@@ -16,6 +16,15 @@ from pathlib import Path
 def main():
     folder = Path(sys.executable).parent
     os.environ["PATH"] = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
+    try:
+        snakemake = _imported()
+    except KeyboardInterrupt:  # Ctrl-C before it has begun
+        sys.exit(130)
+    sys.exit(snakemake())
+
+
+def _imported():
+    """Snakemake's main function; the import takes seconds."""
     from snakemake_interface_common.exceptions import WorkflowError
 
     try:
@@ -26,4 +35,4 @@ def main():
             "(Debian, Ubuntu: apt install slurm-client), or take sinfo off the PATH to run "
             "without a cluster."
         )
-    sys.exit(snakemake())
+    return snakemake

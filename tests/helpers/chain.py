@@ -20,7 +20,7 @@ from gear.weights.importing import import_weights
 R, DATA = "results/smoke", "data/digits-smoke"
 DEMO = ROOT / "results/demo"
 JOINT, AR = "joint/gear-l/400k", "ar/gear-l-frozen/400k"
-TIMES = ("run.json", ".pt", "lock")  # hold seconds or a process id
+TIMES = ("run.json", ".pt", ".pt.md", "lock")  # hold seconds or a process id
 
 
 def commands(theirs):
