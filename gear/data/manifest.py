@@ -166,13 +166,28 @@ def _require_first(mistakes, total):
         raise bad[0]
 
 
+def _refuse(path, bad, beside):
+    """Mistake: images cannot be read; `beside`/UNREADABLE then lists them with the reasons."""
+    from gear.files.aside import write
+
+    bad = sorted(bad)
+    write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
+    (name, why), more = bad[0], len(bad) - 1
+    others = f" and {more} more" if more else ""
+    what = f"what {beside / UNREADABLE} lists" if more else "it"
+    raise Mistake(
+        f"{path}: {name}{others} cannot be read as an image ({why}); replace or remove {what}, and "
+        "run again."
+    )
+
+
 def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None):
     """The manifest, written to `output`, with the list of files in the same folder.
 
     expected: {split: number of images, or None if it is not known}; share, seed: how images are
     split off where there is no val/; asked: what the study needs (gear.study.fit.line). Mistake: a
     wrong folder, unreadable images, or images that do not fit the study."""
-    from gear.files.aside import write, write_json
+    from gear.files.aside import write_json
 
     beside, asked = Path(output).parent, asked or {}
     (beside / UNREADABLE).unlink(missing_ok=True)
@@ -194,18 +209,7 @@ def prepare(path, classes, output, expected=None, share=None, seed=0, asked=None
                 "for more memory and run again."
             ) from None
     if bad:
-        bad.sort()
-        write(beside / UNREADABLE, "".join(f"{name}\t{why}\n" for name, why in bad))
-        (name, why), more = bad[0], len(bad) - 1
-        others, cure = "", "replace or remove it"
-        if more:
-            others, cure = (
-                f" and {more} more",
-                f"replace or remove what {beside / UNREADABLE} lists",
-            )
-        raise Mistake(
-            f"{path}: {name}{others} cannot be read as an image ({why}); {cure}, and run again."
-        )
+        _refuse(path, bad, beside)
     manifest = {
         "path": str(path),
         "images": {s: {c: len(names) for c, names in files[s].items()} for s in SPLITS},
