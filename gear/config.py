@@ -22,8 +22,9 @@ DEFAULTS = 1
 
 @dataclass(frozen=True)
 class Data:
-    source: str = "folder"  # folder: existing images | digits: a rule makes the images
-    path: str = "data/imagenet"  # <path>/{train,val}/<class>/<image>
+    # folder: existing images | digits: a rule makes the images | shards: images with captions
+    source: str = "folder"
+    path: str = "data/imagenet"  # <path>/{train,val}/<class>/<image>; shards: {train,val}/*.tar
     resolution: int = 256  # pixels, height = width
     channels: int = 3
     classes: int = 1000
@@ -32,6 +33,9 @@ class Data:
     hold: str = "stream"
     flip: bool = True  # mirror half of the training images
     interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
+    shards_at_once: int = 8  # shards whose samples are mixed
+    flip_directions: bool = False  # also mirror images whose caption names left or right
+    broken_limit: int = 1000  # images of shards that may be replaced because they are broken
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,14 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Text:
+    """The captions that a text-to-image AR reads, as features of a frozen encoder (Table 17)."""
+
+    slots: int = 300  # tokens of the longest caption
+    width: int = 2048  # of the encoder's features
+
+
+@dataclass(frozen=True)
 class AR:
     size: str = "l"  # s | b | l | xl | ...: the study maps it to layers, width and heads
     layers: int = 24
@@ -81,7 +93,7 @@ class AR:
     heads: int = 16
     dropout: float = 0.1  # residual and feed-forward
     token_dropout: float = 0.1
-    label_dropout: float = 0.1
+    label_dropout: float = 0.1  # share of the conditions that are dropped: labels or captions
     prefix_rope: str = "identity"  # identity | zero; the published weights expect zero
 
 
@@ -170,15 +182,21 @@ class Settings:
     data: Data = field(default_factory=Data)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     loss: Loss = field(default_factory=Loss)
+    text: Text = field(default_factory=Text)
     ar: AR = field(default_factory=AR)
     align: Align = field(default_factory=Align)
     joint: Joint = field(default_factory=Joint)
     optim: Optim = field(default_factory=Optim)
     runtime: Runtime = field(default_factory=Runtime)
 
+    @property
+    def reads_text(self):
+        """Whether the AR's condition is a caption; otherwise it is a class."""
+        return self.data.source == "shards"
+
 
 CHOICES = {
-    "data.source": ("folder", "digits"),
+    "data.source": ("folder", "digits", "shards"),
     "data.channels": (1, 3),  # gray, colour
     "data.hold": ("stream", "memory"),
     "data.interpolation": ("bicubic", "bilinear"),
@@ -206,6 +224,8 @@ RANGES = {
     "seed": "[0, 4294967295]",
     "data.resolution": "[1, 16384]",
     "data.classes": "[1, 1000000]",
+    "data.shards_at_once": "[1, 1024]",
+    "data.broken_limit": "[0, inf)",
     "tokenizer.codebook_size": "[2, 16777216]",
     "tokenizer.code_dim": "[1, 65536]",
     "tokenizer.channels": "[1, 65536]",
@@ -224,12 +244,14 @@ RANGES = {
     "loss.entropy_temperature": "[1e-06, 1000000]",
     "loss.disc_channels": "[1, 65536]",
     "loss.disc_layers": "[1, 10]",
+    "text.slots": "[1, 4096]",
+    "text.width": "[1, 65536]",
     "ar.layers": "[1, 1000]",
     "ar.dim": "[1, 65536]",
     "ar.heads": "[1, 65536]",
     "ar.dropout": "[0, 1)",
     "ar.token_dropout": "[0, 1)",
-    "ar.label_dropout": "[0, 1]",  # 1: the AR never gets a class
+    "ar.label_dropout": "[0, 1]",  # 1: the AR never gets a condition
     "align.layer": "[1, 1000]",
     "align.weight": "[0, inf)",
     "align.tokenizer_weight": "[0, inf)",
