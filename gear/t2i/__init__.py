@@ -1,0 +1,1 @@
+"""Text to image: captions as features, the AR that reads them, and its training."""
