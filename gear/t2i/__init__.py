@@ -1,1 +1,1 @@
-"""Text to image: captions as features, the AR that reads them, and its training."""
+"""Text to image: the AR that reads captions, and its stage."""
