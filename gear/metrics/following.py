@@ -17,8 +17,8 @@ def following(wanted, seen):
 
     wanted, seen: {'digit', 'stroke', 'slant': (N,)}. Wanted is what the captions say: stroke -1
     thin, 1 bold, 0 neither; slant -1 left, 1 right, 0 neither. Seen is measured: the digit that a
-    classifier reads, the stroke in pixels, the slant in degrees. `digit` is a share of the pictures,
-    the others are Pearson's correlations, None where one side is constant.
+    classifier reads, the stroke in pixels, the slant in degrees. `digit` is a share of the
+    pictures, the others are Pearson's correlations, None where one side is constant.
     Mistake: fewer than two pictures."""
     count = len(wanted["digit"])
     if count < 2:
