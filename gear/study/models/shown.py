@@ -1,6 +1,6 @@
 """Models of config/tables.yaml, figures.yaml and claims.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import AfterValidator, Field
@@ -18,6 +18,7 @@ from gear.study.models.base import (
     once,
     text,
 )
+from gear.study.stages import STAGES
 from gear.study.vocabulary import METRICS
 
 
@@ -49,6 +50,7 @@ class Row(Entry):
 
 class Table(Entry):
     title: str
+    stage: Literal[*STAGES] = ""
     note: str = ""
     reading: str = ""
     paper: Count = 1
@@ -79,6 +81,7 @@ class Figure(Entry):
 
     kind: str
     title: str
+    stage: Literal[*STAGES] = ""
     reading: str = ""
     paper: str = ""
 
