@@ -90,7 +90,7 @@ def check(text, where):
 
 
 def too_long(prompts):
-    """A sentence on the prompts of more than LONG characters, or None. They are cut, not refused."""
+    """A sentence on prompts of more than LONG characters, or None. They are cut, not refused."""
     long = [prompt.key for prompt in prompts if len(prompt.caption) > LONG]
     if not long:
         return None
