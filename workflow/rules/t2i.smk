@@ -127,33 +127,31 @@ if STUDY.captioned and "text_features" in STUDY.spec:
             '--output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'
 
 
-if STUDY.captioned:
-
-    rule train_t2i:
-        input:
-            ENCODER,
-            previous=previous,
-            tokenizer=initial,
-            teacher=lambda w: teacher(w.run),
-            data=CAPTIONS,
-        output:
-            weights=f"{R}/t2i/{{run}}/{{step}}/weights.safetensors",
-            record=f"{R}/t2i/{{run}}/{{step}}/run.json",
-            curves=f"{R}/t2i/{{run}}/{{step}}/curves.csv",
-        log:
-            f"{R}/t2i/{{run}}/log/{{step}}.txt",
-        benchmark:
-            f"{R}/t2i/{{run}}/{{step}}/benchmark.tsv"
-        conda:
-            CONDA
-        resources:
-            **jobs.needs(STUDY, "train_t2i"),
-        params:
-            cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
-            tokenizer=initial_option,
-            encoder=f"{R}/text_encoder",
-        shell:
-            LAUNCH + "gear.t2i.train --job {params.cfg[json]:q} "
-            '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
-            "--data {input.data:q} --encoder {params.encoder:q} "
-            '--teacher "$(dirname {input.teacher:q})" {params.tokenizer} 2>&1 | tee {log:q}'
+rule train_t2i:
+    input:
+        ENCODER,
+        previous=previous,
+        tokenizer=initial,
+        teacher=lambda w: teacher(w.run),
+        data=CAPTIONS,
+    output:
+        weights=f"{R}/t2i/{{run}}/{{step}}/weights.safetensors",
+        record=f"{R}/t2i/{{run}}/{{step}}/run.json",
+        curves=f"{R}/t2i/{{run}}/{{step}}/curves.csv",
+    log:
+        f"{R}/t2i/{{run}}/log/{{step}}.txt",
+    benchmark:
+        f"{R}/t2i/{{run}}/{{step}}/benchmark.tsv"
+    conda:
+        CONDA
+    resources:
+        **jobs.needs(STUDY, "train_t2i"),
+    params:
+        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
+        tokenizer=initial_option,
+        encoder=f"{R}/text_encoder",
+    shell:
+        LAUNCH + "gear.t2i.train --job {params.cfg[json]:q} "
+        '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
+        "--data {input.data:q} --encoder {params.encoder:q} "
+        '--teacher "$(dirname {input.teacher:q})" {params.tokenizer} 2>&1 | tee {log:q}'
