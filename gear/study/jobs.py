@@ -24,7 +24,7 @@ IMAGES = tuple(f"gear/data/{name}.py" for name in IMAGE_MODULES)
 CODE = {
     "samples": (
         *("gear/ar/transformer.py", "gear/ar/condition.py"),
-        *("gear/sampling/generate.py", "gear/runtime/rng.py"),
+        *("gear/sampling/generate.py", "gear/sampling/conditions.py", "gear/runtime/rng.py"),
     ),
     "scores": (
         *("gear/features/*.py", "gear/metrics/*.py", "gear/evaluation/*.py"),
@@ -37,6 +37,10 @@ CODE = {
         *("gear/analysis/*.py", "gear/alignment/*.py", "gear/alignment/teachers/*.py"),
         *NETWORKS,
         *IMAGES,
+    ),
+    "captions": (  # besides, where a checkpoint reads captions
+        *("gear/t2i/transformer.py", "gear/t2i/text.py", "gear/t2i/prompts.py"),
+        *("gear/t2i/shown.py", "gear/data/captions.py", "gear/data/shards.py"),
     ),
     "report": ("gear/report/**/*.py", "gear/study/vocabulary.py"),
 }
@@ -63,6 +67,7 @@ RULES = (  # rules whose resources a study's `jobs` sets; all other rules run be
     "evaluate",
     "draw",
     "score",
+    "score_coco",
     "decode_samples",
     "analyse",
 )
@@ -147,6 +152,7 @@ def rules(study):
         **{f"train_{name}": name not in study.stages for name in STAGES},
         "draw": study.spec["together"],
         "score": study.spec["together"],
+        "score_coco": study.spec["together"] or not coco_samplers(study),
         "analyse": not analyses(study),
     }
     return [rule for rule in RULES if not absent.get(rule)]
@@ -166,6 +172,12 @@ def made_images(study):
 def encoder_kind(study):
     """standin | pretrained: of the text encoder; None where no run reads captions."""
     return study.spec["text_encoder"]["kind"] if study.captioned else None
+
+
+def imports(study):
+    """Modules that the jobs of a study import besides torch, which takes seconds."""
+    text = ("transformers.models.auto.modeling_auto", "transformers.models.qwen3.modeling_qwen3")
+    return text if study.captioned else ()
 
 
 def captions(study):
@@ -240,13 +252,39 @@ def features(study):
 
 def drawing(study, name, sampler):
     """The line of the drawing of one sampler's samples."""
-    return of_settings(study.runs[name].settings, "runtime", sampler=study.sampler(sampler))
+    chosen = study.sampler(sampler)
+    more = {"prompts": study.prompts(chosen["prompts"])} if "prompts" in chosen else {}
+    return of_settings(study.runs[name].settings, "runtime", sampler=chosen, **more)
+
+
+def drawing_options(study, checkpoint):
+    """Options that name the inputs of a drawing, quoted for a shell."""
+    options = {"checkpoint": study.path(checkpoint)}
+    if STAGES[checkpoint.stage].reads_text:
+        options |= {"encoder": f"{study.root}/text_encoder"}
+        options |= {"data": study.manifest(checkpoint.run)}
+    return _options(options)
 
 
 def scoring(study, name):
     """The line of the scoring of one sampler's samples."""
-    protocol = study.spec["protocols"]["generation"]
-    return of_settings(study.runs[name].settings, "runtime", protocol=protocol)
+    settings = study.runs[name].settings
+    protocol = study.spec["protocols"]["text" if settings.reads_text else "generation"]
+    return of_settings(settings, "runtime", protocol=protocol)
+
+
+def coco_samplers(study):
+    """The samplers whose captions are COCO's, scored by FID and the CLIP score."""
+    prompts = study.spec.get("prompts", {})
+    coco = [name for name, entry in prompts.items() if entry.get("protocol") == "coco"]
+    return [name for name, s in study.spec["samplers"].items() if s.get("prompts") in coco]
+
+
+def scoring_coco(study, name, sampler):
+    """The line of the scoring of pictures of COCO's captions."""
+    prompts = study.prompts(study.sampler(sampler)["prompts"])
+    spec = study.spec["protocols"]["coco"]
+    return of_settings(study.runs[name].settings, "runtime", spec=spec, prompts=prompts)
 
 
 def picking(study, name):

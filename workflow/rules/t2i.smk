@@ -42,6 +42,8 @@ if STUDY.captioned:
             rules.make_shards.output if STUDY.makes_data else [],
         output:
             CAPTIONS,
+            train=f"{R}/captions/train.npy",
+            val=f"{R}/captions/val.npy",
         log:
             f"{R}/log/captions.txt",
         benchmark:
@@ -56,7 +58,7 @@ if STUDY.captioned:
             counts=jobs.captions(STUDY),
         shell:
             "python -m gear.launch.warm gear.data.shards --path {params.path:q} {params.counts} "
-            "--output {output:q} 2>&1 | tee {log:q}"
+            "--output {output[0]:q} 2>&1 | tee {log:q}"
 
 
 if jobs.encoder_kind(STUDY) == "standin":
@@ -125,33 +127,31 @@ if STUDY.captioned and "text_features" in STUDY.spec:
             '--output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'
 
 
-if STUDY.captioned:
-
-    rule train_t2i:
-        input:
-            ENCODER,
-            previous=previous,
-            tokenizer=initial,
-            teacher=lambda w: teacher(w.run),
-            data=CAPTIONS,
-        output:
-            weights=f"{R}/t2i/{{run}}/{{step}}/weights.safetensors",
-            record=f"{R}/t2i/{{run}}/{{step}}/run.json",
-            curves=f"{R}/t2i/{{run}}/{{step}}/curves.csv",
-        log:
-            f"{R}/t2i/{{run}}/log/{{step}}.txt",
-        benchmark:
-            f"{R}/t2i/{{run}}/{{step}}/benchmark.tsv"
-        conda:
-            CONDA
-        resources:
-            **jobs.needs(STUDY, "train_t2i"),
-        params:
-            cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
-            tokenizer=initial_option,
-            encoder=f"{R}/text_encoder",
-        shell:
-            LAUNCH + "gear.t2i.train --job {params.cfg[json]:q} "
-            '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
-            "--data {input.data:q} --encoder {params.encoder:q} "
-            '--teacher "$(dirname {input.teacher:q})" {params.tokenizer} 2>&1 | tee {log:q}'
+rule train_t2i:
+    input:
+        ENCODER,
+        previous=previous,
+        tokenizer=initial,
+        teacher=lambda w: teacher(w.run),
+        data=CAPTIONS,
+    output:
+        weights=f"{R}/t2i/{{run}}/{{step}}/weights.safetensors",
+        record=f"{R}/t2i/{{run}}/{{step}}/run.json",
+        curves=f"{R}/t2i/{{run}}/{{step}}/curves.csv",
+    log:
+        f"{R}/t2i/{{run}}/log/{{step}}.txt",
+    benchmark:
+        f"{R}/t2i/{{run}}/{{step}}/benchmark.tsv"
+    conda:
+        CONDA
+    resources:
+        **jobs.needs(STUDY, "train_t2i"),
+    params:
+        cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
+        tokenizer=initial_option,
+        encoder=f"{R}/text_encoder",
+    shell:
+        LAUNCH + "gear.t2i.train --job {params.cfg[json]:q} "
+        '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
+        "--data {input.data:q} --encoder {params.encoder:q} "
+        '--teacher "$(dirname {input.teacher:q})" {params.tokenizer} 2>&1 | tee {log:q}'
