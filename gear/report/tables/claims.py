@@ -6,7 +6,6 @@ from gear.report.sheet import EMPHASIS, Cell, Grid, Head, Sheet, formats
 from gear.report.tables.judge import Judge
 from gear.study.vocabulary import METRICS, digits, number, shown
 
-TITLE = "What reproduces and what does not"
 HEAD = ("Claim", "Source", "Criterion", "Seen", "Paper", "Verdict")
 WIDTHS = (0.2, 0.1, 0.2, 0.27, 0.09, 0.12)  # shares of the line
 WORDS = {
@@ -52,7 +51,7 @@ def sheet(spec, judged):
     above = f"{_summary(judged)} Our own are {EMPHASIS}."
     notes, details = [_reading(spec)], _origin(spec)
     return Sheet(
-        spec["name"], TITLE, grids=[Grid(head, lines, above)], notes=notes, details=details
+        spec["name"], spec["title"], grids=[Grid(head, lines, above)], notes=notes, details=details
     )
 
 

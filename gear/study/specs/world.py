@@ -29,6 +29,8 @@ def protocol_name(study, block):
         return protocols["generation"]["name"]
     if block == "reconstruction":
         return protocols["validation"]["name"]
+    if block == "gpic":
+        return protocols.get("text", {}).get("name", "fdd")
     return "" if block == "parameters" else block
 
 
