@@ -23,7 +23,8 @@ from gear.runtime.device import setup, use
 from gear.sampling.decode import decoded, decoded_floats
 from gear.tokenizer.load import load_frozen
 
-KINDS = {"demo": "standin"}  # the kind of features that a protocol is computed on, else inception
+# the kind of features that a protocol is computed on, else inception
+KINDS = {"demo": "standin", "demo_text": "standin", "fdd": "dinov2"}
 
 
 class Scorer:
@@ -42,12 +43,10 @@ class Scorer:
                 f"protocol {self.protocol.name} is not computed on {self.kind} features "
                 f"({features}); set the study's features.kind, or another protocol."
             )
-        if self.kind == "standin":
-            self._standin(features, device)
-        else:
-            self._inception(features, record, device)
+        load = {"standin": self._standin, "inception": self._inception, "dinov2": self._dinov2}
+        load[self.kind](features, record, device)
 
-    def _standin(self, features, device):
+    def _standin(self, features, record, device):
         from gear.evaluation.reference import of_features
 
         network = standin.load_network(features).to(device)
@@ -74,6 +73,16 @@ class Scorer:
             return inception.pytorch_fid(network, images).pooled_ND
 
         self.pooled = pooled
+
+    def _dinov2(self, features, record, device):
+        from gear.evaluation import reference
+        from gear.features import dinov2
+
+        network = dinov2.load_folder(features).to(device)
+        weights = self._weights(record, f"{features}/run.json")
+        self.extract = networks.extractor(self.protocol.name, network, weights)
+        self.reference = reference.read(f"{features}/reference.npz", self.protocol, weights).summary
+        self.size = None  # of any size: they are resized for the network
 
     @staticmethod
     def _weights(record, path):

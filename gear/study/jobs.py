@@ -54,6 +54,11 @@ RULES = (  # rules whose resources a study's `jobs` sets; all other rules run be
     "train_features",
     "import_features",
     "import_public",
+    "make_shards",
+    "prepare_captions",
+    "make_text_encoder",
+    "import_text_encoder",
+    "import_text_features",
     *(f"train_{stage}" for stage in STAGES),
     "evaluate",
     "draw",
@@ -134,6 +139,12 @@ def rules(study):
         "train_features": study.spec["features"]["kind"] != "standin",
         "import_features": study.spec["features"]["kind"] == "standin",
         "import_public": "public" not in study.spec,
+        "make_shards": not (study.captioned and study.makes_data),
+        "prepare_captions": not study.captioned,
+        "make_text_encoder": encoder_kind(study) != "standin",
+        "import_text_encoder": encoder_kind(study) != "pretrained",
+        "import_text_features": not (study.captioned and "text_features" in study.spec),
+        **{f"train_{name}": name not in study.stages for name in STAGES},
         "draw": study.spec["together"],
         "score": study.spec["together"],
         "analyse": not analyses(study),
@@ -148,8 +159,31 @@ def _any(study):
 
 def made_images(study):
     """{folder: pixels} of the images that a study makes: one folder for each resolution."""
-    sets = (run.settings.data for run in study.runs.values())
+    sets = (run.settings.data for run in study.runs.values() if not run.settings.reads_text)
     return {data.path: data.resolution for data in sets}
+
+
+def encoder_kind(study):
+    """standin | pretrained: of the text encoder; None where no run reads captions."""
+    return study.spec["text_encoder"]["kind"] if study.captioned else None
+
+
+def captions(study):
+    """Options of the index of the shards: the numbers of samples that they must hold."""
+    spec = study.spec.get("captions", {})
+    return " ".join(f"--{split} {spec[split]}" for split in ("train", "val") if split in spec)
+
+
+def text_encoder(study):
+    """The line of the making or the import of the text encoder."""
+    text = next(run.settings.text for run in study.runs.values() if run.settings.reads_text)
+    return line({"spec": study.spec["text_encoder"], "text": vars(text)})
+
+
+def text_features(study):
+    """The line of the import of the features that samples of captions are scored on."""
+    name = study.spec["protocols"]["text"]["name"]
+    return line({"spec": study.spec["text_features"], "protocol": name})
 
 
 def counts(study):
@@ -222,12 +256,14 @@ def picking(study, name):
 
 def evaluation(study, name, samplers=()):
     """The line of a checkpoint's validation and pictures, and of the scores of `samplers`."""
-    return of_settings(
-        study.runs[name].settings,
-        *("data", "tokenizer", "joint", "runtime"),
-        samplers={s: study.sampler(s) for s in samplers},
-        **study.spec["protocols"],
-    )
+    settings, protocols = study.runs[name].settings, dict(study.spec["protocols"])
+    chosen = {s: study.sampler(s) for s in samplers}
+    text = protocols.pop("text", None)
+    if settings.reads_text:
+        sets = {s["prompts"]: study.prompts(s["prompts"]) for s in chosen.values()}
+        return of_settings(settings, "data", "runtime", samplers=chosen, text=text, prompts=sets)
+    sections = ("data", "tokenizer", "joint", "runtime")
+    return of_settings(settings, *sections, samplers=chosen, **protocols)
 
 
 def _options(paths):
@@ -244,12 +280,14 @@ def evaluation_options(study, checkpoint):
     options = {
         "checkpoint": study.path(checkpoint),
         "tokenizer": study.path(study.tokenizer_of(checkpoint)),
-        "features": f"{study.root}/features",
+        "features": study.features_of(checkpoint),
         "samples": study.path(checkpoint, "samples"),
         "metrics": study.path(checkpoint, "metrics"),
     }
     if STAGES[checkpoint.stage].aligns:
         options["teacher"] = _teacher(study, study.runs[checkpoint.run])
+    if STAGES[checkpoint.stage].reads_text:
+        options["encoder"] = f"{study.root}/text_encoder"
     return _options(options)
 
 

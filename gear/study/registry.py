@@ -41,6 +41,8 @@ class Study:
         self.named = {}  # kind -> all tables or figures of config/, also those of other studies
         registry = read_checked("runs", folder)
         self.milestones = registry["milestones"]
+        # a study may have no milestones of a stage that reads text
+        self.stages = [name for name in STAGES if self.spec["milestones"].get(name)]
         configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
         self.runs = resolve(self, registry)
         configchecks.images(self.spec["data"], self.data, f"studies/{name}.yaml")
@@ -82,14 +84,15 @@ class Study:
         """{name: entry} of the study's tables or figures, in the order of its list."""
         entries = read_entries(kind, self.folder)
         self.named[kind] = tuple(entries)
-        selection = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
+where = f"studies/{self.name}.yaml"
+        selection = chosen(self.spec[kind], entries, where, kind, self.stages)
         if self.spec[kind] == "all":
-            selection = {k: v for k, v in selection.items() if self.has(v.get("needs"))}
+            selection = {k: v for k, v in selection.items() if self._has(v)}
         for name, entry in selection.items():
-            if not self.has(entry.get("needs")):
+            if not self._has(entry):
                 raise Mistake(
-                    f"studies/{self.name}.yaml: {kind[:-1]} '{name}' needs "
-                    f"{entry['needs'].replace('_', ' ')}, which the study has not; take it out."
+                    f"{where}: {kind[:-1]} '{name}' needs captions that the study makes, those of "
+                    "digits; take it out."
                 )
             if kind == "tables":
                 entry["rows"] = self._rows(entry["rows"], f"{kind}.yaml, {name}")
@@ -97,12 +100,10 @@ class Study:
                 self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
         return selection
 
-    def has(self, needed):
-        """Whether the study has what a table or figure needs: captions, or those that it makes."""
-        if needed is None:
-            return True
-        text = self.spec["protocols"].get("text", {}) if "text_encoder" in self.spec else {}
-        return bool(text) and (needed == "captions" or text["name"] == "demo_text")
+    def _has(self, entry):
+        """Whether the study has what a table or figure needs."""
+        text = self.spec["protocols"].get("text", {}).get("name")
+        return not entry.get("made_captions") or text == "demo_text"
 
     def _rows(self, rows, where):
         """The rows of a table that this study shows. Mistake: a row names an unknown study."""
@@ -170,6 +171,19 @@ class Study:
 
     def sampler(self, name, where="config"):
         return self.choice("samplers", name, where)
+
+    def prompts(self, name, where="config"):
+        """One of the study's sets of captions. Mistake: there is none of that name."""
+        known = self.spec.get("prompts", {})
+        if name not in known:
+            cure = did_you_mean(name, known)
+            raise Mistake(f"{where}: study '{self.name}' has no prompts '{name}'. {cure}")
+        return known[name]
+
+    def features_of(self, checkpoint):
+        """The folder of the features on which a checkpoint's samples are scored."""
+        own = STAGES[checkpoint.stage].reads_text and "text_features" in self.spec
+        return f"{self.root}/{'text_features' if own else 'features'}"
 
     def path(self, checkpoint, noun=None):
         """The folder of a checkpoint, or of its `noun`: samples or metrics."""
@@ -251,8 +265,16 @@ class Study:
         """Whether a rule makes the images; otherwise it lists those of a folder."""
         return self.data.source == "digits"
 
+    @cached_property
+    def captioned(self):
+        """The data settings of the runs that read captions, or None where there are none."""
+        runs = (run.settings for run in self.runs.values())
+        return next((settings.data for settings in runs if settings.reads_text), None)
+
     def manifest(self, name=None):
         """The path of manifest.json of a run's images, or of the study's images."""
+        if name and self.runs[name].settings.reads_text:
+            return f"{self.root}/captions/manifest.json"
         data = self.runs[name].settings.data if name else self.data
         folder = data.path if self.makes_data else f"{self.root}/data"
         return f"{folder}/manifest.json"

@@ -12,10 +12,6 @@ from gear.study.stages import STAGES
 
 DATA = STUDY.manifest()
 TEACHERS = jobs.teachers_by_kind(STUDY)
-FEATURES = [
-    f"{R}/features/{file}"
-    for file in ("weights.safetensors", "reference.npz", "run.json")
-]
 CONDA = "../../envs/gear.yaml"
 LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
@@ -74,9 +70,16 @@ def decoder(w):
 
 
 def weights_to_score(w):
-    """A checkpoint's weights, those of a frozen tokenizer, and those of its teacher."""
-    files = list(dict.fromkeys((weights(at(w)), weights(decoder(w)))))
-    return [*files, teacher(at(w).run)] if STAGES[at(w).stage].aligns else files
+    """A checkpoint's weights, those of a frozen tokenizer, its teacher and its text encoder."""
+    files, stage = [weights(at(w)), weights(decoder(w))], STAGES[at(w).stage]
+    files += [teacher(at(w).run)] if stage.aligns else []
+    return list(dict.fromkeys(files)) + (ENCODER if stage.reads_text else [])
+
+
+def features(w):
+    """The files of the features on which a checkpoint's samples are scored."""
+    names = ("weights.safetensors", "reference.npz", "run.json")
+    return [f"{STUDY.features_of(at(w))}/{name}" for name in names]
 
 
 def weights_to_compare(w):

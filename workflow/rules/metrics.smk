@@ -13,7 +13,7 @@ for samplers, checkpoints in GROUPS.items():
             "_".join(("evaluate", *samplers)).replace(".", "")
         input:
             weights_to_score,
-            FEATURES,
+            features,
             data=lambda w: STUDY.manifest(at(w).run),
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
@@ -93,7 +93,7 @@ if not STUDY.spec["together"]:
     rule score:
         input:
             weights_to_score,
-            FEATURES,
+            features,
             samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         output:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",
@@ -111,7 +111,7 @@ if not STUDY.spec["together"]:
                 "code": SCORES,
             },
             tokenizer=lambda w: STUDY.path(decoder(w)),
-            features=lambda w: f"{R}/features",
+            features=lambda w: STUDY.features_of(at(w)),
         shell:
             "python -m gear.launch.warm gear.evaluation.score --job {params.cfg[json]:q} "
             "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "

@@ -18,6 +18,7 @@ from gear.study.models.base import (
     once,
     text,
 )
+from gear.study.stages import STAGES
 from gear.study.vocabulary import METRICS
 
 
@@ -58,15 +59,12 @@ class Part(Entry):
     coco: str = ""  # sampler of the metrics of COCO
 
 
-Needs = Literal["captions", "made_captions"]  # what a study must have for a table or figure
-
-
 class Table(Entry):
     title: str
+    stage: Literal[*STAGES] = ""
     note: str = ""
     reading: str = ""
     paper: Count = 1
-    needs: Needs = None
     samplers: Names = []
     metrics: list_or_text(Metrics, str) = []
     parts: Annotated[list[Part], Field(min_length=1)] = []
@@ -99,7 +97,7 @@ class Configuration(Entry):
     note: str = ""
     reading: str = ""
     paper: Count = 1
-    needs: Needs = None
+    stage: Literal[*STAGES] = ""
     run: Checkpoint
     sampler: str
     rows: Annotated[list[Setting], Field(min_length=1)]
@@ -134,9 +132,10 @@ class Figure(Entry):
 
     kind: str
     title: str
+    stage: Literal[*STAGES] = ""
     reading: str = ""
     paper: str = ""
-    needs: Needs = None
+    made_captions: bool = False  # it needs the captions of digits
 
 
 Labelled = Annotated[dict[str, Checkpoint], Field(min_length=1)]
