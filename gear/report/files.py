@@ -9,7 +9,7 @@ from gear.files.mistakes import Mistake
 from gear.study.vocabulary import plain
 
 PICTURES = ("samples", "originals", "reconstructions")  # (N, H, W, C)
-PROMPTED = ("eight", "words")  # (prompts, pictures, H, W, C); texts and other arrays are (N,)
+PROMPTED = ("prompts", "words")  # (prompts, pictures, H, W, C); texts and other arrays are (N,)
 
 
 class Results:

@@ -12,8 +12,7 @@ FILES = {  # kind of a need: its file below the study's root; the rules write th
     "analysis": "analysis/{checkpoint}.json",
     "samples": "samples/{checkpoint}/{sampler}.npz",
     "decoded": "samples/{checkpoint}/{sampler}.pictures.npz",  # pictures of some samples
-    "pictures": "samples/{checkpoint}/pictures.npz",  # pictures of some validation images
-    "prompts": "samples/{checkpoint}/prompts.npz",  # pictures of some prompts
+    "pictures": "samples/{checkpoint}/pictures.npz",  # of some validation images, or some prompts
 }
 
 

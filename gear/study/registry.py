@@ -84,7 +84,7 @@ class Study:
         """{name: entry} of the study's tables or figures, in the order of its list."""
         entries = read_entries(kind, self.folder)
         self.named[kind] = tuple(entries)
-where = f"studies/{self.name}.yaml"
+        where = f"studies/{self.name}.yaml"
         selection = chosen(self.spec[kind], entries, where, kind, self.stages)
         if self.spec[kind] == "all":
             selection = {k: v for k, v in selection.items() if self._has(v)}

@@ -73,7 +73,6 @@ class Table(Entry):
     comparisons: list[Pair] = []
     rows: Annotated[list[Row], Field(min_length=1)]
 
-
     @pydantic.model_validator(mode="after")
     def _has_columns(self):
         if self.model_fields_set.isdisjoint(("metrics", "parts")):

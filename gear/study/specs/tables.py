@@ -107,7 +107,7 @@ def _row(study, entry, row, columns, parameters, where):
     replicas = [study.checkpoint(run, checkpoint.milestone, where) for run in runs]
     replicas = [_replica(study, each, row, columns) for each in replicas]
     if not _shows_ours(replicas, row, columns):
-        return line | {"source": "quoted"} if line["paper"] else None
+        return line | {"source": "quoted", "not_scored": True} if line["paper"] else None
     _check_conditions(study, checkpoint, replicas, row, where)
     line |= named(study, checkpoint) | {
         "baseline": row.get("baseline"),
