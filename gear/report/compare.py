@@ -76,8 +76,8 @@ def _read(results, path):
 def _cells(lines, where):
     """The columns ours, ours_sd and seed_n of the measured cells, as text, indexed by KEY.
 
-    Quoted rows and cells with the paper's value alone are left out. So are sign-test p-values and paired differences of a single seed,
-    because both follow from other cells."""
+    Quoted rows and cells with the paper's value alone are left out. So are sign-test p-values and
+    paired differences of a single seed, because both follow from other cells."""
     if "verdict" in lines:  # of the page of claims only the verdicts are compared
         fixed = {"metric": "verdict", "step": "", "sampler": "", "seed_n": "1", "ours_sd": ""}
         lines = lines.assign(row=lines["claim"], ours=lines["verdict"], **fixed)
