@@ -1,4 +1,4 @@
-"""Losses over the steps as running means, and how much sooner a curve is where its baseline ends."""
+"""Losses over the steps as running means, and how much sooner a curve is where its baseline is."""
 
 from matplotlib.figure import Figure
 
@@ -105,8 +105,8 @@ def _sentences(spec, factors):
         "steep beginning is cut off.",
         many if len(seeds) > 1 else f"One training per curve (seed {seeds[0]}).",
         "The NTP losses of two tokenizers do not compare: each predicts tokens of its own.",
-        "Speed-up: the steps at which the baseline ends, divided by those at which the running mean "
-        "is first where the baseline's ends, paired by seed. It counts the steps of this training "
+        "Speed-up: the steps at which the baseline ends, divided by those at which the running "
+        "mean is first where the baseline's ends, paired by seed. It counts the steps of this training "
         "alone, not those of the joint training that made the tokenizer, and not time.",
     ]
     for (metric, label), found in factors.items():
