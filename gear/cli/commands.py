@@ -202,6 +202,7 @@ def _import(commands):
     command.add_argument("--layout", required=True, choices=LAYOUTS)
     command.add_argument("--study", default="paper", help="whose network settings it has (paper)")
     command.add_argument("--resolution", type=int, help="of an AR's images; default: the study's")
+    command.add_argument("--slots", type=int, help="of a caption; default: the study's")
     command.add_argument("--sha256", help="refuse a file with another hash")
 
     def run(args):
@@ -210,7 +211,7 @@ def _import(commands):
 
         study = Study(args.study)
         networks = {name: study.network(name) for name in study.spec["quantizers"]}
-        options = {"resolution": args.resolution, "sha256": args.sha256}
+        options = {"resolution": args.resolution, "sha256": args.sha256, "slots": args.slots}
         sizes = study.spec["sizes"]
         import_weights(args.source, args.dest, args.layout, networks, sizes, **options)
 

@@ -29,6 +29,7 @@ import json
 import re
 import tarfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def stroke(images_NHW):
 def slant(images_NHW):
     """(N,) float64: slants of uint8 images in degrees, right positive; 0 where there is no ink."""
     x_NHW = np.asarray(images_NHW, np.float64)
-    N, H, W = x_NHW.shape
+    _, H, W = x_NHW.shape
     ink = np.maximum(x_NHW.sum((1, 2)), 1e-9)
     down, across = np.arange(H, dtype=np.float64), np.arange(W, dtype=np.float64)
     y_NH = down - (x_NHW.sum(2) @ down / ink)[:, None]
@@ -106,7 +107,7 @@ def words_of(text):
         return dict.fromkeys(("digit", "stroke", "slant"))
     sign = {word: value for value, word in (*STROKES.items(), *SLANTS.items())}
     widths = [sign[w] for w in words if w in STROKES.values()]
-    sides = [sign[b] for a, b in zip(words, words[1:]) if a == "leaning" and b in SLANTS.values()]
+    sides = [sign[b] for a, b in pairwise(words) if a == "leaning" and b in SLANTS.values()]
     return {"digit": digits[0], "stroke": (*widths, 0)[0], "slant": (*sides, 0)[0]}
 
 

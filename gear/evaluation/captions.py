@@ -3,8 +3,6 @@
 gear/evaluation/checkpoint.py calls it where the checkpoint reads captions.
 """
 
-import hashlib
-
 import numpy as np
 import torch
 
@@ -15,53 +13,22 @@ from gear.data.sets import piece_of, validation_set
 from gear.evaluation import validate
 from gear.evaluation.score import Scorer
 from gear.files.aside import write_json
-from gear.files.mistakes import Mistake
 from gear.metrics.following import following
 from gear.runtime.device import use
 from gear.sampling.conditions import Captions
 from gear.sampling.decode import decode, decoded
 from gear.sampling.generate import Sampler, generate_captions, save_arrays
 from gear.t2i.load import load_ar
-from gear.t2i.prompts import read_prompts
+from gear.t2i.prompts import captions_of
 from gear.t2i.shown import shown
 from gear.t2i.text import load_encoder
 from gear.tokenizer.load import load_frozen
 
 
-def captions_of(entry, data=None):
-    """The captions of one of a study's sets of prompts.
-
-    entry: of the study's `prompts`; data: the ShardSet of its split. Mistake: too few of them."""
-    if "file" in entry:
-        found = [prompt.caption for prompt in read_prompts(entry["file"])]
-        where = entry["file"]
-    else:
-        found, where = data.captions(0, min(entry["count"], len(data))), "the shards' split"
-    if len(found) < entry["count"]:
-        raise Mistake(
-            f"{where} holds {len(found)} captions, prompts need {entry['count']}; lower `count` in "
-            "the study's file, or name another file."
-        )
-    return found[: entry["count"]]
-
-
-def record_of(sampler, captions):
-    """What a score is of: how the images were drawn, and the sha256 of the captions."""
-    return {
-        "guidance": sampler.guidance,
-        "temperature": sampler.temperature,
-        "top_k": sampler.top_k,
-        "top_p": sampler.top_p,
-        "images": sampler.images // len(captions),
-        "seed": sampler.seed,
-        "prompts_sha256": hashlib.sha256("\n".join(captions).encode()).hexdigest(),
-    }
-
-
 def wanted(captions):
     """{'digit', 'stroke', 'slant': (N,)} of captions, or None where one of them names no digit."""
     words = [words_of(caption) for caption in captions]
-    if any(found is None or found["digit"] is None for found in words):
+    if any(found["digit"] is None for found in words):
         return None
     return {k: np.array([found[k] for found in words]) for k in ("digit", "stroke", "slant")}
 
@@ -82,11 +49,10 @@ def followed(scorer, tokenizer, samples, captions):
     return {"following": following(of_each, seen)}
 
 
-def scores(scorer, tokenizer, samples, captions, sampler):
+def scores(scorer, tokenizer, samples, captions):
     """{protocol: {metric: value}} of a sampler's samples, with their record."""
-    found = scorer.of_tokens(tokenizer, samples["tokens"])
-    found |= followed(scorer, tokenizer, samples, captions)
-    return found | {"record": record_of(sampler, captions)}
+    found = scorer.of_samples(tokenizer, samples)
+    return found | followed(scorer, tokenizer, samples, captions)
 
 
 @torch.no_grad()
@@ -121,13 +87,13 @@ def evaluate(job, args, settings):
     ar, own = load_ar(args.checkpoint)
     ar = ar.to(device)
     encoder = load_encoder(args.encoder, own.text, own.runtime.precision, device)
-    sets = {name: captions_of(entry, data) for name, entry in job["prompts"].items()}
+    sets = {name: captions_of(entry, args.data, own) for name, entry in job["prompts"].items()}
     for name, chosen in job["samplers"].items():
         sampler = Sampler(**chosen)
         captions = sets[sampler.prompts]
         samples = generate_captions(ar, encoder, captions, sampler)
         save_arrays(f"{args.samples}/{name}.npz", samples)
-        found = scores(scorer, tokenizer, samples, captions, sampler)
+        found = scores(scorer, tokenizer, samples, captions)
         write_json(f"{args.metrics}/{name}.json", found)
     teacher = load_teacher(args.teacher, settings.data)
     tokens = tokens_of(tokenizer, data, settings)

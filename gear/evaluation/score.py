@@ -13,7 +13,7 @@ from gear import config
 from gear.evaluation import networks, notes
 from gear.features import standin
 from gear.features.resize import aliased, resized
-from gear.files.arrays import read_arrays
+from gear.files.arrays import keys, read_arrays
 from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_record, required
@@ -122,6 +122,13 @@ class Scorer:
             found[ALIASED.format(self.protocol.name)] = again[self.protocol.name]
         return found
 
+    def of_samples(self, tokenizer, samples):
+        """The scores of the arrays of a samples file; those of captions have a record."""
+        found = self.of_tokens(tokenizer, samples["tokens"])
+        return found | (
+            {"record": json.loads(str(samples["record"]))} if "record" in samples else {}
+        )
+
     def nothing(self):
         """The scores of a run that diverged."""
         names = [self.protocol.name]
@@ -131,7 +138,9 @@ class Scorer:
 
 def load_samples(path):
     """The arrays of a samples file. Mistake where it is half-written."""
-    return read_arrays(path, ("tokens", "labels", "seeds"), "remove it and draw again")
+    cure = "remove it and draw again"
+    own = ("prompts", "record") if "prompts" in keys(path, cure) else ("labels",)
+    return read_arrays(path, ("tokens", "seeds", *own), cure)
 
 
 def main():
@@ -143,10 +152,10 @@ def main():
     setup(config.build(args.job["settings"]))
     device = use()
     scorer = Scorer(args.job["protocol"], args.features, device)
-    tokens = load_samples(args.samples)["tokens"]
-    require_count(len(tokens), args.job["protocol"].get("images"), f"{args.samples}: ")
+    samples = load_samples(args.samples)
+    require_count(len(samples["tokens"]), args.job["protocol"].get("images"), f"{args.samples}: ")
     tokenizer = load_frozen(args.tokenizer).to(device)
-    write_json(args.output, scorer.of_tokens(tokenizer, tokens))
+    write_json(args.output, scorer.of_samples(tokenizer, samples))
 
 
 if __name__ == "__main__":

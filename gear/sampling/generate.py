@@ -12,6 +12,7 @@ AR, K codes.
 """
 
 import argparse
+import hashlib
 import json
 from dataclasses import dataclass
 
@@ -19,7 +20,6 @@ import numpy as np
 import torch
 
 from gear import config
-from gear.ar.load import load_ar
 from gear.ar.transformer import Decoder
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
@@ -27,6 +27,9 @@ from gear.runtime import rng
 from gear.runtime.device import setup, use
 from gear.runtime.progress import counter
 from gear.sampling.conditions import Captions, Labels
+from gear.t2i.load import load_ar
+from gear.t2i.prompts import captions_of
+from gear.t2i.text import load_encoder
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def generate(ar, classes, sampler, batch=256):
 
 
 def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=256):
-    """{'tokens' (n, N) int32, 'prompts' (n,) int32, 'seeds' (n,)} of a whole sampler.
+    """{'tokens' (n, N) int32, 'prompts' (n,) int32, 'seeds' (n,), 'record' JSON} of a sampler.
 
     captions: of the prompts, each of which has as many images; image i is of prompt i // images.
     seeds: of the images, where they are not the sampler's own.
@@ -158,7 +161,22 @@ def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=256):
     )
     conditions = Captions(ar, encoder, [captions[n] for n in numbers])
     tokens = draw_all(ar, conditions, seeds, sampler, batch)
-    return {"tokens": tokens, "prompts": numbers.astype(np.int32), "seeds": seeds}
+    arrays = {"tokens": tokens, "prompts": numbers.astype(np.int32), "seeds": seeds}
+    return arrays | {"record": np.array(json.dumps(record_of(sampler, captions)))}
+
+
+def record_of(sampler, captions):
+    """How the images of captions were drawn; every score of them states it."""
+    return {
+        "guidance": sampler.guidance,
+        "temperature": sampler.temperature,
+        "top_k": sampler.top_k,
+        "top_p": sampler.top_p,
+        "images": sampler.images // len(captions),  # of a prompt
+        "seed": sampler.seed,
+        "prompts": len(captions),
+        "prompts_sha256": hashlib.sha256("\n".join(captions).encode()).hexdigest(),
+    }
 
 
 def save_arrays(path, arrays):
@@ -172,10 +190,21 @@ def main():
     parser.add_argument("--job", required=True, type=json.loads)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--output", required=True)
+    parser.add_argument(
+        "--encoder", help="folder of the text encoder, of an AR that reads captions"
+    )
+    parser.add_argument("--data", help="manifest of the captions")
     args = parser.parse_args()
     setup(config.build(args.job["settings"]))
     ar, settings = load_ar(args.checkpoint)
-    samples = generate(ar.to(use()), settings.data.classes, Sampler(**args.job["sampler"]))
+    ar, sampler = ar.to(use()), Sampler(**args.job["sampler"])
+    if settings.reads_text:
+        captions = captions_of(args.job["prompts"], args.data, settings)
+        precision = settings.runtime.precision
+        encoder = load_encoder(args.encoder, settings.text, precision, ar.head.weight.device)
+        samples = generate_captions(ar, encoder, captions, sampler)
+    else:
+        samples = generate(ar, settings.data.classes, sampler)
     save_arrays(args.output, samples)
 
 

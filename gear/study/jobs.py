@@ -24,7 +24,7 @@ IMAGES = tuple(f"gear/data/{name}.py" for name in IMAGE_MODULES)
 CODE = {
     "samples": (
         *("gear/ar/transformer.py", "gear/ar/condition.py"),
-        *("gear/sampling/generate.py", "gear/runtime/rng.py"),
+        *("gear/sampling/generate.py", "gear/sampling/conditions.py", "gear/runtime/rng.py"),
     ),
     "scores": (
         *("gear/features/*.py", "gear/metrics/*.py", "gear/evaluation/*.py"),
@@ -37,6 +37,10 @@ CODE = {
         *("gear/analysis/*.py", "gear/alignment/*.py", "gear/alignment/teachers/*.py"),
         *NETWORKS,
         *IMAGES,
+    ),
+    "captions": (  # besides, where a checkpoint reads captions
+        *("gear/t2i/transformer.py", "gear/t2i/text.py", "gear/t2i/prompts.py"),
+        *("gear/t2i/shown.py", "gear/data/captions.py", "gear/data/shards.py"),
     ),
     "report": ("gear/report/**/*.py", "gear/study/vocabulary.py"),
 }
@@ -168,6 +172,12 @@ def encoder_kind(study):
     return study.spec["text_encoder"]["kind"] if study.captioned else None
 
 
+def imports(study):
+    """Modules that the jobs of a study import besides torch, which takes seconds."""
+    text = ("transformers.models.auto.modeling_auto", "transformers.models.qwen3.modeling_qwen3")
+    return text if study.captioned else ()
+
+
 def captions(study):
     """Options of the index of the shards: the numbers of samples that they must hold."""
     spec = study.spec.get("captions", {})
@@ -240,13 +250,25 @@ def features(study):
 
 def drawing(study, name, sampler):
     """The line of the drawing of one sampler's samples."""
-    return of_settings(study.runs[name].settings, "runtime", sampler=study.sampler(sampler))
+    chosen = study.sampler(sampler)
+    more = {"prompts": study.prompts(chosen["prompts"])} if "prompts" in chosen else {}
+    return of_settings(study.runs[name].settings, "runtime", sampler=chosen, **more)
+
+
+def drawing_options(study, checkpoint):
+    """Options that name the inputs of a drawing, quoted for a shell."""
+    options = {"checkpoint": study.path(checkpoint)}
+    if STAGES[checkpoint.stage].reads_text:
+        options |= {"encoder": f"{study.root}/text_encoder"}
+        options |= {"data": study.manifest(checkpoint.run)}
+    return _options(options)
 
 
 def scoring(study, name):
     """The line of the scoring of one sampler's samples."""
-    protocol = study.spec["protocols"]["generation"]
-    return of_settings(study.runs[name].settings, "runtime", protocol=protocol)
+    settings = study.runs[name].settings
+    protocol = study.spec["protocols"]["text" if settings.reads_text else "generation"]
+    return of_settings(settings, "runtime", protocol=protocol)
 
 
 def picking(study, name):

@@ -22,8 +22,8 @@ def stated(ar_folder):
 def find_encoder(ar_folder, text_encoder=None):
     """Folder of the text encoder that a checkpoint's AR was trained on.
 
-    text_encoder: the folder that the user names; None: the one that run.json names, or the one in
-    the same results folder. Mistake: it is not there, or holds other files than the training had."""
+    text_encoder: a folder that the user names; None: the one that run.json names, or the one in the
+    same results folder. Mistake: it is not there, or has other files than the training had."""
     inputs = stated(ar_folder)
     if text_encoder is not None:
         return _checked(ar_folder, text_encoder, inputs)

@@ -53,6 +53,27 @@ def read_prompts(path):
     return prompts
 
 
+def captions_of(entry, manifest, settings):
+    """The captions of one of a study's sets of prompts.
+
+    entry: of the study's `prompts`; manifest: path of prepare_captions' manifest.json, which a
+    `split` needs; settings: config.Settings. Mistake: there are too few."""
+    count = entry["count"]
+    if "file" in entry:
+        where, found = entry["file"], [prompt.caption for prompt in read_prompts(entry["file"])]
+    else:
+        from gear.data.sets import image_set  # needs torch
+
+        data = image_set(settings, entry["split"], manifest, 1, 0)
+        where, found = f"{settings.data.path}/{entry['split']}", data.captions(0, len(data))[:count]
+    if len(found) < count:
+        raise Mistake(
+            f"{where} holds {len(found)} captions, prompts need {count}; lower `count` of the "
+            "study's `prompts`, or add captions."
+        )
+    return found[:count]
+
+
 def of_texts(texts):
     """The Prompts of texts that a command names. Mistake: one is empty."""
     checked = (check(text, f"prompt {number}") for number, text in enumerate(texts, 1))
@@ -69,7 +90,7 @@ def check(text, where):
 
 
 def too_long(prompts):
-    """A sentence on the prompts of more than LONG characters, or None. They are cut, not refused."""
+    """A sentence on prompts of more than LONG characters, or None. They are cut, not refused."""
     long = [prompt.key for prompt in prompts if len(prompt.caption) > LONG]
     if not long:
         return None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gear.data.captions import SLANTS, STROKES, tags, words_of
+from gear.data.captions import SLANTS, STROKES, caption, words_of
 
 EACH = 6  # pictures of a prompt
 PROMPTS = 8
@@ -22,18 +22,20 @@ class Group:
 
 
 def shown(captions):
-    """{name: Group}: the first captions; and, where captions are of digits, all words.
+    """{name: Group}: `prompts`, the first captions; where they are of digits, the last of them is
+    UNSEEN, and `words` has all digits in rows of thin left, thin right, bold left, bold right.
 
     captions: of the study's first set of prompts."""
-    if any(words_of(caption) is None for caption in captions[:PROMPTS]):
-        first = list(captions[:PROMPTS])
+    first = list(captions[:PROMPTS])
+    if any(words_of(text)["digit"] is None for text in first):
         return {"prompts": Group(first, EACH, [False] * len(first))}
-    first = [*captions[: PROMPTS - 1], UNSEEN]
     words = [
-        tags(digit, stroke, slant) for stroke in STROKES for slant in SLANTS for digit in range(10)
+        caption("tags", digit, stroke, slant)
+        for stroke in STROKES
+        for slant in SLANTS
+        for digit in range(10)
     ]
-    unseen = [False] * (len(first) - 1) + [True]
     return {
-        "prompts": Group(first, EACH, unseen),
+        "prompts": Group([*first[:-1], UNSEEN], EACH, [False] * (len(first) - 1) + [True]),
         "words": Group(words, 1, [False] * len(words), one_seed=True),
     }

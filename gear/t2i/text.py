@@ -14,7 +14,6 @@ Shapes: B captions, P slots of the batch (the longest caption's), C width of the
 """
 
 import os
-from typing import NamedTuple
 
 import torch
 
@@ -22,13 +21,7 @@ from gear.files.mistakes import Mistake
 from gear.files.reading import reason_of
 from gear.runtime.progress import say
 from gear.t2i.text_folder import read_folder
-
-
-class Text(NamedTuple):
-    """Features of a batch of captions. The last slot predicts the first token of the image."""
-
-    features_BPC: torch.Tensor
-    visible_BP: torch.Tensor  # bool: the slots that hold a caption's tokens
+from gear.t2i.transformer import Text
 
 
 class TextEncoder:

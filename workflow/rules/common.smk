@@ -17,7 +17,7 @@ LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
     "--cpus {resources.cpus_per_task} --gpus {resources.gpus_per_node} -- "
 )
-SAMPLES, SCORES, ANALYSES, REPORT = map(jobs.code, jobs.CODE)
+SAMPLES, SCORES, ANALYSES, CAPTIONED, REPORT = map(jobs.code, jobs.CODE)
 
 
 def one_of(names):
@@ -76,6 +76,12 @@ def weights_to_score(w):
     return list(dict.fromkeys(files)) + (ENCODER if stage.reads_text else [])
 
 
+def captions_to_draw(w):
+    """The manifest of the captions, where a checkpoint reads captions."""
+    reads = STAGES[at(w).stage].reads_text
+    return [STUDY.manifest(at(w).run)] if reads else []
+
+
 def features(w):
     """The files of the features on which a checkpoint's samples are scored."""
     names = ("weights.safetensors", "reference.npz", "run.json")
@@ -87,9 +93,15 @@ def weights_to_compare(w):
     return list(dict.fromkeys([*weights_to_score(w), teacher(at(w).run)]))
 
 
+def coded(w, code):
+    """The hashes of the code that makes a job's outputs."""
+    return code | CAPTIONED if STAGES[at(w).stage].reads_text else code
+
+
 def evaluation(samplers):
     def cfg(w):
-        return {"json": jobs.evaluation(STUDY, at(w).run, samplers), "code": SCORES}
+        line = jobs.evaluation(STUDY, at(w).run, samplers)
+        return {"json": line, "code": coded(w, SCORES)}
 
     return cfg
 
@@ -128,7 +140,7 @@ onstart:
     else:
         signals.end_jobs_at_the_second()
         if STUDY.spec["together"]:
-            WARM.start()
+            WARM.start(jobs.imports(STUDY))
 
 
 onsuccess:

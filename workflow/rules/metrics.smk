@@ -56,7 +56,7 @@ rule decode_samples:
     params:
         cfg=lambda w: {
             "json": jobs.picking(STUDY, at(w).run),
-            "code": SCORES,
+            "code": coded(w, SCORES),
         },
         tokenizer=lambda w: STUDY.path(decoder(w)),
     shell:
@@ -70,6 +70,7 @@ if not STUDY.spec["together"]:
     rule draw:
         input:
             weights_to_score,
+            captions_to_draw,
         output:
             f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         log:
@@ -83,12 +84,12 @@ if not STUDY.spec["together"]:
         params:
             cfg=lambda w: {
                 "json": jobs.drawing(STUDY, at(w).run, w.sampler),
-                "code": SAMPLES,
+                "code": coded(w, SAMPLES),
             },
-            checkpoint=lambda w: STUDY.path(at(w)),
+            options=lambda w: jobs.drawing_options(STUDY, at(w)),
         shell:
             "python -m gear.launch.warm gear.sampling.generate --job {params.cfg[json]:q} "
-            "--checkpoint {params.checkpoint:q} --output {output:q} 2>&1 | tee {log:q}"
+            "{params.options} --output {output:q} 2>&1 | tee {log:q}"
 
     rule score:
         input:
@@ -108,7 +109,7 @@ if not STUDY.spec["together"]:
         params:
             cfg=lambda w: {
                 "json": jobs.scoring(STUDY, at(w).run),
-                "code": SCORES,
+                "code": coded(w, SCORES),
             },
             tokenizer=lambda w: STUDY.path(decoder(w)),
             features=lambda w: STUDY.features_of(at(w)),

@@ -42,6 +42,8 @@ if STUDY.captioned:
             rules.make_shards.output if STUDY.makes_data else [],
         output:
             CAPTIONS,
+            train=f"{R}/captions/train.npy",
+            val=f"{R}/captions/val.npy",
         log:
             f"{R}/log/captions.txt",
         benchmark:
@@ -56,7 +58,7 @@ if STUDY.captioned:
             counts=jobs.captions(STUDY),
         shell:
             "python -m gear.launch.warm gear.data.shards --path {params.path:q} {params.counts} "
-            "--output {output:q} 2>&1 | tee {log:q}"
+            "--output {output[0]:q} 2>&1 | tee {log:q}"
 
 
 if jobs.encoder_kind(STUDY) == "standin":
