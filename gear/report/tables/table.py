@@ -40,7 +40,7 @@ def sheet(spec, rows, comparisons, spread=lambda column: None):
         grids += [_differences(spec, comparisons, block[1])] if comparisons else []
     grids += [_quoted(spec, quoted, *block) for block in blocks if quoted]
     left_out = [(caption.column_head(spec["columns"][p]), text) for p, text in constant.items()]
-    notes, details = caption.table(spec, left_out)
+    notes, details = caption.table(spec, left_out, rows)
     notes = [caption.collapsed(rows), notes]
     cells = [cell for grid in grids for line in grid.lines for cell in line]
     marked = any(cell.bold or cell.paper_bold for cell in cells)
@@ -187,7 +187,9 @@ def _quoted(spec, rows, above, positions):
     printed = {row.spec["row"]: [row.measured[p].paper or "" for p in shown] for row in rows}
     lines = [[Cell(name), *map(Cell, texts)] for name, texts in printed.items() if any(texts)]
     sampler = f" ({above.rstrip(':')})" if above else ""
-    words = f"{len(lines)} rows of the paper's that were not trained here{sampler}"
+    drawn = {row["row"] for row in spec["rows"] if row.get("not_scored")}
+    why = "this study does not score" if drawn & {*printed} else "were not trained here"
+    words = f"{len(lines)} rows of the paper's that {why}{sampler}"
     return Grid(head, lines, words, folded=True)
 
 
