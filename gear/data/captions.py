@@ -36,7 +36,8 @@ import numpy as np
 
 from gear.data.digits import SPLITS, folder_digest, uniform, whole_folder
 from gear.data.finding import list_images
-from gear.data.folder import class_folders, manifest_digest, read_image
+from gear.data.folder import class_folders, manifest_digest
+from gear.data.transforms import open_image
 from gear.files.mistakes import Mistake, counted
 
 THIN, BOLD = 2.65, 2.95  # pixels of 16
@@ -125,7 +126,18 @@ def read_split(folder, side):
             f"{folder} does not hold the digits 0 to 9 as class folders; make it with "
             "python -m gear.data.digits."
         )
-    return paths, digits, np.stack([read_image(p, 1, side)[..., 0] for p in paths])
+    return paths, digits, np.stack([read_image(p, side) for p in paths])
+
+
+def read_image(path, side):
+    """(H, W) uint8 of a digit. Mistake: it has another size."""
+    image = open_image(path, 1)
+    if image.size != (side, side):
+        raise Mistake(
+            f"{path} has {image.width} x {image.height} pixels and not {side} x {side}; make the "
+            "digits in that size, or correct --resolution."
+        )
+    return np.asarray(image)
 
 
 def shard_sizes(count, u):
