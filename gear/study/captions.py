@@ -1,6 +1,7 @@
 """What must fit together in a study whose runs read captions, checked before any training."""
 
 from gear.files.mistakes import Mistake
+from gear.study import jobs
 from gear.study.stages import STAGES
 
 PARTS = ("text_encoder", "prompts")  # of a study's file
@@ -56,8 +57,15 @@ def _protocol(study, where):
             f"{where}: protocol demo_text is computed on stand-in features; add text_features and "
             "set protocols.text.name: fdd."
         )
+    coco = jobs.coco_samplers(study)
+    if coco and "coco" not in study.spec["protocols"]:
+        raise Mistake(f"{where}: samplers.{coco[0]} needs protocols.coco; add it.")
     for need in study.needs:
-        if need.kind != "scores" or not STAGES[need.checkpoint.stage].reads_text:
+        if (
+            need.sampler in coco
+            or need.kind != "scores"
+            or not STAGES[need.checkpoint.stage].reads_text
+        ):
             continue
         if not own and not study.spec["together"]:
             raise Mistake(

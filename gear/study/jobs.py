@@ -67,6 +67,7 @@ RULES = (  # rules whose resources a study's `jobs` sets; all other rules run be
     "evaluate",
     "draw",
     "score",
+    "score_coco",
     "decode_samples",
     "analyse",
 )
@@ -151,6 +152,7 @@ def rules(study):
         **{f"train_{name}": name not in study.stages for name in STAGES},
         "draw": study.spec["together"],
         "score": study.spec["together"],
+        "score_coco": study.spec["together"] or not coco_samplers(study),
         "analyse": not analyses(study),
     }
     return [rule for rule in RULES if not absent.get(rule)]
@@ -269,6 +271,20 @@ def scoring(study, name):
     settings = study.runs[name].settings
     protocol = study.spec["protocols"]["text" if settings.reads_text else "generation"]
     return of_settings(settings, "runtime", protocol=protocol)
+
+
+def coco_samplers(study):
+    """The samplers whose captions are COCO's, scored by FID and the CLIP score."""
+    prompts = study.spec.get("prompts", {})
+    coco = [name for name, entry in prompts.items() if entry.get("protocol") == "coco"]
+    return [name for name, s in study.spec["samplers"].items() if s.get("prompts") in coco]
+
+
+def scoring_coco(study, name, sampler):
+    """The line of the scoring of pictures of COCO's captions."""
+    prompts = study.prompts(study.sampler(sampler)["prompts"])
+    spec = study.spec["protocols"]["coco"]
+    return of_settings(study.runs[name].settings, "runtime", spec=spec, prompts=prompts)
 
 
 def picking(study, name):

@@ -18,8 +18,11 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
+from gear import config
+from gear.data.shards import ShardSet
 from gear.files.aside import aside, write, write_json
 from gear.files.mistakes import Mistake
+from gear.files.reading import read_record, required
 from gear.runtime import rng
 from gear.t2i.text_folder import write_record
 
@@ -102,6 +105,14 @@ def normal(address, shape):
     return torch.from_numpy(values.astype(np.float32)).view(shape)
 
 
+def train_captions(manifest):
+    """The captions of the training shards of prepare_captions' manifest.json, in its order."""
+    path = required(read_record(manifest), "path", str, manifest)
+    data = config.Data(source="shards", path=path)
+    shards = ShardSet(data, manifest, "train", batch=1, seed=0, workers=0)
+    return shards.captions(0, len(shards))
+
+
 def make(captions, spec, text, folder):
     """Write the stand-in that learned its merges from `captions`, an iterable of str.
 
@@ -139,8 +150,6 @@ def main():
     parser.add_argument("--data", required=True, help="manifest of prepare_captions")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    from gear.data.shards import train_captions
-
     make(train_captions(args.data), args.job["spec"], args.job["text"], args.output)
 
 

@@ -91,6 +91,8 @@ if not STUDY.spec["together"]:
             "python -m gear.launch.warm gear.sampling.generate --job {params.cfg[json]:q} "
             "{params.options} --output {output:q} 2>&1 | tee {log:q}"
 
+    COCO = jobs.coco_samplers(STUDY)
+
     rule score:
         input:
             weights_to_score,
@@ -102,6 +104,8 @@ if not STUDY.spec["together"]:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.log.txt",
         benchmark:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.benchmark.tsv"
+        wildcard_constraints:
+            sampler=one_of(s for s in STUDY.spec["samplers"] if s not in COCO),
         conda:
             CONDA
         resources:
@@ -117,3 +121,32 @@ if not STUDY.spec["together"]:
             "python -m gear.launch.warm gear.evaluation.score --job {params.cfg[json]:q} "
             "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
             "--features {params.features:q} --output {output:q} 2>&1 | tee {log:q}"
+
+    if COCO:
+
+        rule score_coco:
+            input:
+                lambda w: weights(decoder(w)),
+                samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
+            output:
+                f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",
+            log:
+                f"{R}/metrics/{{checkpoint}}/{{sampler}}.log.txt",
+            benchmark:
+                f"{R}/metrics/{{checkpoint}}/{{sampler}}.benchmark.tsv"
+            wildcard_constraints:
+                sampler=one_of(COCO),
+            conda:
+                CONDA
+            resources:
+                **jobs.needs(STUDY, "score_coco"),
+            params:
+                cfg=lambda w: {
+                    "json": jobs.scoring_coco(STUDY, at(w).run, w.sampler),
+                    "code": coded(w, SCORES),
+                },
+                tokenizer=lambda w: STUDY.path(decoder(w)),
+            shell:
+                "python -m gear.launch.warm gear.evaluation.coco --job {params.cfg[json]:q} "
+                "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
+                "--output {output:q} 2>&1 | tee {log:q}"

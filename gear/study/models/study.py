@@ -168,6 +168,7 @@ class Prompts(Entry):
     split: Literal["", "train", "val"] = ""
     count: Count
     images: Count = 1
+    protocol: Literal["text", "coco"] = "text"
 
     @model_validator(mode="after")
     def _one_place(self):
@@ -224,10 +225,19 @@ class TextGeneration(Entry):
     prdc_images: Count = 1
 
 
+class Coco(Entry):
+    """FID and CLIP score of pictures of COCO's captions."""
+
+    inception: str
+    clip: str
+    reference: str
+
+
 class Protocols(Entry):
     generation: Generation
     validation: Validation
     text: TextGeneration = None
+    coco: Coco = None
 
 
 class Neighbours(Entry):
