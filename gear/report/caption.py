@@ -67,12 +67,13 @@ def protocols(spec, metrics):
     if spec.get("text_features"):
         sentences.append(f"Features of the pictures of captions: {spec['text_features']}.")
     if features.get("kind") == "standin":
-        names = [METRICS[m].stand_in for m in metrics if METRICS[m].stand_in.endswith("D")]
-        names += (
-            ["all that is marked *"] if any(METRICS[m].stand_in[-1] == "*" for m in metrics) else []
-        )
+        named = [METRICS[m].stand_in for m in metrics if METRICS[m].stand_in != METRICS[m].name]
+        stars = any(name.endswith("*") for name in (METRICS[m].stand_in for m in metrics))
+        names = [name for name in named if name.endswith("D")]
+        names += ["all that is marked *"] if stars else []
+        network = "DINOv2" if "text" in spec["protocols"] else "Inception"
         sentences.append(
-            f"Computed on {features['label']}, not on Inception's: {_listed(names)}; they compare "
+            f"Computed on {features['label']}, not on {network}'s: {_listed(names)}; they compare "
             "only within this study."
         )
     elif features.get("label"):

@@ -80,6 +80,11 @@ def claims(study):
     pages, tables = study.claims.get("pages", {}), study.named["tables"]
     spreads = {"spread": study.claims["spread"]}
     spreads |= {f"pages.{name}.spread": page["spread"] for name, page in pages.items()}
+    for page in pages:
+        if page in tables or page == "claims":
+            raise Mistake(
+                f"claims.yaml, pages: there is a table '{page}' already; rename the page."
+            )
     for where, spread in spreads.items():
         table = spread["table"]
         if table not in tables:

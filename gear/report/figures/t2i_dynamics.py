@@ -54,7 +54,7 @@ def _panel(axes, metric, spec, means):
     ]
     late = [value for step, value in ends if step > 0.05 * max(step for step, _ in ends)]
     room = 0.05 * (max(late) - min(late)) or 0.01
-    axes.set_ylim(min(late) - room, max(late) + room)  # the steep first steps are cut off
+    axes.set_ylim(min(late) - room, max(late) + room)  # the first steps would fill the panel
     axes.set_title(TITLES[metric], loc="left")
     axes.set_ylabel(AXES[metric])
     axes.set_xlabel("optimizer steps")
@@ -102,12 +102,12 @@ def _sentences(spec, factors):
     many = f"A line for each training (seeds {', '.join(map(str, seeds))})."
     sentences = [
         f"Running means over {spec['window']:.0%} of the steps, of losses on training batches. The "
-        "steep beginning is cut off.",
+        "first 5 % of the steps do not set the height of the axes.",
         many if len(seeds) > 1 else f"One training per curve (seed {seeds[0]}).",
         "The NTP losses of two tokenizers do not compare: each predicts tokens of its own.",
         "Speed-up: the steps at which the baseline ends, divided by those at which the running "
-        "mean is first where the baseline's ends, paired by seed. It counts the steps of this training "
-        "alone, not those of the joint training that made the tokenizer, and not time.",
+        "mean is first where the baseline's ends, paired by seed. It counts the steps of this "
+        "training alone, not those of the joint training that made the tokenizer, and not time.",
     ]
     for (metric, label), found in factors.items():
         said = ", ".join(_factor(speedup) for speedup in found.values())

@@ -67,7 +67,8 @@ def _sentences(spec, pictures, unseen):
     count = pictures.shape[1]
     sentences = [
         f"Left the prompt, then the first {count} pictures of it by each model, in the order of "
-        f"their random numbers, at guidance {GUIDANCE:g}. None was left out or chosen."
+        f"their random numbers, at guidance {GUIDANCE:g}, temperature 1, without top-k and top-p. "
+        "None was left out or chosen."
     ]
     if np.any(unseen):
         sentences.append(f"{UNSEEN}: in words that training never has.")

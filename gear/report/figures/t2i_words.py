@@ -31,8 +31,8 @@ def draw(results, spec):
             cells = csv_line(row, i, first // COLUMNS, "words", first + i, tile, i)
             lines.append(cells | {"prompt": str(prompts[first + i])})
     sentences = [
-        f"Drawn by {row['label']} at guidance {GUIDANCE:g}. All pictures have the same random "
-        f"numbers, so only the words differ: the prompts are as “{prompts[0]}”. None was left out "
+        f"Drawn by {row['label']} at guidance {GUIDANCE:g}, temperature 1, without top-k and top-p. "
+        f"All pictures have the same random numbers, so only the words differ: the prompts are as “{prompts[0]}”. None was left out "
         "or chosen."
     ]
     figure = draw_blocks(blocks, [str(digit) for digit in range(COLUMNS)])

@@ -36,12 +36,12 @@ def guidance_of(sampler):
 def measured(study, key, sampler):
     """Whether a study scores a metric of a sampler's pictures in its own jobs."""
     block = METRICS[key].block
-    if block not in SAMPLED or sampler is None:
-        return block != "benchmark"
-    if block == "benchmark" or sampler not in study.spec["samplers"]:
+    if block == "benchmark":
         return False
     text = study.spec["protocols"].get("text", {})
-    return block != "following" or text.get("name") == "demo_text"
+    if block == "following" and text.get("name") != "demo_text":
+        return False
+    return block not in SAMPLED or sampler is None or sampler in study.spec["samplers"]
 
 
 def _known(study, sampler, where):
