@@ -3,8 +3,14 @@
 
 CAPTIONS = f"{R}/captions/manifest.json"
 ENCODER = [
-    f"{R}/text_encoder/{name}.json"
-    for name in ("config", "tokenizer", "tokenizer_config", "run")
+    f"{R}/text_encoder/{file}"
+    for file in (
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "run.json",
+    )
 ]
 
 
