@@ -31,6 +31,7 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_record
 from gear.runtime.checkpoint import require_finite
 from gear.runtime.device import use
+from gear.sampling.conditions import Labels
 from gear.sampling.decode import decode
 from gear.sampling.generate import Sampler, draw_all
 from gear.tokenizer.load import load_frozen, require, settings_of
@@ -220,7 +221,7 @@ class Model:
         tokenizer = self.tokenizer  # first, in case that there is none
         labels, seeds = requests(classes, count, seed)
         sampler = Sampler(len(labels), guidance, temperature, top_k, top_p, seed=seed)
-        tokens = draw_all(self.ar, labels, seeds, sampler, DRAWN)
+        tokens = draw_all(self.ar, Labels(self.ar, labels), seeds, sampler, DRAWN)
         images = decode(tokenizer, tokens, DECODED)
         return Samples(images, *map(torch.from_numpy, (tokens.astype(np.int64), labels, seeds)))
 

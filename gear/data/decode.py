@@ -3,6 +3,8 @@
 While a training works on one batch, the workers decode the next batches into shared memory. Only
 orders (lines of JSON) and answers pass through pipes. The pixels depend only on the order, so they
 are the same for any number of workers. With 0 workers the training decodes the images itself.
+A damaged file is a Mistake; a damaged image of a shard is reported with its row, and replaced by
+the caller.
 
 The workers are started as programs and not forked. A forked process would hold the training's lock
 on its folder, its GPU and its threads' locks. When a training ends in any way, the pipe of orders
@@ -14,6 +16,7 @@ Shapes: S slots, one for each batch ahead, N images of a batch, H = W = size, C 
 """
 
 import contextlib
+import io
 import json
 import mmap
 import os
@@ -25,20 +28,67 @@ from collections import deque
 
 import numpy as np
 
-from gear.data.transforms import training_pixels, validation_pixels
+from gear.data.tars import Files
+from gear.data.transforms import (
+    centred_pixels,
+    decoded,
+    fault_of,
+    training_pixels,
+    validation_pixels,
+)
 from gear.files.mistakes import Mistake
 
 AHEAD = 3  # batches that are decoded or wait, with the requested one
+REASONS = 64  # broken images of a batch for which a worker says why
+FILES = Files()  # the shards of this process
+
+
+class Broken(Exception):
+    """An image of a shard cannot be decoded; the text says why."""
 
 
 def decode(order, size, channels):
-    """(size, size, C) uint8 of an order. Mistake: a damaged file.
+    """(size, size, C) uint8 of an order. Mistake: a damaged file. Broken: an image of a shard.
 
-    An order is (path, u) in training and (path, interpolation) in validation."""
+    An order is (path, u) in training and (path, interpolation) in validation. Of a shard's image it
+    is ((path, offset, bytes), (interpolation, whether it is mirrored)) in both."""
     path, how = order
+    if not isinstance(path, str):
+        return member_pixels(path, channels, size, *how)
     if isinstance(how, str):
         return validation_pixels(path, channels, size, how)
     return training_pixels(path, channels, size, how)
+
+
+def member_pixels(place, channels, size, interpolation, mirrored):
+    """(size, size, C) uint8 of the middle of an image in a shard. Broken: it cannot be decoded."""
+    data = FILES.read(*place)
+    try:
+        image = decoded(io.BytesIO(data), len(data), channels)
+        square = centred_pixels(image, size, interpolation)
+    except MemoryError:
+        raise
+    except Exception as error:  # PIL raises many types of errors for damaged files
+        raise Broken(fault_of(error)) from None
+    return square[:, ::-1] if mirrored else square
+
+
+def fill(out_NHWC, orders):
+    """Decode orders [(row, order)] into their rows; returns {row: why it is broken}.
+
+    Mistake: a damaged file."""
+    broken = {}
+    for row, order in orders:
+        try:
+            out_NHWC[row] = decode(order, *out_NHWC.shape[2:])
+        except Broken as error:
+            broken[row] = str(error)
+    return broken
+
+
+def said(broken):
+    """[(row, why)], short enough for a pipe that is not read at once."""
+    return [(row, why if i < REASONS else "") for i, (row, why) in enumerate(broken.items())]
 
 
 class Ahead:
@@ -51,6 +101,7 @@ class Ahead:
         self.asked = deque()  # (number, orders), oldest first
         self.processes = []
         self.memory_SNHWC = None
+        self.broken = {}  # row: why, of the images that the last `get` could not decode
 
     def get(self, number):
         """(n, H, W, C) uint8 of batch `number`, valid until the next call.
@@ -84,15 +135,16 @@ class Ahead:
     def _collect(self):
         number, orders = self.asked.popleft()
         out_NHWC = self.memory_SNHWC[number % AHEAD, : len(orders)]
+        self.broken, mistakes = {}, []
         if not self.workers:
-            for row, order in enumerate(orders):
-                out_NHWC[row] = decode(order, *self.shape[3:])
-        mistakes = []
+            self.broken = fill(out_NHWC, enumerate(orders))
         for process in self.processes:
             answer = process.stdout.readline()
             if not answer:
                 raise self._ended(process)
-            mistakes.append(json.loads(answer))
+            mistake, broken = json.loads(answer)
+            mistakes.append(mistake)
+            self.broken |= dict(broken)
         for mistake in mistakes:
             if mistake is not None:
                 raise Mistake(mistake)
@@ -149,14 +201,13 @@ def serve(file, *shape):
     memory_SNHWC = memory.reshape(slots, rows, size, size, channels)
     for line in sys.stdin.buffer:
         slot, orders = json.loads(line)
-        mistake = None
+        mistake, broken = None, {}
         try:
-            for row, order in orders:
-                memory_SNHWC[slot, row] = decode(order, size, channels)
+            broken = fill(memory_SNHWC[slot], orders)
         except Mistake as error:
             mistake = str(error)
         try:
-            os.write(1, json.dumps(mistake).encode() + b"\n")
+            os.write(1, json.dumps([mistake, said(broken)]).encode() + b"\n")
         except BrokenPipeError:
             return  # the training has ended
 

@@ -19,6 +19,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,10 +118,17 @@ def write_images(root: Path, size: int, images: dict[str, int], seed: int) -> di
 
 
 def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> dict:
-    """The manifest of the folder `output`, which is written here. Mistake: wrong settings.
-
-    A temporary folder is written, then renamed to `output`."""
+    """The manifest of the folder `output`, which is written here. Mistake: wrong settings."""
     check_settings(size, train, val, seed)
+    with whole_folder(output) as folder:
+        return write_folder(folder, size, {"train": train, "val": val}, seed)
+
+
+@contextlib.contextmanager
+def whole_folder(output: str | Path) -> Iterator[Path]:
+    """Yields a temporary folder, which is renamed to `output` when the block ends without an error.
+
+    Mistake: `output` holds files of another kind. NoRoom: the file system is full."""
     output = Path(output).resolve()
     check_replaceable(output)
     aside = output.with_name(f".{output.name}.partial-{os.getpid()}")
@@ -129,14 +137,13 @@ def prepare(output: str | Path, size: int, train: int, val: int, seed: int) -> d
     sweep(output)
     try:
         with room_for(output):
-            manifest = write_folder(aside, size, {"train": train, "val": val}, seed)
+            yield aside
             with contextlib.suppress(FileNotFoundError):
                 output.rename(old)
             aside.rename(output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    return manifest
 
 
 def write_folder(root: Path, size: int, images: dict[str, int], seed: int) -> dict:

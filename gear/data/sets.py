@@ -1,7 +1,8 @@
-"""The image set of a study's settings: in memory, or streamed (`data.hold`)."""
+"""The image set of a study's settings: in memory, streamed (`data.hold`), or with captions."""
 
 from gear.data.listing import Listing
 from gear.data.memory import ImageSet
+from gear.data.shards import ShardSet
 from gear.data.stream import StreamSet
 from gear.files.mistakes import Mistake
 from gear.runtime import distributed
@@ -11,12 +12,14 @@ ROWS = 4096  # tokens of a piece: 256 MiB of scores at K = 16384
 
 
 def image_set(settings, split, manifest, batch, seed, share=WHOLE):
-    """The image set of a split: ImageSet or StreamSet, by data.hold.
+    """The image set of a split: ImageSet or StreamSet, by data.hold; ShardSet, by data.source.
 
     batch: images per batch; seed: of the order; manifest: path of the manifest.json of the rule
     prepare_data, needed if data.hold is stream; share: slice of each batch for this process.
     Mistake: no manifest, or a wrong folder."""
     data = settings.data
+    if data.source == "shards":
+        return _shards(settings, split, manifest, batch, seed, share)
     if data.hold == "memory":
         return ImageSet(data, split, batch, seed, share)
     if manifest is None:
@@ -26,6 +29,21 @@ def image_set(settings, split, manifest, batch, seed, share=WHOLE):
         )
     listing = Listing(manifest, split, data)
     return StreamSet(data, listing, batch, seed, settings.runtime.workers, share)
+
+
+def _shards(settings, split, manifest, batch, seed, share):
+    """The ShardSet of a split. Mistake: no manifest, or data.hold is memory."""
+    if settings.data.hold != "stream":
+        raise Mistake(
+            f"data.hold is {settings.data.hold}, but shards are streamed; set data.hold: stream."
+        )
+    if manifest is None:
+        raise Mistake(
+            "data.source is shards, which are read by the index that prepare_captions made; give "
+            "its manifest.json as --data."
+        )
+    workers = settings.runtime.workers
+    return ShardSet(settings.data, manifest, split, batch, seed, workers, share)
 
 
 def training_set(settings, manifest):

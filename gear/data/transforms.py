@@ -39,14 +39,21 @@ def open_image(path, channels):
     """The decoded image in PIL's mode L or RGB. Mistake: the file cannot be read."""
     size = require_file(path, CURE)
     try:
-        with Image.open(path) as file:
-            require_content(file, size)
-            file.info.pop("transparency", None)  # convert() would drop it with a warning
-            if file.mode == "F":
-                raise Mistake("its pixels are floats, whose range it does not state")
-            return to_8_bits(file).convert(MODES[channels])
+        return decoded(path, size, channels)
     except Exception as error:  # PIL raises many types of errors for damaged files
         raise Mistake(f"{path} cannot be read as an image ({fault_of(error)}); {CURE}.") from error
+
+
+def decoded(source, size, channels):
+    """The decoded image of a path or an open file of `size` bytes, as `open_image` returns it.
+
+    Any error: it is damaged; see `fault_of`."""
+    with Image.open(source) as file:
+        require_content(file, size)
+        file.info.pop("transparency", None)  # convert() would drop it with a warning
+        if file.mode == "F":
+            raise Mistake("its pixels are floats, whose range it does not state")
+        return to_8_bits(file).convert(MODES[channels])
 
 
 def fault_of(error):
@@ -127,5 +134,9 @@ def training_pixels(path, channels, size, u):
 
 def validation_pixels(path, channels, size, interpolation="bicubic"):
     """(size, size, C) uint8 of a validation image. Mistake: the file cannot be read."""
-    image = resize_short(open_image(path, channels), size, interpolation)
-    return pixels(centre_crop(image, size))
+    return centred_pixels(open_image(path, channels), size, interpolation)
+
+
+def centred_pixels(image, size, interpolation="bicubic"):
+    """(size, size, C) uint8 of the middle of an image in PIL's mode L or RGB."""
+    return pixels(centre_crop(resize_short(image, size, interpolation), size))

@@ -14,6 +14,7 @@ from gear.study.registry import Study
 FILES = sorted((CONFIG.parent / "workflow" / "rules").glob("*.smk"))
 LOCAL = {"make_table", "make_claims", "make_figure", "make_index"}  # `localrules` in targets.smk
 PLAIN = {  # what a shell takes without quotes: numbers, checked names, options that are quoted
+    "params.cfg[pixels]",
     "wildcards.run", "wildcards.step", "params.options", "params.counts",
     "resources.nodes", "resources.processes", "resources.cpus_per_task", "resources.gpus_per_node",
     "params.cfg[size]", "params.cfg[train]", "params.cfg[val]", "params.cfg[seed]",
