@@ -1,13 +1,13 @@
 """What gear doctor says of text to image: shards, text encoder, features and prompts."""
 
 import shutil
+from types import SimpleNamespace
 
 import encoders
 import pytest
 
 from gear import config
 from gear.cli import captions
-from gear.plan.targets import wanted
 from gear.study.registry import Study
 
 TEXT = config.Text(**encoders.TEXT)
@@ -15,7 +15,8 @@ TEXT = config.Text(**encoders.TEXT)
 
 def found(study, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return [(f.state, f.subject, f.said) for f in captions.captions(study, wanted(study, target))]
+    needed = SimpleNamespace(runs={target: "390k"})
+    return [(f.state, f.subject, f.said) for f in captions.captions(study, needed)]
 
 
 def test_a_class_conditional_target_needs_none(paper, tmp_path, monkeypatch):
