@@ -192,6 +192,8 @@ def make(source, output, seed, resolution=None):
     resolution: pixels a side that the digits must have; None: any, all the same. Mistake: no
     digits, another size, or an output that holds other files."""
     source, output = Path(source), Path(output)
+    if output.resolve() == source.resolve():
+        raise Mistake(f"{output} is the folder of the digits; give another --output.")
     if seed < 0:
         raise Mistake(f"seed is {seed}; set --seed to 0 or a positive number.")
     digest = manifest_digest(source)

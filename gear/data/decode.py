@@ -39,6 +39,7 @@ from gear.data.transforms import (
 from gear.files.mistakes import Mistake
 
 AHEAD = 3  # batches that are decoded or wait, with the requested one
+REASONS = 64  # broken images of a batch for which a worker says why
 FILES = Files()  # the shards of this process
 
 
@@ -83,6 +84,11 @@ def fill(out_NHWC, orders):
         except Broken as error:
             broken[row] = str(error)
     return broken
+
+
+def said(broken):
+    """[(row, why)], short enough for a pipe that is not read at once."""
+    return [(row, why if i < REASONS else "") for i, (row, why) in enumerate(broken.items())]
 
 
 class Ahead:
@@ -201,9 +207,7 @@ def serve(file, *shape):
         except Mistake as error:
             mistake = str(error)
         try:
-            answer = json.dumps([mistake, list(broken.items())])
-            sys.stdout.buffer.write(answer.encode() + b"\n")  # longer than a pipe takes at once
-            sys.stdout.buffer.flush()
+            os.write(1, json.dumps([mistake, said(broken)]).encode() + b"\n")
         except BrokenPipeError:
             return  # the training has ended
 

@@ -173,7 +173,8 @@ def _fault(texts, images, seen):
 def probe(path):
     """A hash of a file's length and of blocks of bytes spread over it.
 
-    It tells a file that was copied from one that was made anew, and reads 64 KiB."""
+    It tells a file that was copied from one that was made anew, whatever its time says, and reads
+    64 KiB. A few bytes that were changed in place may escape it."""
     size = os.path.getsize(path)
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:
@@ -242,4 +243,7 @@ def shards_of(folder):
     if not shards:
         others = f", but {names[0]}" if names else ""
         raise Mistake(f"{folder} holds no shards (*.tar){others}; put them there, unpacked.")
+    for name in shards:
+        if not name.isprintable():
+            raise Mistake(f"{folder} holds {name!r}, whose name is no plain text; rename it.")
     return shards

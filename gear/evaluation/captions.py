@@ -3,6 +3,8 @@
 gear/evaluation/checkpoint.py calls it where the checkpoint reads captions.
 """
 
+import json
+
 import numpy as np
 import torch
 
@@ -13,7 +15,8 @@ from gear.data.sets import piece_of, validation_set
 from gear.evaluation import validate
 from gear.evaluation.score import Scorer
 from gear.files.aside import write_json
-from gear.metrics.following import following
+from gear.files.reading import status_of
+from gear.metrics.following import NAMES, following
 from gear.runtime.device import use
 from gear.sampling.conditions import Captions
 from gear.sampling.decode import decode, decoded
@@ -33,11 +36,8 @@ def wanted(captions):
     return {k: np.array([found[k] for found in words]) for k in ("digit", "stroke", "slant")}
 
 
-def followed(scorer, tokenizer, samples, captions):
-    """The measures of gear/metrics/following.py; {} where the captions are not of digits."""
-    words = wanted(captions) if scorer.kind == "standin" else None
-    if words is None:
-        return {}
+def followed(scorer, tokenizer, samples, words):
+    """The measures of gear/metrics/following.py. words: what the prompts want."""
     seen = {"digit": [], "stroke": [], "slant": []}
     for images in decoded(tokenizer, samples["tokens"]):
         gray = images.cpu().numpy()[:, 0]
@@ -46,13 +46,22 @@ def followed(scorer, tokenizer, samples, captions):
         seen["slant"].append(slant(gray))
     seen = {name: np.concatenate(parts) for name, parts in seen.items()}
     of_each = {name: values[samples["prompts"]] for name, values in words.items()}
-    return {"following": following(of_each, seen)}
+    return following(of_each, seen)
 
 
-def scores(scorer, tokenizer, samples, captions):
-    """{protocol: {metric: value}} of a sampler's samples, with their record."""
+def scores(scorer, tokenizer, samples, captions, diverged=False):
+    """{protocol: {metric: value}} of a sampler's samples, with their record; null if diverged.
+
+    `following` is one of them where all captions are of digits and the features are those of the
+    classifier of digits."""
+    words = wanted(captions) if scorer.kind == "standin" else None
+    if diverged:
+        found = scorer.nothing() | ({"following": dict.fromkeys(NAMES)} if words else {})
+        return found | {"record": json.loads(str(samples["record"]))}
     found = scorer.of_samples(tokenizer, samples)
-    return found | followed(scorer, tokenizer, samples, captions)
+    if words:
+        found["following"] = followed(scorer, tokenizer, samples, words)
+    return found
 
 
 @torch.no_grad()
@@ -79,10 +88,13 @@ def pictures(ar, encoder, tokenizer, captions):
 
 
 def evaluate(job, args, settings):
-    """Write every declared file of one checkpoint."""
+    """Write every declared file of one checkpoint.
+
+    Scores are null where it, or the tokenizer that it froze, diverged."""
     device = use()
     scorer = Scorer(job["text"], args.features, device)
     data = validation_set(settings, args.data)
+    diverged = "diverged" in map(status_of, (args.checkpoint, args.tokenizer))
     tokenizer = load_frozen(args.tokenizer).to(device)
     ar, own = load_ar(args.checkpoint)
     ar = ar.to(device)
@@ -93,19 +105,20 @@ def evaluate(job, args, settings):
         captions = sets[sampler.prompts]
         samples = generate_captions(ar, encoder, captions, sampler)
         save_arrays(f"{args.samples}/{name}.npz", samples)
-        found = scores(scorer, tokenizer, samples, captions)
+        found = scores(scorer, tokenizer, samples, captions, diverged)
         write_json(f"{args.metrics}/{name}.json", found)
-    teacher = load_teacher(args.teacher, settings.data)
-    tokens = tokens_of(tokenizer, data, settings)
     captions = data.captions(0, len(data))
-    found = validate.likelihood(
-        args.checkpoint,
-        tokenizer,
-        tokens,
-        data,
-        teacher,
-        lambda network: Captions(network, encoder, captions),
-    )
+    found = dict.fromkeys(validate.LIKELIHOOD)
+    if not diverged:
+        teacher = load_teacher(args.teacher, settings.data)
+        found = validate.likelihood(
+            args.checkpoint,
+            tokenizer,
+            tokens_of(tokenizer, data, own),
+            data,
+            teacher,
+            lambda network: Captions(network, encoder, captions),
+        )
     write_json(f"{args.metrics}/validation.json", {"likelihood": found})
     first = next(iter(sets.values()), captions)
     save_arrays(f"{args.samples}/pictures.npz", pictures(ar, encoder, tokenizer, first))

@@ -22,6 +22,7 @@ from gear.tokenizer.codebook import SoftAssignment, usage_stats
 
 PER_IMAGE = {"psnr": psnr, "ssim": ssim, "l1": l1}
 RECONSTRUCTION = ("rfid", "psnr", "ssim", "l1")
+LIKELIHOOD = ("ntp", "align")
 ROUNDINGS = ("none", "uint8")  # of what rFID sees: none, as published
 CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size", "top1", "top10")
 CODEBOOK += ("top100", "top1000", "entropy_t1")
@@ -138,5 +139,5 @@ def nothing(protocol):
     return {
         protocol["name"]: dict.fromkeys(RECONSTRUCTION),
         "codebook": dict.fromkeys(CODEBOOK),
-        "likelihood": dict.fromkeys(("ntp", "align")),
+        "likelihood": dict.fromkeys(LIKELIHOOD),
     }

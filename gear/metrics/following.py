@@ -10,6 +10,7 @@ from gear.files.mistakes import Mistake
 from gear.runtime import rng
 
 MEASURED = ("stroke", "slant")
+NAMES = tuple(f"{name}{end}" for end in ("", "_shuffled") for name in ("digit", *MEASURED))
 
 
 def following(wanted, seen):

@@ -30,9 +30,8 @@ class Job:
         """The files that the training starts from. A state is valid only for their content."""
         folders = [folder for folder in (self.tokenizer, self.teacher) if folder]
         files = [self.data, *(Path(folder) / "weights.safetensors" for folder in folders)]
-        if self.encoder:  # in the form of its own library
-            files += [*sorted(Path(self.encoder).glob("*.safetensors"))]
-            files.append(Path(self.encoder) / "tokenizer.json")
+        if self.encoder:
+            files += [Path(self.encoder) / name for name in ("model.safetensors", "tokenizer.json")]
         return files
 
 

@@ -160,10 +160,8 @@ def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=256):
         raise Mistake(
             f"the sampler has {sampler.images} images for {len(captions)} prompts; set a multiple."
         )
-    numbers, seeds = (
-        np.arange(sampler.images) // each,
-        seeds_of(sampler) if seeds is None else seeds,
-    )
+    numbers = np.arange(sampler.images) // each
+    seeds = seeds_of(sampler) if seeds is None else seeds
     conditions = Captions(ar, encoder, [captions[n] for n in numbers])
     tokens = draw_all(ar, conditions, seeds, sampler, batch)
     arrays = {"tokens": tokens, "prompts": numbers.astype(np.int32), "seeds": seeds}
@@ -172,6 +170,8 @@ def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=256):
 
 def record_of(sampler, captions):
     """How the images of captions were drawn; every score of them states it."""
+    # as the encoder reads them: half a pair of surrogates is no text, but JSON can hold it
+    text = "\n".join(captions).encode("utf-8", "replace")
     return {
         "guidance": sampler.guidance,
         "temperature": sampler.temperature,
@@ -180,7 +180,7 @@ def record_of(sampler, captions):
         "images": sampler.images // len(captions),  # of a prompt
         "seed": sampler.seed,
         "prompts": len(captions),
-        "prompts_sha256": hashlib.sha256("\n".join(captions).encode()).hexdigest(),
+        "prompts_sha256": hashlib.sha256(text).hexdigest(),
     }
 
 

@@ -67,6 +67,11 @@ def _protocol(study, where):
             or not STAGES[need.checkpoint.stage].reads_text
         ):
             continue
+        if not own and not study.spec["together"]:
+            raise Mistake(
+                f"{where}: whether pictures follow their captions is measured where all is drawn "
+                "and scored by one job; set together: true, or add text_features."
+            )
         sampler = study.sampler(need.sampler)
         if "prompts" not in sampler:
             raise Mistake(

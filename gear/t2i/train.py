@@ -10,7 +10,7 @@ python -m gear.t2i.train --job JSON --name RUN --output DIR --data MANIFEST --to
 from gear.alignment.teachers.load import load_teacher
 from gear.ar.train import ARTrainer, ARUpdate, frozen
 from gear.data.sets import training_set
-from gear.runtime import job, rng
+from gear.runtime import distributed, job, rng
 from gear.runtime.device import setup
 from gear.runtime.loop import Segment
 from gear.t2i.text import load_encoder
@@ -19,7 +19,7 @@ from gear.tokenizer.load import check_tokenizer
 
 
 class CaptionUpdate(ARUpdate):
-    """The update of stage 2 with captions. `encoder` is set by the trainer."""
+    """The update of stage 2, whose conditions are captions. The trainer sets `encoder`."""
 
     encoder = None
 
@@ -30,7 +30,9 @@ class CaptionUpdate(ARUpdate):
 
     def prefix(self, batch):
         """The Prefix of each image's caption; of the empty caption where it is dropped."""
-        return self.ar.condition(self.encoder(self.kept(batch)))
+        with self.trainer.autocast("fp32"):  # the encoder has a precision of its own, as in drawing
+            text = self.encoder(self.kept(batch))
+        return self.ar.condition(text)
 
     def kept(self, batch):
         """The captions of a CaptionBatch, "" where one is dropped at (seed, epoch, image)."""
@@ -57,10 +59,9 @@ def main():
     check_tokenizer(settings, task.tokenizer)
     data = training_set(settings, task.data)
     teacher = load_teacher(task.teacher, settings.data)
-    trainer = build(settings, task.tokenizer, teacher)
-    precision = settings.runtime.precision
-    encoder = load_encoder(task.encoder, settings.text, precision, trainer.device)
-    trainer.ar_update.encoder = encoder
+    device, precision = distributed.device(), settings.runtime.precision
+    encoder = load_encoder(task.encoder, settings.text, precision, device)
+    trainer = build(settings, task.tokenizer, teacher, encoder)
     Segment(trainer, data, task.output, task.start, task.stop, task.inputs).run(task.name)
 
 

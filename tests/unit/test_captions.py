@@ -213,6 +213,8 @@ def test_mistakes_name_the_cure(source, tmp_path):
     (tmp_path / "full/thesis.tex").touch()
     with pytest.raises(ValueError, match=r"holds 'thesis.tex', which is not prepared data"):
         captions.make(source, tmp_path / "full", 0)
+    with pytest.raises(ValueError, match=r"digits is the folder of the digits; give another"):
+        captions.make(source, source, 0)
     with pytest.raises(ValueError, match=r"seed is -1; set --seed to 0"):
         captions.make(source, tmp_path / "s", -1)
     assert not (tmp_path / "s").exists()

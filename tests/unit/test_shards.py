@@ -214,6 +214,11 @@ def test_a_folder_without_shards_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"train holds no shards \(\*.tar\); put them there"):
         index.prepare(tmp_path / "data", tmp_path / "manifest.json")
     (tmp_path / "data/train/0.tar.gz").touch()
+    line = tmp_path / "data/train/a\nb.tar"
+    line.touch()
+    with pytest.raises(ValueError, match=r"holds 'a\\nb.tar', whose name is no plain text; rename"):
+        index.prepare(tmp_path / "data", tmp_path / "manifest.json")
+    line.unlink()
     with pytest.raises(ValueError, match=r"holds no shards \(\*.tar\), but 0.tar.gz; put them"):
         index.prepare(tmp_path / "data", tmp_path / "manifest.json")
     shard_files.write(tmp_path / "data/train/0.tar", sample(0))

@@ -7,7 +7,7 @@ from gear.files.outputs import require_writable_folder
 from gear.launch import failures, signals, slurm
 from gear.launch.warm import Warm
 from gear.study import fit, jobs
-from gear.study.needs import Checkpoint
+from gear.study.needs import Checkpoint, place
 from gear.study.stages import STAGES
 
 DATA = STUDY.manifest()
@@ -107,7 +107,7 @@ def evaluation(samplers):
 
 
 def shown(spec):
-    return [f"{R}/{path}" for path in inputs(spec)]
+    return [place(R, path) for path in inputs(spec)]
 
 
 def labels(spec, what):

@@ -2,9 +2,15 @@
 # tokenizer.
 
 CAPTIONS = f"{R}/captions/manifest.json"
-# The import of an encoder may have more files of weights, which its run.json names.
 ENCODER = [
-    f"{R}/text_encoder/{file}" for file in ("config.json", "tokenizer.json", "run.json")
+    f"{R}/text_encoder/{file}"
+    for file in (
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "run.json",
+    )
 ]
 
 
@@ -68,7 +74,6 @@ if jobs.encoder_kind(STUDY) == "standin":
             CAPTIONS,
         output:
             ENCODER,
-            weights=f"{R}/text_encoder/model.safetensors",
         log:
             f"{R}/text_encoder/log.txt",
         benchmark:
@@ -79,9 +84,10 @@ if jobs.encoder_kind(STUDY) == "standin":
             **jobs.needs(STUDY, "make_text_encoder"),
         params:
             cfg={"json": jobs.text_encoder(STUDY)},
+            output=f"{R}/text_encoder",
         shell:
             "python -m gear.launch.warm gear.t2i.text_standin --job {params.cfg[json]:q} "
-            '--data {input:q} --output "$(dirname {output.weights:q})" 2>&1 | tee {log:q}'
+            "--data {input:q} --output {params.output:q} 2>&1 | tee {log:q}"
 
 
 if jobs.encoder_kind(STUDY) == "pretrained":
