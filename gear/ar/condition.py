@@ -40,9 +40,22 @@ class Prefix(NamedTuple):
         # tril: no position reads a later one; 1: the mask of all heads
         return (visible_BS[:, None] | itself_SS).tril()[:, None]
 
+    def padded(self, slots):
+        """The same in `slots` slots: padding of zeros stands before the last one."""
+        vectors_BPD, visible_BP, spare = *self, slots - self.slots
+        if spare == 0:
+            return self
+        if visible_BP is None:
+            visible_BP = torch.ones_like(vectors_BPD[..., 0], dtype=torch.bool)
+        return Prefix(
+            torch.cat([F.pad(vectors_BPD[:, :-1], (0, 0, 0, spare)), vectors_BPD[:, -1:]], 1),
+            torch.cat([F.pad(visible_BP[:, :-1], (0, spare)), visible_BP[:, -1:]], 1),
+        )
+
     def beside(self, other):
-        """One batch of both, of as many slots, of one kind of condition."""
-        pairs = zip(self, other, strict=True)
+        """One batch of both, of one kind of condition; the shorter of them is padded."""
+        slots = max(self.slots, other.slots)
+        pairs = zip(self.padded(slots), other.padded(slots), strict=True)
         return Prefix(*(None if mine is None else torch.cat([mine, its]) for mine, its in pairs))
 
 

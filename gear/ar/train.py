@@ -31,9 +31,7 @@ class ARUpdate:
         self.settings, self.trainer = settings, trainer
         side = settings.data.resolution // downsampling
         rng.seed_torch(settings.seed, "ar")
-        self.ar = Transformer(
-            settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side
-        ).to(trainer.device)
+        self.ar = self.make(settings, side).to(trainer.device)
         self.projector = projector(settings.ar.dim, settings.align.projector_dim, teacher.width).to(
             trainer.device
         )
@@ -46,6 +44,12 @@ class ARUpdate:
         self.optimizer = trainer.optimizers["ar"] = optim.adamw(
             parameters, settings.optim.lr_ar, settings.optim
         )
+
+    @staticmethod
+    def make(settings, side):
+        """The AR with random weights, for side x side tokens."""
+        codes, classes = settings.tokenizer.codebook_size, settings.data.classes
+        return Transformer(settings.ar, codes, classes, side)
 
     def prefix(self, batch):
         """The Prefix of each image's condition; the null where the condition is dropped."""
@@ -79,10 +83,10 @@ class ARUpdate:
 
 
 class ARTrainer(Trainer):
-    def __init__(self, settings, tokenizer, teacher):
+    def __init__(self, settings, tokenizer, teacher, update=ARUpdate):
         super().__init__(settings)
         self.tokenizer, self.teacher = tokenizer.to(self.device), teacher.to(self.device)
-        self.ar_update = ARUpdate(self, teacher, tokenizer.downsampling)
+        self.ar_update = update(self, teacher, tokenizer.downsampling)
         self.networks += [tokenizer]
         self.blocks += tokenizer.blocks()
 
@@ -95,13 +99,16 @@ class ARTrainer(Trainer):
         return self.ar_update.update(indices, parts, targets, number)
 
 
+def frozen(settings, tokenizer=None):
+    """The frozen Tokenizer of a checkpoint's folder; None: one with random weights."""
+    if tokenizer:
+        return load_frozen(tokenizer)
+    return Tokenizer(settings.tokenizer, settings.data.channels).eval().requires_grad_(False)
+
+
 def build(settings, tokenizer=None, teacher=None):
     """The trainer of this stage; see gear.study.stages.Stage.trainer."""
-    if tokenizer:
-        network = load_frozen(tokenizer)
-    else:
-        network = Tokenizer(settings.tokenizer, settings.data.channels)
-    return ARTrainer(settings, network.eval().requires_grad_(False), teacher)
+    return ARTrainer(settings, frozen(settings, tokenizer), teacher)
 
 
 def main():

@@ -64,10 +64,19 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, config.dim, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BSD, rope_Sc2, mask=None, cache=None):
-        """(B, S, D). mask: Prefix.mask, or None for causality; cache: of the positions before."""
-        # one product for all three, (B, S, 3 D) -> (B, S, 3 H, d) -> (B, 3 H, S, d)
-        qkv = self.qkv(self.attention_norm(x_BSD)).unflatten(-1, (3 * self.heads, -1))
+    def projected(self, x_BSD, text):
+        """Query, key and value (B, S, 3 D), from one product."""
+        return self.qkv(self.attention_norm(x_BSD))
+
+    def gathered(self, y_BSD, text):
+        """The residual (B, S, D) of what the heads have read."""
+        return self.attention_out(y_BSD)
+
+    def forward(self, x_BSD, rope_Sc2, mask=None, cache=None, text=0):
+        """(B, S, D). mask: Prefix.mask, or None for causality; cache: of the positions before;
+        text: how many of the first positions are the prefix's, which this block treats alike."""
+        # (B, S, 3 D) -> (B, S, 3 H, d) -> (B, 3 H, S, d)
+        qkv = self.projected(x_BSD, text).unflatten(-1, (3 * self.heads, -1))
         # queries and keys are rotated together, in one pass over (B, 2 H, S, d)
         qk, v_BHSd = qkv.transpose(1, 2).split((2 * self.heads, self.heads), 1)
         q_BHSd, k_BHSd = rotate(qk, rope_Sc2).chunk(2, 1)
@@ -79,7 +88,7 @@ class Block(nn.Module):
             q_BHSd, k_BHSd, v_BHSd, attn_mask=mask, is_causal=causal
         )
         # (B, H, S, d) -> (B, S, H d = D)
-        x_BSD = x_BSD + self.dropout(self.attention_out(y_BHSd.transpose(1, 2).flatten(2)))
+        x_BSD = x_BSD + self.dropout(self.gathered(y_BHSd.transpose(1, 2).flatten(2), text))
         # SwiGLU: (B, S, 2 hidden) -> two of (B, S, hidden)
         gate, up = self.gate_up(self.mlp_norm(x_BSD)).chunk(2, -1)
         return x_BSD + self.dropout(self.down(F.silu(gate) * up))
@@ -120,9 +129,9 @@ class Transformer(nn.Module):
             )
         self.config, self.length = config, side * side
         self.embedding = nn.Embedding(codebook_size, config.dim)  # E
-        self.condition = ClassCondition(classes, config.dim)
+        self.condition = self.make_condition(classes)
         self.dropout = nn.Dropout(config.token_dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(self.make_block(n) for n in range(1, config.layers + 1))
         self.norm = nn.RMSNorm(config.dim, eps=1e-5)
         self.head = nn.Linear(config.dim, codebook_size, bias=False)
         head_dim = config.dim // config.heads
@@ -134,6 +143,13 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, 0.0, 0.02)
         # all codes equally likely at first, as published
         nn.init.zeros_(self.head.weight)
+
+    def make_condition(self, classes):
+        return ClassCondition(classes, self.config.dim)
+
+    def make_block(self, number):
+        """The block with this number, from 1."""
+        return Block(self.config)
 
     def _apply(self, fn, recurse=True):
         # a network of another dtype turns by the same angles: the table only changes its device
@@ -159,7 +175,7 @@ class Transformer(nn.Module):
         x_BSD, tapped = self.dropout(torch.cat([*parts], 1)), None
         rope, mask = self.rotations(prefix, 0, x_BSD.shape[1]), prefix.mask(u_BTD.shape[1])
         for number, block in enumerate(self.blocks, 1):
-            x_BSD = block(x_BSD, rope, mask)
+            x_BSD = block(x_BSD, rope, mask, None, prefix.slots)
             if number == tap:
                 tapped = predicting(x_BSD, prefix)
                 if stop:
@@ -191,6 +207,7 @@ class Decoder:
         end = begin + x_BSD.shape[1]
         rope = self.ar.rotations(self.prefix, begin, end)
         mask = None if self.mask is None else self.mask[:, :, begin:end, :end]
+        text = max(0, self.prefix.slots - begin)
         for block, cache in zip(self.ar.blocks, self.caches, strict=True):
-            x_BSD = block(x_BSD, rope, mask, cache)
+            x_BSD = block(x_BSD, rope, mask, cache, text)
         return self.ar.head(self.ar.norm(x_BSD[:, -1:]))[:, 0]  # (B, 1, K) -> (B, K)

@@ -13,7 +13,7 @@ def benchmark_of(rule, log):
 
     None for a rule without benchmark file."""
     root, _, name = log.removesuffix(".txt").partition("/log/")
-    if rule == "prepare_data":
+    if rule in ("prepare_data", "make_shards", "prepare_captions"):
         return f"{root}/benchmark/{name}.tsv"
     if rule == "analyse":
         return f"{root}/{name}.benchmark.tsv"

@@ -22,7 +22,7 @@ from gear.files.reading import read_record, required
 from gear.study.stages import STAGES
 
 DATA = "data"  # one unit; its large files are whole data sets: data.dvc
-LARGE = (".safetensors", ".npz", ".gz")  # as in .gitignore
+LARGE = (".safetensors", ".npz", ".npy", ".gz")  # as in .gitignore
 INDEX = "README.md"  # of a study's results
 PAGE = ".html"  # a table's page for Snakemake's report; in neither git nor DVC
 NO_LINK = (

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gear.artifacts import store
 from gear.artifacts.units import require_no_link
+from gear.cli.captions import captions
 from gear.cli.finding import MISSING, NOTE, OK, Finding
 from gear.cli.images import data
 from gear.cli.weights import weights
@@ -129,6 +130,7 @@ def findings(study, target):
     yield device()
     yield from _kept("data", data(study, target))
     yield from _kept("weights", weights(study, needed))
+    yield from _kept("captions", captions(study, needed))
     yield disk(study, needed)
     yield from links(study)
     yield remote()

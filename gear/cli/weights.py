@@ -15,15 +15,15 @@ def weights(study, needed):
     runs = [study.runs[name] for name in needed.runs]
     yield from _public(study, runs)
     for name in dict.fromkeys(r.settings.align.teacher for r in runs if STAGES[r.stage].aligns):
-        if not _imported(study, f"teacher/{name}"):
+        if not is_imported(study, f"teacher/{name}"):
             yield _teacher(study.spec["teachers"][name], name)
     yield from _vgg16(study, needed)
     features = study.spec["features"]
     scored = needed.of("samples", "validation", "pictures")
-    if features["kind"] == "inception" and scored and not _imported(study, "features"):
+    if features["kind"] == "inception" and scored and not is_imported(study, "features"):
         stated = {"sha256": features.get("sha256")}
-        yield _file("weights", features["weights"], "inception", "features.weights", stated)
-        yield _file("reference", features["reference"], "reference", "features.reference")
+        yield found_file("weights", features["weights"], "inception", "features.weights", stated)
+        yield found_file("reference", features["reference"], "reference", "features.reference")
 
 
 def _public(study, runs):
@@ -31,12 +31,12 @@ def _public(study, runs):
         r.settings.tokenizer.quantizer for r in runs if STAGES[r.stage].public and r.from_public
     }
     for quantizer, spec in study.spec.get("public", {}).items():
-        if quantizer in starts and not _imported(study, f"public/{quantizer}"):
+        if quantizer in starts and not is_imported(study, f"public/{quantizer}"):
             setting = f"public.{quantizer}.file"
-            yield _file("weights", spec["file"], spec["layout"], setting, spec)
+            yield found_file("weights", spec["file"], spec["layout"], setting, spec)
 
 
-def _imported(study, folder):
+def is_imported(study, folder):
     """Whether a job has already imported the published files."""
     return Path(study.root, folder, "weights.safetensors").is_file()
 
@@ -48,7 +48,7 @@ def _teacher(spec, name):
     if hub.get("revision") and not Path(spec["weights"]).exists():
         said = f"{spec['weights']} ({spec['label']}) is not there and will be downloaded"
         return Finding(NOTE, "weights", f"{said} from {hub['repo']} at {hub['revision']}")
-    return _file("weights", spec["weights"], spec["network"], f"teachers.{name}.weights", spec)
+    return found_file("weights", spec["weights"], spec["network"], f"teachers.{name}.weights", spec)
 
 
 def _vgg16(study, needed):
@@ -57,14 +57,14 @@ def _vgg16(study, needed):
     losses = [r.settings.loss for r in left if STAGES[r.stage].owns_tokenizer]
     for path in sorted({loss.vgg16 for loss in losses if loss.lpips}):
         if path:
-            yield _file("weights", path, "vgg16", "settings.loss.vgg16")
+            yield found_file("weights", path, "vgg16", "settings.loss.vgg16")
         else:
             said = f"no file of VGG16 is named, which LPIPS needs ({source('vgg16')})"
             cure = "name its file as settings.loss.vgg16 in the study's file, or set loss.lpips: 0"
             yield Finding(MISSING, "weights", f"{said}; {cure}.")
 
 
-def _file(subject, path, name, setting, stated=None):
+def found_file(subject, path, name, setting, stated=None):
     """The Finding of a file.
 
     name: of its Source; setting: the key of the study that names it; stated: {'bytes', 'sha256'} of

@@ -165,6 +165,11 @@ class ShardSet:
             "prepare_captions again, or set a higher limit."
         )
 
+    @property
+    def replaced(self):
+        """How many images this process has replaced, each counted once."""
+        return len(self.broken)
+
     def name(self, number):
         """`shard/key` of a sample."""
         return f"{self.index.shard(number).rpartition('/')[2]}/{self.index.key(number)}"

@@ -17,7 +17,7 @@ from gear.alignment.teachers.load import load_teacher
 from gear.ar.load import load_ar
 from gear.data.memory import to_uint8
 from gear.data.sets import validation_set
-from gear.evaluation import validate
+from gear.evaluation import captions, validate
 from gear.evaluation.score import Scorer
 from gear.files.aside import write_json
 from gear.files.reading import status_of
@@ -61,6 +61,8 @@ def evaluate(job, args):
     Scores are null where it, or the tokenizer that it froze, diverged."""
     settings = config.build(job["settings"])
     setup(settings)
+    if settings.reads_text:
+        return captions.evaluate(job, args, settings)
     device = use()
     scorer = Scorer(job["generation"], args.features, device)
     validate.rounding_of(job["validation"], scorer.kind)
@@ -88,7 +90,7 @@ def evaluate(job, args):
             teacher,
         )
     write_json(f"{args.metrics}/validation.json", found)
-    save_arrays(f"{args.samples}/pictures.npz", pictures(data, classes, tokenizer, ar))
+    return save_arrays(f"{args.samples}/pictures.npz", pictures(data, classes, tokenizer, ar))
 
 
 def main():
@@ -98,6 +100,7 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--teacher", help="given for checkpoints that hold an AR")
     parser.add_argument("--data", help="manifest of the images, where data.hold is stream")
+    parser.add_argument("--encoder", help="given for checkpoints that read captions")
     args = parser.parse_args()
     evaluate(args.job, args)
 

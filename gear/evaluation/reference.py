@@ -3,6 +3,7 @@
 - ADM's .npz: arr_0, the images of precision and recall, and mu, sigma, mu_s, sigma_s, the moments
   of the whole training set; without moments those of its images count, as in ADM's evaluator
 - pytorch-fid's and clean-fid's .npz: mu and sigma alone
+- GPIC's .npz: dino_mu, dino_sigma and, for measures of single images, dino_embeddings
 - a folder of images
 - ours: the moments with their count, the rows that the protocol needs, and what they are of
 """
@@ -20,6 +21,7 @@ from gear.metrics.frechet import Statistics
 from gear.metrics.protocol import PROTOCOLS, Features, Summary, chosen_settings
 
 MOMENTS = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
+GPIC = {"mu": "dino_mu", "sigma": "dino_sigma", "pooled": "dino_embeddings"}  # our key: its key
 CURE = "make or download it again"
 UNSTATED = 2**62  # the count of moments whose file does not say of how many images they are
 # numbers of a row of features, by which a file of another network is told
@@ -79,7 +81,7 @@ def _said(path):
 
 def _rows(path, protocol):
     """{part: (N, D)} of a Reference of ours. Mistake: of another shape or not finite."""
-    rows = read_arrays(path, protocol.reference_rows)
+    rows = _arrays(path, protocol.reference_rows)
     for part, matrix in rows.items():
         width = WIDTHS[protocol.name][part]
         if matrix.ndim != 2 or matrix.shape[1] != width or matrix.dtype.kind != "f":
@@ -92,9 +94,23 @@ def _rows(path, protocol):
     return rows
 
 
+def names(path):
+    """{our key: key in the file} of an .npz; they differ in GPIC's file alone."""
+    fields, theirs = keys(path), {v: k for k, v in GPIC.items()}
+    gpic = GPIC["mu"] in fields
+    return {theirs.get(field, field) if gpic else field: field for field in fields}
+
+
+def _arrays(path, wanted):
+    """{our key: array} of an .npz. Mistake: one is missing."""
+    known = names(path)
+    found = read_arrays(path, [known.get(key, key) for key in wanted])
+    return dict(zip(wanted, found.values(), strict=True))
+
+
 def check(path, protocol):
-    """Keys of an .npz. Mistake where it is no reference of the protocol."""
-    fields = keys(path)
+    """Our keys of an .npz. Mistake where it is no reference of the protocol."""
+    fields = list(names(path))
     if "protocol" in fields:
         stated = str(read_arrays(path, ("protocol",))["protocol"])
         if stated != protocol.name:
@@ -115,7 +131,7 @@ def check(path, protocol):
     if protocol.reference_rows and not {"arr_0", "pooled"} & set(fields):
         raise Mistake(
             f"{path} has moments alone, but {protocol.name} also compares single images; name a "
-            "reference with images (arr_0), or a folder of them."
+            f"reference with images (arr_0) or features ({GPIC['pooled']}), or a folder of images."
         )
     return fields
 
@@ -124,7 +140,7 @@ def moments(path, protocol, count):
     """{part: Statistics} of an .npz. Mistake where they are of another network or damaged."""
     statistics = {}
     for part in protocol.moments:
-        mean, cov = read_arrays(path, MOMENTS[part]).values()
+        mean, cov = _arrays(path, MOMENTS[part]).values()
         if mean.dtype.kind != "f" or cov.dtype.kind != "f":
             raise Mistake(f"{path}: {part} moments are {mean.dtype}, no floats; {CURE}.")
         width = WIDTHS[protocol.name][part]
@@ -152,14 +168,14 @@ def load(path, extract, batch):
     size, _ = peek(path, protocol)
     if Path(path).is_dir():
         return _of_images(path, extract, batch)
-    fields = keys(path)
+    fields = names(path)
     if "protocol" in fields:
         return read(path, protocol, extract.weights)
     if "mu" not in fields:
         return _of_images(path, extract, batch)
     known = moments(path, protocol, UNSTATED)
-    rows = {}
-    if "arr_0" in fields and protocol.reference_rows:
+    rows = _rows(path, protocol) if set(protocol.reference_rows) <= set(fields) else {}
+    if not rows and "arr_0" in fields and protocol.reference_rows:
         pieces = extracted(extract, open_images(path, protocol.square), batch)
         rows["pooled"] = np.concatenate([features.pooled_ND for features in pieces])
     return Reference(Summary(UNSTATED, known, rows), size)

@@ -13,7 +13,7 @@ from gear import config
 from gear.evaluation import networks, notes
 from gear.features import standin
 from gear.features.resize import aliased, resized
-from gear.files.arrays import read_arrays
+from gear.files.arrays import keys, read_arrays
 from gear.files.aside import write_json
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_record, required
@@ -23,7 +23,8 @@ from gear.runtime.device import setup, use
 from gear.sampling.decode import decoded, decoded_floats
 from gear.tokenizer.load import load_frozen
 
-KINDS = {"demo": "standin"}  # the kind of features that a protocol is computed on, else inception
+# the kind of features that a protocol is computed on, else inception
+KINDS = {"demo": "standin", "demo_text": "standin", "fdd": "dinov2"}
 
 
 class Scorer:
@@ -42,12 +43,10 @@ class Scorer:
                 f"protocol {self.protocol.name} is not computed on {self.kind} features "
                 f"({features}); set the study's features.kind, or another protocol."
             )
-        if self.kind == "standin":
-            self._standin(features, device)
-        else:
-            self._inception(features, record, device)
+        load = {"standin": self._standin, "inception": self._inception, "dinov2": self._dinov2}
+        load[self.kind](features, record, device)
 
-    def _standin(self, features, device):
+    def _standin(self, features, record, device):
         from gear.evaluation.reference import of_features
 
         network = standin.load_network(features).to(device)
@@ -74,6 +73,16 @@ class Scorer:
             return inception.pytorch_fid(network, images).pooled_ND
 
         self.pooled = pooled
+
+    def _dinov2(self, features, record, device):
+        from gear.evaluation import reference
+        from gear.features import dinov2
+
+        network = dinov2.load_folder(features).to(device)
+        weights = self._weights(record, f"{features}/run.json")
+        self.extract = networks.extractor(self.protocol.name, network, weights)
+        self.reference = reference.read(f"{features}/reference.npz", self.protocol, weights).summary
+        self.size = None  # of any size: they are resized for the network
 
     @staticmethod
     def _weights(record, path):
@@ -113,6 +122,13 @@ class Scorer:
             found[ALIASED.format(self.protocol.name)] = again[self.protocol.name]
         return found
 
+    def of_samples(self, tokenizer, samples):
+        """The scores of the arrays of a samples file; those of captions have a record."""
+        found = self.of_tokens(tokenizer, samples["tokens"])
+        return found | (
+            {"record": json.loads(str(samples["record"]))} if "record" in samples else {}
+        )
+
     def nothing(self):
         """The scores of a run that diverged."""
         names = [self.protocol.name]
@@ -122,7 +138,9 @@ class Scorer:
 
 def load_samples(path):
     """The arrays of a samples file. Mistake where it is half-written."""
-    return read_arrays(path, ("tokens", "labels", "seeds"), "remove it and draw again")
+    cure = "remove it and draw again"
+    own = ("prompts", "record") if "prompts" in keys(path, cure) else ("labels",)
+    return read_arrays(path, ("tokens", "seeds", *own), cure)
 
 
 def main():
@@ -134,10 +152,10 @@ def main():
     setup(config.build(args.job["settings"]))
     device = use()
     scorer = Scorer(args.job["protocol"], args.features, device)
-    tokens = load_samples(args.samples)["tokens"]
-    require_count(len(tokens), args.job["protocol"].get("images"), f"{args.samples}: ")
+    samples = load_samples(args.samples)
+    require_count(len(samples["tokens"]), args.job["protocol"].get("images"), f"{args.samples}: ")
     tokenizer = load_frozen(args.tokenizer).to(device)
-    write_json(args.output, scorer.of_tokens(tokenizer, tokens))
+    write_json(args.output, scorer.of_samples(tokenizer, samples))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from gear.alignment.loss import alignment_loss
 from gear.alignment.projector import projector
-from gear.ar.load import load_ar
 from gear.data.memory import to_float, to_uint8
 from gear.data.sets import piece_of
 from gear.files.mistakes import Mistake
@@ -17,10 +16,13 @@ from gear.metrics.frechet import Stream, frechet_distance
 from gear.metrics.reconstruction import l1, psnr, ssim
 from gear.runtime import checkpoint
 from gear.runtime.device import autocast
+from gear.sampling.conditions import Labels
+from gear.t2i.load import load_ar
 from gear.tokenizer.codebook import SoftAssignment, usage_stats
 
 PER_IMAGE = {"psnr": psnr, "ssim": ssim, "l1": l1}
 RECONSTRUCTION = ("rfid", "psnr", "ssim", "l1")
+LIKELIHOOD = ("ntp", "align")
 ROUNDINGS = ("none", "uint8")  # of what rFID sees: none, as published
 CODEBOOK = ("usage", "usage_entropy", "perplexity", "entropy", "effective_size", "top1", "top10")
 CODEBOOK += ("top100", "top1000", "entropy_t1")
@@ -68,11 +70,12 @@ def through(tokenizer, settings, data, pooled, rounding):
 
 
 @torch.no_grad()
-def likelihood(folder, tokenizer, tokens, data, teacher):
+def likelihood(folder, tokenizer, tokens, data, teacher, conditions_of=None):
     """Mean NTP loss in nats per token and mean alignment loss, of averaged weights.
 
     tokens: of all images, made in float32. Where the training made its tokens in bfloat16, they are
-    made again so: the AR has seen no others."""
+    made again so: the AR has seen no others. conditions_of: a function of the AR that returns the
+    conditions of all images (gear/sampling/conditions.py); default: their labels."""
     ar, settings = load_ar(folder)
     frozen = not checkpoint.holds(f"{folder}/weights.safetensors", "tokenizer")
     precision = settings.runtime.token_precision(frozen)
@@ -81,15 +84,16 @@ def likelihood(folder, tokenizer, tokens, data, teacher):
     checkpoint.load_weights(f"{folder}/weights.safetensors", "projector", project)
     for network in (ar, project, teacher):
         network.to(device)
+    conditions = conditions_of(ar) if conditions_of else Labels(ar, data.labels.numpy())
     ntp, align = 0.0, 0.0
     piece, done = piece_of(settings), 0
     for images, _ in data.pieces(piece):
-        part, labels = tokens[done : done + piece], data.labels[done : done + piece]
-        part, labels, done = part.to(device), labels.to(device), done + piece
+        part = tokens[done : done + piece].to(device)
+        prefix = conditions.prefix(done, done + len(part))
+        done += len(part)
         if precision != "fp32":
             with autocast(device, precision):
                 part = tokenizer.tokens(to_float(images.to(device)))
-        prefix = ar.condition(labels)
         logits, tap = ar(ar.embedding(part[:, :-1]), prefix, tap=settings.align.layer)
         share = len(part) / len(tokens)
         ntp += share * F.cross_entropy(logits.flatten(0, 1), part.flatten()).item()
@@ -135,5 +139,5 @@ def nothing(protocol):
     return {
         protocol["name"]: dict.fromkeys(RECONSTRUCTION),
         "codebook": dict.fromkeys(CODEBOOK),
-        "likelihood": dict.fromkeys(("ntp", "align")),
+        "likelihood": dict.fromkeys(LIKELIHOOD),
     }

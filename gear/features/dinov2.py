@@ -17,8 +17,10 @@ from gear.alignment.teachers import layout
 from gear.alignment.teachers.base import IMAGENET
 from gear.alignment.teachers.dinov2 import DINOv2
 from gear.features.weights import verified
+from gear.files.reading import read_record, whole_numbers
 from gear.foreign import source
 from gear.metrics.protocol import Features
+from gear.runtime import checkpoint
 
 SIZE, OFFSET = 224, 0.1
 UNKNOWN = "weights of another training have the same shapes and give another distance"
@@ -58,13 +60,15 @@ class Encoder(nn.Module):
     """uint8 RGB images (B, 3, H, W) -> CLS tokens (B, F)."""
 
     def __init__(self, state, shape):
-        """state: the encoder's weights; shape: arguments of DINOv2L.build without img_size."""
+        """state: the encoder's weights, or None; shape: arguments of DINOv2L.build without
+        img_size."""
         super().__init__()
-        side = SIZE // DINOv2L.PATCH
-        state = state | {"pos_embed": resampled(state["pos_embed"], side)}
+        self.shape = dict(shape)
         with torch.random.fork_rng(devices=[]):
             self.encoder = DINOv2L.build(SIZE, **shape)
-        self.encoder.load_state_dict(state)
+        if state is not None:
+            positions = resampled(state["pos_embed"], SIZE // DINOv2L.PATCH)
+            self.encoder.load_state_dict(state | {"pos_embed": positions})
         for name, value in zip(("mean", "std"), IMAGENET, strict=True):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1))
 
@@ -87,6 +91,15 @@ def load(path, sha256=None, shape=None):
     shape = shape or DINOv2L.SHAPE
     _, _, state = layout.read(source.read(path), DINOv2L, shape, path)
     return Encoder(state, shape).eval().requires_grad_(False), digest
+
+
+def load_folder(folder):
+    """The frozen network of a folder that gear/evaluation/importing.py wrote."""
+    record = read_record(f"{folder}/run.json")
+    shape = whole_numbers(record, "shape", tuple(DINOv2L.SHAPE), f"{folder}/run.json")
+    network = Encoder(None, shape)
+    checkpoint.load_weights(f"{folder}/weights.safetensors", "dinov2", network.encoder)
+    return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -31,8 +31,10 @@ class Warm:
 
     process = None
 
-    def start(self):
+    def start(self, modules=()):
         """Start the process, unless the caller has one already; returns the path of its socket.
+
+        modules: names of further modules that the study's jobs import.
 
         Jobs find it by the variable GEAR_WARM, once it has imported torch. Its numerical libraries
         use one thread, as in a separate job, to give the same bytes."""
@@ -43,6 +45,7 @@ class Warm:
         self.folder = tempfile.TemporaryDirectory(prefix="gear-", dir=above)
         os.environ["GEAR_WARM"] = f"{self.folder.name}/socket"
         command = [sys.executable, "-m", "gear.launch.warm", "--serve", os.environ["GEAR_WARM"]]
+        command += modules
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one)
         return os.environ["GEAR_WARM"]
@@ -141,8 +144,10 @@ def serve_one(link):
     link.sendall(f"{status}\n".encode())
 
 
-def serve(path):
-    """The warm process: one fork for each connection, until standard input closes."""
+def serve(path, *modules):
+    """The warm process: one fork for each connection, until standard input closes.
+
+    modules: names of further modules to import."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the jobs and for Snakemake
     import torch
 
@@ -151,6 +156,8 @@ def serve(path):
     import gear.report.figures.figure
     import gear.report.tables.table  # noqa: F401
 
+    for name in modules:
+        importlib.import_module(name)
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)  # imports the compiler
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the kernel
     listener = socket.socket(socket.AF_UNIX)
@@ -177,7 +184,7 @@ def serve(path):
 def main():
     arguments = sys.argv[1:]
     if arguments[:1] == ["--serve"]:
-        serve(arguments[1])
+        serve(*arguments[1:])
     path = os.environ.get("GEAR_WARM")
     link = connect(path) if path else None
     if link is not None:

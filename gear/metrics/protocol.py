@@ -193,6 +193,12 @@ PROTOCOLS = {
             (distance("fdd"), neighbourhood(*_ALL_FOUR, drawn=True), discrepancy()),
             {"images": 50_000, "neighbours": 5, "prdc_images": 10_000},
         ),
+        # the measures of fdd on the features of a stand-in
+        Protocol(
+            "demo_text",
+            (distance("fdd"), neighbourhood(*_ALL_FOUR, drawn=True), discrepancy()),
+            {"neighbours": 5},
+        ),
         Protocol("coco", (distance("fid"),), {"images": 5000}, square=256),
     )
 }

@@ -8,8 +8,13 @@ because they have no matrix product.
 The parts are those of the trainers: gear/tokenizer/train.py, gear/joint/train.py, gear/ar/train.py.
 """
 
+from gear.files.mistakes import Mistake
 from gear.plan import counts
 from gear.study.stages import STAGES
+
+# {width of the features: layers, heads, heads of keys and values, width of a head, width of the
+# SwiGLU layer, entries of the vocabulary} of text encoders that are not trained here
+ENCODERS = {2048: (28, 16, 8, 128, 6144, 151936)}  # Qwen3-1.7B
 
 
 def of_tokenizer(settings):
@@ -40,6 +45,7 @@ def parts_of(run):
     """{part: {piece: times}} of one optimizer step of a run, per image."""
     settings, stage = run.settings, STAGES[run.stage]
     parts = {"teacher": {"teacher": 1}} if stage.aligns else {}
+    parts |= {"text": {"text_encoder": 1}} if settings.reads_text else {}
     parts |= of_tokenizer(settings) if stage.owns_tokenizer else {"tokens": {"encode": 1}}
     if stage.owns_tokenizer and stage.has_ar:
         guidance = of_guidance(settings.joint)
@@ -55,6 +61,22 @@ def teacher(spec, data, patch, piece=counts.piece):
         return piece("pretrained", spec["network"], data.resolution)
     shape = (data.channels, data.resolution, data.classes, patch)
     return piece("standin", spec["objective"], *shape, spec["dim"], spec["layers"])
+
+
+def text_encoder(spec, text, piece=counts.piece):
+    """The Piece of a text encoder. Mistake: its size is not known.
+
+    spec: a study's text_encoder; text: gear.config.Text."""
+    if spec["kind"] == "standin":
+        width, heads = text.width, spec["heads"]
+        shape = (spec["layers"], heads, max(1, heads // 2), width // heads, 3 * width)
+        return piece("text_encoder", width, *shape, spec["vocabulary"], text.slots)
+    if text.width not in ENCODERS:
+        raise Mistake(
+            f"the size of {spec['label']} with text.width {text.width} is not known; add it to "
+            "ENCODERS in gear/plan/costs.py."
+        )
+    return piece("text_encoder", text.width, *ENCODERS[text.width], text.slots)
 
 
 def networks_of(run, study, piece=counts.piece):
@@ -75,7 +97,12 @@ def networks_of(run, study, piece=counts.piece):
         patch = settings.tokenizer.downsampling
         side = data.resolution // patch
         aligned = teacher(study.spec["teachers"][align.teacher], data, patch, piece)
-        networks["ar"] = piece("ar", settings.ar, codes, data.classes, side, align.layer)
+        if settings.reads_text:
+            text = settings.text
+            networks["ar"] = piece("text_ar", settings.ar, codes, text, side, align.layer)
+            networks["text_encoder"] = text_encoder(study.spec["text_encoder"], text, piece)
+        else:
+            networks["ar"] = piece("ar", settings.ar, codes, data.classes, side, align.layer)
         networks["projector"] = piece(
             "project", settings.ar.dim, align.projector_dim, aligned.width, side * side
         )

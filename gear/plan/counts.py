@@ -17,11 +17,12 @@ from gear.files.hashes import code_hash
 
 FILE = Path(__file__).with_suffix(".json")
 CODE = (
-    *("gear/tokenizer/*.py", "gear/ar/*.py"),
+    *("gear/tokenizer/*.py", "gear/ar/*.py", "gear/t2i/transformer.py"),
     *("gear/alignment/*.py", "gear/alignment/teachers/*.py", "gear/plan/pieces.py"),
 )
 KINDS = {  # kind of network: the module that counts it
     **dict.fromkeys(("tokenizer", "discriminator", "vgg16", "ar", "project"), "gear.plan.pieces"),
+    **dict.fromkeys(("text_ar", "text_encoder"), "gear.plan.pieces"),
     **dict.fromkeys(("standin", "pretrained"), "gear.plan.teachers"),
 }
 

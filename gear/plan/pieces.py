@@ -4,7 +4,8 @@ Each network is built on torch's meta device, which has shapes but no numbers. F
 torch counts its forward pass: matrix products, convolutions and attention, 2 FLOPs for each
 multiply-add. Networks with equal settings are counted once.
 
-Shapes: B images (here 1), N tokens, K codes, D width of the AR, F of the teacher.
+Shapes: B images (here 1), N tokens, K codes, D width of the AR, F of the teacher, P slots of a
+caption, C of its features.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
 from gear.plan.counts import Piece
+from gear.t2i.transformer import Text, TextTransformer
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
 
@@ -96,6 +98,42 @@ def ar(config, codes, classes, side, layer):
             "readout": forward_flops(lambda: s_BNK @ network.embedding.weight),
         }
     return Piece(parameters(network), flops)
+
+
+@cache
+def text_ar(config, codes, text, side, layer):
+    """The Piece of a text-to-image AR: `ar` and `ar_to_tap` over the caption and N positions.
+
+    text: gear.config.Text. A caption is counted with all its slots. Padding is left out when the
+    network runs, so this is the most that a step costs; the mean depends on the captions."""
+    with torch.device("meta"):
+        network = TextTransformer(config, codes, text, side)
+        features_BPC = torch.empty(1, text.slots, text.width)
+        caption = Text(features_BPC, torch.ones(1, text.slots, dtype=torch.bool))
+        u_BND = torch.empty(1, side * side - 1, config.dim)
+
+        def forward(**options):
+            return network(u_BND, network.condition(caption), **options)
+
+        flops = {
+            "ar": forward_flops(forward),
+            "ar_to_tap": forward_flops(lambda: forward(tap=layer, stop=True)),
+        }
+    return Piece(parameters(network), flops)
+
+
+def text_encoder(width, layers, heads, kv_heads, head, hidden, vocabulary, slots):
+    """The Piece of a Qwen3 without its output head: `text_encoder` reads one caption.
+
+    width: C; head: width of a head; hidden: of the SwiGLU layer; slots: all are counted, as in
+    `text_ar`. By formula, so that a plan needs no transformers."""
+    attention = width * head * (2 * heads + 2 * kv_heads)  # query and output, key and value
+    matrices = layers * (attention + 3 * width * hidden)
+    norms = layers * (2 * width + 2 * head) + width
+    # scores and their sums of values, each P x P for each of the query's heads
+    reading = 2 * layers * heads * head * slots**2
+    flops = 2 * (matrices * slots + reading)
+    return Piece(vocabulary * width + matrices + norms, {"text_encoder": flops}, width=width)
 
 
 @cache

@@ -1,7 +1,16 @@
 """Sentences of captions: what was measured, how often, and what may not be concluded."""
 
+from gear.report import captioned
 from gear.report.sheet import BEST, GAIN, PAPER
-from gear.study.vocabulary import ARROWS, COLLAPSED, METRICS, PLACES, WHERE, WORDS, shown
+from gear.study.vocabulary import (
+    ARROWS,
+    COLLAPSED,
+    METRICS,
+    PLACES,
+    WHERE,
+    WORDS,
+    shown,
+)
 
 WAYS = {-1: "lower", 1: "higher"}
 DECIDING = 6  # seeds from which a sign test can give p < 0.05
@@ -24,7 +33,7 @@ def sampler_words(sampler):
     guidance = sampler.get("guidance", 1.0)
     words = ["no guidance" if guidance == 1 else f"CFG {guidance:g}"]
     for key, value in sampler.items():
-        if key not in ("images", "guidance"):
+        if key not in ("images", "guidance", "prompts"):
             words.append(f"{key.replace('_', '-')} {value}")
     return ", ".join(words)
 
@@ -33,6 +42,7 @@ def samplers(spec):
     words = []
     for name, sampler in spec["samplers"].items():
         images = f"{sampler['images']} images, " if "images" in sampler else ""
+        images += f"of prompts {sampler['prompts']}, " if "prompts" in sampler else ""
         words.append(f"{name} ({images}{sampler_words(sampler)})")
     return [f"Sampler{'s' if len(words) > 1 else ''}: {_listed(words)}."] if words else []
 
@@ -49,15 +59,21 @@ def protocols(spec, metrics):
         if "is" in metrics and generation.get("split_size"):
             words.append(f"IS over parts of {generation['split_size']}")
         sentences.append(f"Protocol of the samples: {generation['name']} ({'; '.join(words)}).")
+    sentences += captioned.protocol(spec["protocols"].get("text"))
     validation = spec["protocols"].get("validation")
     if validation:
         count = f" ({validation['images']} validation images)" if "images" in validation else ""
         sentences.append(f"Protocol of the reconstruction: {validation['name']}{count}.")
+    if spec.get("text_features"):
+        sentences.append(f"Features of the pictures of captions: {spec['text_features']}.")
     if features.get("kind") == "standin":
-        names = [METRICS[m].stand_in for m in metrics if METRICS[m].stand_in.endswith("D")]
-        names += ["all that is marked *"] if {"is", "precision", "recall"} & set(metrics) else []
+        named = [METRICS[m].stand_in for m in metrics if METRICS[m].stand_in != METRICS[m].name]
+        stars = any(name.endswith("*") for name in (METRICS[m].stand_in for m in metrics))
+        names = [name for name in named if name.endswith("D")]
+        names += ["all that is marked *"] if stars else []
+        network = "DINOv2" if "text" in spec["protocols"] else "Inception"
         sentences.append(
-            f"Computed on {features['label']}, not on Inception's: {_listed(names)}; they compare "
+            f"Computed on {features['label']}, not on {network}'s: {_listed(names)}; they compare "
             "only within this study."
         )
     elif features.get("label"):
@@ -188,8 +204,9 @@ def _paper(spec):
             f"{PAPER}: the paper's value ({table}); Δ = ours − paper, where the protocol is "
             "the same."
         ]
+    data = "GPIC" if "text_encoder" in spec else "ImageNet"
     return [
-        f"{PAPER}: the paper's value ({table}), in its own protocol and on ImageNet: another "
+        f"{PAPER}: the paper's value ({table}), in its own protocol and on {data}: another "
         "world (data set, network, metric), printed for orientation and not to be subtracted."
     ]
 
@@ -202,7 +219,11 @@ def study(spec):
 def origin(spec, metrics=(), rows=()):
     """The sentences on study, steps, samplers, protocols and teachers."""
     world = study(spec) + steps(rows) + resolutions(spec) + samplers(spec)
-    world += protocols(spec, list(dict.fromkeys(metrics))) + teachers(spec)
+    world += (
+        protocols(spec, list(dict.fromkeys(metrics)))
+        + teachers(spec)
+        + captioned.text_encoder(spec)
+    )
     return world + lpips(spec.get("lpips"))
 
 
@@ -246,10 +267,11 @@ def _single(spec, rows, spread):
     return [f"Each row is one training. {said}"]
 
 
-def table(spec, constant=()):
+def table(spec, constant=(), rows=()):
     """Two lists of sentences on a table: how to read it, and what it was made with.
 
-    constant: (head, value) of the columns that are left out because all rows have the same."""
+    rows: as of tables.numbers; constant: (head, value) of the columns that are left out because
+    all rows have the same."""
     metrics = [column["metric"] for column in spec["columns"]]
     trained = [row for row in spec["rows"] if "run" in row]
     notes = [spec["note"]] if "note" in spec else []
@@ -263,13 +285,14 @@ def table(spec, constant=()):
             "NTP losses (nats per token) under different tokenizers are no quality "
             "measure: a collapsed codebook has a tiny one."
         )
+    notes += captioned.measures(metrics)
     if {"top1", "top10", "entropy", "effective_size"} & set(metrics):
         notes.append(
             "Masses and soft entropy (nats): of p = softmax(scores / τ), means over the tokens of "
             "the validation images. Effective size = exp(soft entropy)."
         )
     notes += words([row["row"] for row in trained])
-    return notes, origin(spec, metrics, trained) + analysis(spec)
+    return notes, origin(spec, metrics, trained) + captioned.records(rows) + analysis(spec)
 
 
 def comparisons(compared):
@@ -308,12 +331,14 @@ def column_head(column):
 def part(column):
     """What tables have a grid of their own for: a place of features, else a sampler or ''."""
     place = column["metric"].rpartition("_")[2]
-    return place if place in PLACES else column["sampler"]
+    return place if place in PLACES else column.get("part", column["sampler"])
 
 
 def part_head(spec, name):
     """The sentence above the columns of one of several parts."""
     if name in PLACES:
         return WHERE[name]
+    if any(column.get("part") == name for column in spec["columns"]):
+        return f"{name}:"
     words = sampler_words(spec["samplers"][name])
     return f"{words[0].upper()}{words[1:]}:"

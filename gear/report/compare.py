@@ -18,6 +18,12 @@ TOLERANCES = {
     "is": (0.05, 0.0),
     "precision": (0.0, 0.05),
     "recall": (0.0, 0.05),
+    "fdd": (0.15, 0.0),
+    "density": (0.0, 0.1),
+    "coverage": (0.0, 0.05),
+    "mmd": (0.15, 0.01),
+    "clip_score": (0.0, 0.5),
+    "fid": (0.15, 0.0),
     "rfid": (0.20, 0.0),
     "psnr": (0.0, 0.5),
     "ssim": (0.0, 0.02),
@@ -34,7 +40,7 @@ TOLERANCES = {
     "entropy_t1": (0.0, 0.1),
     "ntp": (0.0, 0.05),
     "align": (0.0, 0.03),
-} | {key: (0.0, 0.05) for key, entry in METRICS.items() if entry.block in ANALYSED}
+} | {key: (0.0, 0.05) for key, entry in METRICS.items() if entry.block in {*ANALYSED, "following"}}
 SHOWN = 20  # different or missing cells that are listed
 
 
@@ -70,15 +76,16 @@ def _read(results, path):
 def _cells(lines, where):
     """The columns ours, ours_sd and seed_n of the measured cells, as text, indexed by KEY.
 
-    Quoted rows are left out. So are sign-test p-values and paired differences of a single seed,
-    because both follow from other cells."""
+    Quoted rows and cells with the paper's value alone are left out. So are sign-test p-values and
+    paired differences of a single seed, because both follow from other cells."""
     if "verdict" in lines:  # of the page of claims only the verdicts are compared
         fixed = {"metric": "verdict", "step": "", "sampler": "", "seed_n": "1", "ours_sd": ""}
         lines = lines.assign(row=lines["claim"], ours=lines["verdict"], **fixed)
     else:
         single = (lines["run"] == "") & (lines["seed_n"] == "1")
         derived = lines["metric"].str.endswith("_sign_p") | single
-        lines = lines[(lines["source"] == "trained") & ~derived]
+        ours = (lines["source"] == "trained") & (lines["seed_n"] != "")
+        lines = lines[ours & ~derived]
     values = ["ours", "ours_sd", "seed_n"]
     lines = lines.drop_duplicates([*KEY, *values])  # a claim has a line for each of its tests
     twice = lines[lines.duplicated(KEY)]
@@ -125,10 +132,10 @@ def _wrong(name, cells, folders):
             yield f"different  {where}: {cell.other}, not {cell.ours}{limit}"
 
 
-def _verdicts(cells):
-    """A sentence: how many verdicts of the page of claims are equal."""
-    equal = int((cells["verdict"] == "equal").sum())
-    return f"Verdicts of the claims: {equal} of {len(cells)} equal."
+def _verdicts(pages):
+    """A sentence: how many verdicts of the pages of claims are equal."""
+    equal = sum(int((cells["verdict"] == "equal").sum()) for cells in pages)
+    return f"Verdicts of the claims: {equal} of {sum(map(len, pages))} equal."
 
 
 def _require_one_study(*folders):
@@ -173,6 +180,7 @@ def compare(a_dir, b_dir, strict=False):
     print(f"{folders[0]} against {folders[1]}: {common}{tables}.")
     if total["different"]:
         print("Another processor gives other trainings, so some cells differ (NOTES.md).")
-    if "claims" in a and "claims" in b:
-        print(_verdicts(_compare_table(a["claims"], b["claims"])))
+    pages = [name for name in b if name in a and name.split("_")[0] == "claims"]
+    if pages:
+        print(_verdicts([_compare_table(a[name], b[name]) for name in pages]))
     return int(bool(strict and (wrong or lost)))

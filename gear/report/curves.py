@@ -1,9 +1,12 @@
-"""A metric over the milestones of a training, and its speed-up over a baseline."""
+"""A metric over the milestones of a training, or its losses over the steps; speed-ups of both."""
 
 import math
 from dataclasses import dataclass
 
+from gear.files.mistakes import Mistake
 from gear.report.seeds import Seeds
+
+LOSSES = {"ntp": "ntp", "align": "align_ar"}  # metric: its column of curves.csv; lower is better
 
 
 @dataclass
@@ -68,3 +71,64 @@ def speedup(points, last, target, better):
     """The Speedup of a curve over a baseline with the value `target` at `last` steps."""
     reached = reached_at([(point.steps, point.mean) for point in points], target, better)
     return Speedup(last, target, reached, reached == points[0].steps)
+
+
+# ---- losses over the steps -----------------------------------------------------------------------
+
+
+def read_loss(results, path, metric):
+    """[(step, loss)] of a curves.csv. A line holds the mean since the line before it.
+
+    Mistake: the file has no such column, no line, or a cell that is no number."""
+    table, column = results.csv(path, ("step",)), LOSSES[metric]
+    if column not in table or table.empty:
+        raise Mistake(f"{path} has no column '{column}'; train that run again.")
+    try:
+        lines = table[["step", column]].replace("", None).dropna().astype(float)
+    except ValueError as error:
+        raise Mistake(f"{path} is damaged ({error}); train that run again.") from None
+    if lines.empty:
+        raise Mistake(f"{path} has no number in '{column}'; train that run again.")
+    return [(int(step), loss) for step, loss in lines.itertuples(index=False)]
+
+
+def running_mean(points, width):
+    """[(step, mean over the last `width` steps)] of [(step, loss)], each weighted by its steps."""
+    means, steps = [], [0, *(step for step, _ in points)]
+    weighted = [
+        (step, loss, step - before) for (step, loss), before in zip(points, steps, strict=False)
+    ]
+    first = 0
+    for i, (step, _, _) in enumerate(weighted):
+        while first < i and weighted[first][0] <= step - width:
+            first += 1
+        near = weighted[first : i + 1]
+        total = sum(weight for _, _, weight in near)
+        means.append((step, sum(loss * weight for _, loss, weight in near) / total))
+    return means
+
+
+def loss_means(results, column, curve):
+    """{seed: running mean} of the trainings of a curve; column: with metric and window.
+
+    The window is a share of a training's steps."""
+    means = {}
+    for run, path in curve["files"].items():
+        points = read_loss(results, path, column["metric"])
+        means[curve["seeds"][run]] = running_mean(points, column["window"] * points[-1][0])
+    return means
+
+
+def sooner(means, base, shift=0.0):
+    """The Speedup of a training's loss over its baseline's, both as running means.
+
+    shift: added to the value at which the baseline ends."""
+    last, target = base[-1][0], base[-1][1] + shift
+    reached = next((float(step) for step, mean in means if mean <= target), None)
+    return Speedup(last, target, reached, reached == means[0][0])
+
+
+def loss_speedups(results, column, curve, baseline, shift=0.0):
+    """{seed: Speedup} of a curve's trainings, over the seeds that its baseline has too."""
+    ours, theirs = (loss_means(results, column, each) for each in (curve, baseline))
+    return {s: sooner(ours[s], theirs[s], shift) for s in ours if s in theirs}

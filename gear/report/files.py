@@ -8,7 +8,8 @@ from gear.files import reading
 from gear.files.mistakes import Mistake
 from gear.study.vocabulary import plain
 
-PICTURES = ("samples", "originals", "reconstructions")  # (N, H, W, C); other arrays are (N,)
+PICTURES = ("samples", "originals", "reconstructions")  # (N, H, W, C)
+PROMPTED = ("prompts", "words")  # (prompts, pictures, H, W, C); texts and other arrays are (N,)
 
 
 class Results:
@@ -72,7 +73,9 @@ class Results:
         cure = "delete it and draw that checkpoint again"
         arrays = list(read_arrays(self._there(path), names, cure).values())
         for name, array in zip(names, arrays, strict=True):
-            if array.ndim != (4 if name in PICTURES else 1) or array.dtype.kind not in "iu":
+            dims = 4 if name in PICTURES else 5 if name in PROMPTED else 1
+            kinds = "U" if name.endswith("_prompts") else "biu"
+            if array.ndim != dims or array.dtype.kind not in kinds:
                 shape = f"{array.dtype} of shape {array.shape}"
                 raise Mistake(f"{path}: {name} is {shape}, no array of ours; {cure}.")
         return arrays

@@ -4,14 +4,18 @@ from gear.report.sheet import md
 from gear.study.vocabulary import ARROWS, METRICS, number, shown
 
 VERDICTS = ("reproduced", "not reproduced", "not decidable here")
+TOPICS = {"claims_t2i": " on text to image"}  # of a page of claims, in the sentence that counts
 ROWS = 8  # rows of a table in its headline
 
 
 def forms(results, spec):
     """{'md': text} of the page."""
     parts = [f"# Results of the study {spec['study']}", f"Study: {md(spec['world'])}."]
-    if spec["claims"]:
-        parts += ["## What reproduces and what does not", *claims(results, spec["claims"])]
+    shown = {page: of for page, of in spec["claims"].items() if of}
+    if shown:
+        parts.append("## What reproduces and what does not")
+        for page, ours in shown.items():
+            parts += claims(results, ours, page)
     if spec["tables"]:
         parts += ["## Tables", tables(results, spec["tables"])]
     if spec["figures"]:
@@ -19,27 +23,28 @@ def forms(results, spec):
     return {"md": "\n\n".join(parts) + "\n"}
 
 
-def verdicts(results, known):
-    """{verdict: [claim, ...]} of tables/claims.csv; known: the claims to include."""
-    lines = results.csv("tables/claims.csv", ("claim", "verdict")).drop_duplicates("claim")
+def verdicts(results, known, page="claims"):
+    """{verdict: [claim, ...]} of a page's CSV; known: the claims to include."""
+    lines = results.csv(f"tables/{page}.csv", ("claim", "verdict")).drop_duplicates("claim")
     lines = lines[lines["claim"].isin(known)]
     lines["verdict"] = lines["verdict"].str.replace(r" \(n = .*", "", regex=True)
     return {name: list(lines.loc[lines["verdict"] == name, "claim"]) for name in VERDICTS}
 
 
-def claims(results, ours):
-    """Yield the paragraphs on the claims. ours: {claim: whether it is our own question}."""
+def claims(results, ours, page="claims"):
+    """Yield the paragraphs on a page's claims. ours: {claim: whether it is our own question}."""
+    topic = TOPICS.get(page, "")
     for whose, own in (("the paper's claims", False), ("our own questions", True)):
-        groups = verdicts(results, [claim for claim in ours if ours[claim] is own])
+        groups = verdicts(results, [claim for claim in ours if ours[claim] is own], page)
         count = sum(map(len, groups.values()))
         words = [f"{len(names)} {verdict}" for verdict, names in groups.items()]
-        yield f"Of {count} of {whose}: {', '.join(words)}."
+        yield f"Of {count} of {whose}{topic}: {', '.join(words)}."
         yield "\n".join(
             f"- **{verdict}**: {md('; '.join(names))}."
             for verdict, names in groups.items()
             if names
         )
-    yield "[The page `claims`](tables/claims.md) has each criterion, the numbers and the verdict."
+    yield f"[The page `{page}`](tables/{page}.md) has each criterion, the numbers and the verdict."
 
 
 def _paper(entry, what):
@@ -57,12 +62,14 @@ def tables(results, entries):
     for entry in entries:
         title = md(entry["title"] + _paper(entry, "Table"))
         head = f"[{title}](tables/{entry['name']}.md)"
-        lines.append(f"| {head} | {headline(results, entry)} |")
+        lines.append(f"| {head} | {entry.get('said') or headline(results, entry)} |")
     return "\n".join(lines)
 
 
 def headline(results, entry):
     """'gFD ↓: GEAR-L 0.80 ± 0.10, ...' of a table's first column."""
+    if "column" not in entry:
+        return ""
     column = entry["column"]
     columns = ("metric", "row", "sampler", "ours", "ours_sd")
     cells = results.csv(f"tables/{entry['name']}.csv", columns)

@@ -16,7 +16,7 @@ from gear.files.mistakes import Mistake
 from gear.report.files import Results
 
 MODULES = {  # each has forms(results, spec) -> {ending: text or bytes}
-    "table": "gear.report.tables.table",
+    "table": "gear.report.tables.kinds",
     "claims": "gear.report.tables.claims",
     "figure": "gear.report.figures.figure",
     "index": "gear.report.index",

@@ -18,9 +18,8 @@ from gear.report import html
 from gear.report.files import Results
 from gear.report.sheet import Cell, Grid, Head
 from gear.report.tables import claims as claims_table
-from gear.report.tables import table as tables
+from gear.report.tables import kinds
 from gear.report.tables.judge import VERDICTS, Judge
-from gear.report.tables.numbers import numbers
 from gear.study.vocabulary import shown
 
 PAGE, REPORT = "index.html", "report.html"
@@ -73,7 +72,7 @@ def _claim(cells, holds):
 
 def _checkpoints(spec):
     """(label, folder, step = steps, seeds) of each line of a table or figure."""
-    for row in spec.get("rows", ()):
+    for row in (*spec.get("rows", ()), *([spec["of"] | {"row": "Ours"}] if "of" in spec else [])):
         if "run" in row:
             folder = f"{row['stage']}/{row['run']}/{row['step']}"
             seeds = [each["seed"] for each in row.get("replicas", (row,)) if "seed" in each]
@@ -86,7 +85,8 @@ def _checkpoints(spec):
             folder = f"{curve['stage']}/{run}/{last['step']}"
             yield curve["label"], folder, f"{last['step']} = {last['steps']}", []
         else:
-            path = curve["file"].removeprefix("metrics/").rpartition("/")[0]
+            path = curve.get("file") or next(iter(curve["files"].values()))
+            path = path.removeprefix("metrics/").rpartition("/")[0]
             yield curve["label"], path, path.rpartition("/")[2], []
 
 
@@ -136,7 +136,7 @@ def spread_of(results, claims):
 
 def table(results, spec, spread):
     """The section of one table; spread: see `spread_of`."""
-    sheet = tables.sheet(spec, *numbers(results, spec), spread)
+    sheet = kinds.sheet(results, spec, spread)
     files = _files(results, f"tables/{spec['name']}", ("csv", "md", "tex"))
     return _section(spec, "Table", html.content(sheet, origin(results, spec) + files))
 
@@ -214,9 +214,13 @@ def _there(root, noun, name):
 def page(study, root):
     """The text of the page. Mistake: nothing of the study is made yet."""
     results, chapters, contents, missing = Results(root), [], [], []
-    if (results.root / "tables/claims.csv").is_file():
-        chapters.append(f'<h2 id="found">What was found</h2>\n{found(results, study.claims_spec)}')
-        contents.append('<li><a href="#found">What was found</a></li>')
+    for name, claims in study.claims_specs.items():
+        if (results.root / f"tables/{name}.csv").is_file():
+            head, place = (
+                ("What was found", "found") if name == "claims" else (claims["title"], name)
+            )
+            chapters.append(f'<h2 id="{place}">{escape(head)}</h2>\n{found(results, claims)}')
+            contents.append(f'<li><a href="#{place}">{escape(head)}</a></li>')
     heads = ("The paper's figures and tables", "Pictures, and questions of our own")
     spread = spread_of(results, study.claims_spec)
     for number, (head, entries) in enumerate(zip(heads, ordered(study), strict=True)):

@@ -94,7 +94,8 @@ def md(text):
 
 
 def _cell_md(head, cell):
-    text = md(cell.text) or "–"
+    alone = head.paper and cell.paper and not cell.text  # the paper's value, without ours
+    text = "" if alone else md(cell.text) or "–"
     if cell.emphasis:
         text = f"*{text}*"
     if cell.bold and cell.text:
@@ -148,7 +149,7 @@ def tex(text):
 
 
 def _cell_tex(head, cell):
-    text = tex(cell.text or "–")
+    text = tex(cell.text or ("" if head.paper and cell.paper else "–"))
     if cell.emphasis:
         text = rf"\emph{{{text}}}"
     if cell.bold and cell.text:

@@ -23,12 +23,16 @@ class Job:
     data: str  # manifest of the images
     tokenizer: str | None  # folder of the tokenizer's checkpoint
     teacher: str | None
+    encoder: str | None  # folder of the text encoder
 
     @property
     def inputs(self):
         """The files that the training starts from. A state is valid only for their content."""
         folders = [folder for folder in (self.tokenizer, self.teacher) if folder]
-        return [self.data, *(Path(folder) / "weights.safetensors" for folder in folders)]
+        files = [self.data, *(Path(folder) / "weights.safetensors" for folder in folders)]
+        if self.encoder:
+            files += [Path(self.encoder) / name for name in ("model.safetensors", "tokenizer.json")]
+        return files
 
 
 def parse(description):
@@ -42,6 +46,7 @@ def parse(description):
     parser.add_argument("--data", required=True)
     parser.add_argument("--tokenizer")
     parser.add_argument("--teacher")
+    parser.add_argument("--encoder", help="folder of the text encoder")
     args = parser.parse_args()
     return Job(
         settings=config.build(args.job["settings"]),
@@ -52,6 +57,7 @@ def parse(description):
         data=args.data,
         tokenizer=args.tokenizer,
         teacher=args.teacher,
+        encoder=args.encoder,
     )
 
 

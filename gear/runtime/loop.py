@@ -21,7 +21,7 @@ import torch
 from gear import config
 from gear.files import hashes
 from gear.files.aside import NoRoom, write
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, counted
 from gear.files.reading import reason_of
 from gear.runtime import checkpoint, distributed, loggers, provenance, rng
 from gear.runtime.guards import Guards, not_finite
@@ -292,6 +292,9 @@ class Segment:
                 say(f"diverged in the update of step {self.step}: {bad[0]} not finite")
         record = self.record()
         if self.writes:
+            if record.get("replaced_images"):
+                broken = counted(record["replaced_images"], "broken image")
+                say(f"since this start of the training, others stood for {broken}")
             checkpoint.save_state(self.states.milestone(self.stop), self.state())
             write(self.output / "curves.csv", curves(self.history))
             checkpoint.save_folder(self.output, self.trainer.exports(), record)
@@ -317,12 +320,20 @@ class Segment:
             "inputs": self.inputs,
             "classes": self.data.classes,  # their names, in the order of the labels
             "processes": processes,
+            **self._replaced(),
             **cost,
             "cpu_s": round(sum(cpu), 1),
             "gpu_hours": round(gpus * cost["wall_s"] / 3600, 3),
             **provenance.environment(),
             "hosts": sorted(set(distributed.gather(platform.node()))),
         }
+
+    def _replaced(self):
+        """Where the data count them: how many broken images were replaced since this process
+        started, each counted once by every process that met it."""
+        if not hasattr(self.data, "replaced"):
+            return {}
+        return {"replaced_images": sum(distributed.gather(self.data.replaced))}
 
 
 def curves(history):

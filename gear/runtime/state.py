@@ -46,7 +46,10 @@ def require_same(stored, mine, path, cure):
         if old != new:
             reason = f"with {name} {old!r}, this run has {new!r}"
             if name == "inputs":
-                reason = "on other inputs: the data, the tokenizer or the teacher has changed since"
+                reason = (
+                    "on other inputs: the data, the tokenizer, the teacher or the text encoder has "
+                    "changed since"
+                )
             if name == "defaults":
                 reason = f"with number {old} of the defaults in gear/config.py, now it is {new}"
             raise Mistake(f"{path} was trained {reason}; {cure}.")

@@ -12,6 +12,7 @@ AR, K codes.
 """
 
 import argparse
+import hashlib
 import json
 from dataclasses import dataclass
 
@@ -19,13 +20,16 @@ import numpy as np
 import torch
 
 from gear import config
-from gear.ar.load import load_ar
 from gear.ar.transformer import Decoder
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
 from gear.runtime import rng
 from gear.runtime.device import setup, use
 from gear.runtime.progress import counter
+from gear.sampling.conditions import Captions, Labels
+from gear.t2i.load import load_ar
+from gear.t2i.prompts import captions_of
+from gear.t2i.text import load_encoder
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Sampler:
     top_p: float = 1.0  # 1: off
     labels: str = "uniform"  # uniform: each drawn at random | balanced: 0, 1, ..., 0, 1, ...
     seed: int = 0
+    prompts: str = ""  # a set of captions of the study, instead of labels
 
     def __post_init__(self):
         if self.images < 1 or self.temperature <= 0 or not 0 < self.top_p <= 1:
@@ -80,11 +85,14 @@ def choose(logits_BK, u_B):
 
 
 @torch.no_grad()
-def draw(ar, prefix, seeds_B, sampler):
-    """Tokens (B, N) int64 for conditions, as a Prefix, and image seeds."""
+def draw(ar, prefix, seeds_B, sampler, null=None):
+    """Tokens (B, N) int64 for conditions, as a Prefix, and image seeds.
+
+    null: the Prefix of as many images without their condition, which guidance needs. Default: that
+    of an AR with classes."""
     guided = sampler.guidance != 1.0
     if guided:  # 2 B rows: those with their condition, then the same images with the null
-        prefix = prefix.beside(ar.condition.null(len(seeds_B)))
+        prefix = prefix.beside(ar.condition.null(len(seeds_B)) if null is None else null)
     decoder, x, tokens = Decoder(ar, prefix), prefix.vectors_BPD, []
     for position in range(ar.length):
         logits = decoder.next_logits(x)
@@ -100,23 +108,35 @@ def draw(ar, prefix, seeds_B, sampler):
     return torch.stack(tokens, 1)
 
 
-def draw_all(ar, labels, seeds, sampler, batch):
-    """Tokens (n, N) int32 for any number of labels and image seeds, `batch` drawn at once."""
-    device, tokens = ar.head.weight.device, []
-    report = counter("images drawn", len(labels))
-    for i in range(0, len(labels), batch):
-        prefix = ar.condition(torch.from_numpy(labels[i : i + batch]).to(device))
-        tokens.append(draw(ar, prefix, seeds[i : i + batch], sampler))
-        report(min(i + batch, len(labels)))
+def draw_parts(ar, conditions, seeds, sampler, batch):
+    """Yields tokens (B, N) int64 on the AR's device, of `batch` images at once.
+
+    conditions: of gear/sampling/conditions.py, one for each of the seeds."""
+    report = counter("images drawn", len(seeds))
+    for begin in range(0, len(seeds), batch):
+        end = min(begin + batch, len(seeds))
+        null = conditions.null(end - begin) if sampler.guidance != 1.0 else None
+        prefix = conditions.prefix(begin, end)
+        yield draw(ar, prefix, seeds[begin:end], sampler, null)
+        report(end)
+
+
+def draw_all(ar, conditions, seeds, sampler, batch):
+    """Tokens (n, N) int32 of all images; see draw_parts."""
     # one copy to the host for all of them: each would wait for the device
-    return torch.cat(tokens).cpu().numpy().astype(np.int32)
+    tokens = torch.cat(list(draw_parts(ar, conditions, seeds, sampler, batch)))
+    return tokens.cpu().numpy().astype(np.int32)
+
+
+def seeds_of(sampler):
+    """(n,) int64: the seed of each image, a function of the sampler's seed and its number."""
+    # as long as a sampler has less than 10^9 images, no two samplers' seeds meet
+    return np.arange(sampler.images, dtype=np.int64) + sampler.seed * 1_000_000_000
 
 
 def requests(sampler, classes):
     """(labels, seeds) of all images of a sampler, functions of its seed and the image's number."""
-    number = np.arange(sampler.images, dtype=np.int64)
-    # as long as a sampler has less than 10^9 images, no two samplers' seeds meet
-    seeds = number + sampler.seed * 1_000_000_000
+    number, seeds = np.arange(sampler.images, dtype=np.int64), seeds_of(sampler)
     if sampler.labels == "balanced":
         return number % classes, seeds
     return (rng.uniform(("label",), seeds) * classes).astype(np.int64), seeds
@@ -125,8 +145,43 @@ def requests(sampler, classes):
 def generate(ar, classes, sampler, batch=256):
     """{'tokens' (n, N) int32, 'labels' (n,), 'seeds' (n,)} of a whole sampler."""
     labels, seeds = requests(sampler, classes)
-    tokens = draw_all(ar, labels, seeds, sampler, batch)
+    tokens = draw_all(ar, Labels(ar, labels), seeds, sampler, batch)
     return {"tokens": tokens, "labels": labels.astype(np.int32), "seeds": seeds}
+
+
+def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=256):
+    """{'tokens' (n, N) int32, 'prompts' (n,) int32, 'seeds' (n,), 'record' JSON} of a sampler.
+
+    captions: of the prompts, each of which has as many images; image i is of prompt i // images.
+    seeds: of the images, where they are not the sampler's own.
+    Mistake: the sampler's images are no multiple of the prompts."""
+    each, rest = divmod(sampler.images, len(captions))
+    if rest or not each:
+        raise Mistake(
+            f"the sampler has {sampler.images} images for {len(captions)} prompts; set a multiple."
+        )
+    numbers = np.arange(sampler.images) // each
+    seeds = seeds_of(sampler) if seeds is None else seeds
+    conditions = Captions(ar, encoder, [captions[n] for n in numbers])
+    tokens = draw_all(ar, conditions, seeds, sampler, batch)
+    arrays = {"tokens": tokens, "prompts": numbers.astype(np.int32), "seeds": seeds}
+    return arrays | {"record": np.array(json.dumps(record_of(sampler, captions)))}
+
+
+def record_of(sampler, captions):
+    """How the images of captions were drawn; every score of them states it."""
+    # as the encoder reads them: half a pair of surrogates is no text, but JSON can hold it
+    text = "\n".join(captions).encode("utf-8", "replace")
+    return {
+        "guidance": sampler.guidance,
+        "temperature": sampler.temperature,
+        "top_k": sampler.top_k,
+        "top_p": sampler.top_p,
+        "images": sampler.images // len(captions),  # of a prompt
+        "seed": sampler.seed,
+        "prompts": len(captions),
+        "prompts_sha256": hashlib.sha256(text).hexdigest(),
+    }
 
 
 def save_arrays(path, arrays):
@@ -140,10 +195,21 @@ def main():
     parser.add_argument("--job", required=True, type=json.loads)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--output", required=True)
+    parser.add_argument(
+        "--encoder", help="folder of the text encoder, of an AR that reads captions"
+    )
+    parser.add_argument("--data", help="manifest of the captions")
     args = parser.parse_args()
     setup(config.build(args.job["settings"]))
     ar, settings = load_ar(args.checkpoint)
-    samples = generate(ar.to(use()), settings.data.classes, Sampler(**args.job["sampler"]))
+    ar, sampler = ar.to(use()), Sampler(**args.job["sampler"])
+    if settings.reads_text:
+        captions = captions_of(args.job["prompts"], args.data, settings)
+        precision = settings.runtime.precision
+        encoder = load_encoder(args.encoder, settings.text, precision, ar.head.weight.device)
+        samples = generate_captions(ar, encoder, captions, sampler)
+    else:
+        samples = generate(ar, settings.data.classes, sampler)
     save_arrays(args.output, samples)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study import jobs
+from gear.study.published import published_samplers
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 NAMED = ("seeds", "quantizers", "public", "sizes", "teachers", "samplers")  # parts of a study
@@ -76,13 +77,26 @@ def not_sized(flat, where):
 
 def claims(study):
     """Mistake where claims.yaml names a table or a sampler that does not exist."""
-    table, tables = study.claims["spread"]["table"], study.named["tables"]
-    if table not in tables:
-        cure = did_you_mean(table, tables)
-        raise Mistake(f"claims.yaml, spread: there is no table '{table}'. {cure}")
+    pages, tables = study.claims.get("pages", {}), study.named["tables"]
+    spreads = {"spread": study.claims["spread"]}
+    spreads |= {f"pages.{name}.spread": page["spread"] for name, page in pages.items()}
+    for page in pages:
+        if page in tables or page == "claims":
+            raise Mistake(
+                f"claims.yaml, pages: there is a table '{page}' already; rename the page."
+            )
+    for where, spread in spreads.items():
+        table = spread["table"]
+        if table not in tables:
+            cure = did_you_mean(table, tables)
+            raise Mistake(f"claims.yaml, {where}: there is no table '{table}'. {cure}")
     for claim in study.claims["claims"]:
+        page = claim.get("page", "claims")
+        if page not in ("claims", *pages):
+            cure = did_you_mean(page, pages)
+            raise Mistake(f"claims.yaml, '{claim['claim']}': there is no page '{page}'. {cure}")
         for test in claim["tests"] if claim.get("table") in study.tables else ():
-            if "sampler" in test:
+            if test.get("sampler") not in (None, *published_samplers(study)):
                 study.sampler(test["sampler"], f"claims.yaml, '{claim['claim']}'")
 
 

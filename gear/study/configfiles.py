@@ -112,12 +112,15 @@ def read_entries(kind, folder=CONFIG):
     return entries
 
 
-def chosen(listed, entries, where, kind):
-    """{name: entry} of a study's list, in its order; all entries where the list is `all`.
+def chosen(listed, entries, where, kind, stages):
+    """{name: entry} of a study's list, in its order.
 
+    Where the list is `all`, it has all entries but those whose `stage` is none of the study's.
     Mistake: the list names an entry that does not exist."""
     for name in () if listed == "all" else listed:
         if name not in entries:
             cure = did_you_mean(name, entries)
             raise Mistake(f"{where}: there is no {kind[:-1]} '{name}' in {kind}.yaml. {cure}")
-    return entries if listed == "all" else {name: entries[name] for name in listed}
+    if listed == "all":
+        return {k: v for k, v in entries.items() if v.get("stage", stages[0]) in stages}
+    return {name: entries[name] for name in listed}

@@ -12,6 +12,7 @@ from pathlib import Path
 from gear.data.counts import check as counts
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_json
+from gear.study import captions
 from gear.study.stages import STAGES
 
 
@@ -26,7 +27,8 @@ def needs(study):
 
     spec, kinds = study.spec, {n.kind for n in study.needs}
     for run in study.runs.values():
-        need("train", "settings.optim.batch", least=run.settings.optim.batch)
+        if not run.settings.reads_text:
+            need("train", "settings.optim.batch", least=run.settings.optim.batch)
     parts = {f"teachers.{name}": entry for name, entry in spec["teachers"].items()}
     for name, entry in (parts | {"features": spec["features"]}).items():
         if entry["kind"] == "standin":
@@ -55,14 +57,14 @@ def images(study):
     """Mistake where the images that are known already do not fit the study."""
     where = f"studies/{study.name}.yaml"
     if study.makes_data:
-        return counts({s: study.spec["data"][s] for s in ("train", "val")}, needs(study), where)
+        counts({s: study.spec["data"][s] for s in ("train", "val")}, needs(study), where)
+    captions.counts(study, where)
     manifest = Path(study.manifest())
-    if manifest.is_file():
+    if not study.makes_data and manifest.is_file():
         listed = read_json(manifest, "remove it and run again").get("images", {})
         numbers = {split: sum(classes.values()) for split, classes in listed.items()}
         where = f"{study.data.path} (as listed; where images were added, remove {manifest})"
         counts(numbers, needs(study), where)
-    return None
 
 
 def study(study):
@@ -70,6 +72,7 @@ def study(study):
     where = f"studies/{study.name}.yaml"
     _networks(study, where)
     _samples(study, where)
+    captions.check(study, where)
     if any(need.kind == "analysis" for need in study.needs):
         _analysis(study, where)
 
@@ -107,7 +110,9 @@ def _neighbours(study):
 def _samples(study, where):
     """Samplers draw what the protocol of generated images compares."""
     generation, k = study.spec["protocols"]["generation"], _neighbours(study)
-    for name in sorted({need.sampler for need in study.needs if need.kind == "scores"}):
+    scored = [need for need in study.needs if need.kind == "scores"]
+    labelled = [need for need in scored if not STAGES[need.checkpoint.stage].reads_text]
+    for name in sorted({need.sampler for need in labelled}):
         drawn = study.sampler(name)["images"]
         if drawn != generation["images"]:
             raise Mistake(

@@ -24,7 +24,7 @@ IMAGES = tuple(f"gear/data/{name}.py" for name in IMAGE_MODULES)
 CODE = {
     "samples": (
         *("gear/ar/transformer.py", "gear/ar/condition.py"),
-        *("gear/sampling/generate.py", "gear/runtime/rng.py"),
+        *("gear/sampling/generate.py", "gear/sampling/conditions.py", "gear/runtime/rng.py"),
     ),
     "scores": (
         *("gear/features/*.py", "gear/metrics/*.py", "gear/evaluation/*.py"),
@@ -37,6 +37,10 @@ CODE = {
         *("gear/analysis/*.py", "gear/alignment/*.py", "gear/alignment/teachers/*.py"),
         *NETWORKS,
         *IMAGES,
+    ),
+    "captions": (  # besides, where a checkpoint reads captions
+        *("gear/t2i/transformer.py", "gear/t2i/text.py", "gear/t2i/prompts.py"),
+        *("gear/t2i/shown.py", "gear/data/captions.py", "gear/data/shards.py"),
     ),
     "report": ("gear/report/**/*.py", "gear/study/vocabulary.py"),
 }
@@ -54,10 +58,16 @@ RULES = (  # rules whose resources a study's `jobs` sets; all other rules run be
     "train_features",
     "import_features",
     "import_public",
+    "make_shards",
+    "prepare_captions",
+    "make_text_encoder",
+    "import_text_encoder",
+    "import_text_features",
     *(f"train_{stage}" for stage in STAGES),
     "evaluate",
     "draw",
     "score",
+    "score_coco",
     "decode_samples",
     "analyse",
 )
@@ -134,8 +144,15 @@ def rules(study):
         "train_features": study.spec["features"]["kind"] != "standin",
         "import_features": study.spec["features"]["kind"] == "standin",
         "import_public": "public" not in study.spec,
+        "make_shards": not (study.captioned and study.makes_data),
+        "prepare_captions": not study.captioned,
+        "make_text_encoder": encoder_kind(study) != "standin",
+        "import_text_encoder": encoder_kind(study) != "pretrained",
+        "import_text_features": not (study.captioned and "text_features" in study.spec),
+        **{f"train_{name}": name not in study.stages for name in STAGES},
         "draw": study.spec["together"],
         "score": study.spec["together"],
+        "score_coco": study.spec["together"] or not coco_samplers(study),
         "analyse": not analyses(study),
     }
     return [rule for rule in RULES if not absent.get(rule)]
@@ -148,8 +165,37 @@ def _any(study):
 
 def made_images(study):
     """{folder: pixels} of the images that a study makes: one folder for each resolution."""
-    sets = (run.settings.data for run in study.runs.values())
+    sets = (run.settings.data for run in study.runs.values() if not run.settings.reads_text)
     return {data.path: data.resolution for data in sets}
+
+
+def encoder_kind(study):
+    """standin | pretrained: of the text encoder; None where no run reads captions."""
+    return study.spec["text_encoder"]["kind"] if study.captioned else None
+
+
+def imports(study):
+    """Modules that the jobs of a study import besides torch, which takes seconds."""
+    text = ("transformers.models.auto.modeling_auto", "transformers.models.qwen3.modeling_qwen3")
+    return text if study.captioned else ()
+
+
+def captions(study):
+    """Options of the index of the shards: the numbers of samples that they must hold."""
+    spec = study.spec.get("captions", {})
+    return " ".join(f"--{split} {spec[split]}" for split in ("train", "val") if split in spec)
+
+
+def text_encoder(study):
+    """The line of the making or the import of the text encoder."""
+    text = next(run.settings.text for run in study.runs.values() if run.settings.reads_text)
+    return line({"spec": study.spec["text_encoder"], "text": vars(text)})
+
+
+def text_features(study):
+    """The line of the import of the features that samples of captions are scored on."""
+    name = study.spec["protocols"]["text"]["name"]
+    return line({"spec": study.spec["text_features"], "protocol": name})
 
 
 def counts(study):
@@ -206,13 +252,39 @@ def features(study):
 
 def drawing(study, name, sampler):
     """The line of the drawing of one sampler's samples."""
-    return of_settings(study.runs[name].settings, "runtime", sampler=study.sampler(sampler))
+    chosen = study.sampler(sampler)
+    more = {"prompts": study.prompts(chosen["prompts"])} if "prompts" in chosen else {}
+    return of_settings(study.runs[name].settings, "runtime", sampler=chosen, **more)
+
+
+def drawing_options(study, checkpoint):
+    """Options that name the inputs of a drawing, quoted for a shell."""
+    options = {"checkpoint": study.path(checkpoint)}
+    if STAGES[checkpoint.stage].reads_text:
+        options |= {"encoder": f"{study.root}/text_encoder"}
+        options |= {"data": study.manifest(checkpoint.run)}
+    return _options(options)
 
 
 def scoring(study, name):
     """The line of the scoring of one sampler's samples."""
-    protocol = study.spec["protocols"]["generation"]
-    return of_settings(study.runs[name].settings, "runtime", protocol=protocol)
+    settings = study.runs[name].settings
+    protocol = study.spec["protocols"]["text" if settings.reads_text else "generation"]
+    return of_settings(settings, "runtime", protocol=protocol)
+
+
+def coco_samplers(study):
+    """The samplers whose captions are COCO's, scored by FID and the CLIP score."""
+    prompts = study.spec.get("prompts", {})
+    coco = [name for name, entry in prompts.items() if entry.get("protocol") == "coco"]
+    return [name for name, s in study.spec["samplers"].items() if s.get("prompts") in coco]
+
+
+def scoring_coco(study, name, sampler):
+    """The line of the scoring of pictures of COCO's captions."""
+    prompts = study.prompts(study.sampler(sampler)["prompts"])
+    spec = study.spec["protocols"]["coco"]
+    return of_settings(study.runs[name].settings, "runtime", spec=spec, prompts=prompts)
 
 
 def picking(study, name):
@@ -222,12 +294,14 @@ def picking(study, name):
 
 def evaluation(study, name, samplers=()):
     """The line of a checkpoint's validation and pictures, and of the scores of `samplers`."""
-    return of_settings(
-        study.runs[name].settings,
-        *("data", "tokenizer", "joint", "runtime"),
-        samplers={s: study.sampler(s) for s in samplers},
-        **study.spec["protocols"],
-    )
+    settings, protocols = study.runs[name].settings, dict(study.spec["protocols"])
+    chosen = {s: study.sampler(s) for s in samplers}
+    text = protocols.pop("text", None)
+    if settings.reads_text:
+        sets = {s["prompts"]: study.prompts(s["prompts"]) for s in chosen.values()}
+        return of_settings(settings, "data", "runtime", samplers=chosen, text=text, prompts=sets)
+    sections = ("data", "tokenizer", "joint", "runtime")
+    return of_settings(settings, *sections, samplers=chosen, **protocols)
 
 
 def _options(paths):
@@ -244,12 +318,14 @@ def evaluation_options(study, checkpoint):
     options = {
         "checkpoint": study.path(checkpoint),
         "tokenizer": study.path(study.tokenizer_of(checkpoint)),
-        "features": f"{study.root}/features",
+        "features": study.features_of(checkpoint),
         "samples": study.path(checkpoint, "samples"),
         "metrics": study.path(checkpoint, "metrics"),
     }
     if STAGES[checkpoint.stage].aligns:
         options["teacher"] = _teacher(study, study.runs[checkpoint.run])
+    if STAGES[checkpoint.stage].reads_text:
+        options["encoder"] = f"{study.root}/text_encoder"
     return _options(options)
 
 

@@ -12,8 +12,16 @@ FILES = {  # kind of a need: its file below the study's root; the rules write th
     "analysis": "analysis/{checkpoint}.json",
     "samples": "samples/{checkpoint}/{sampler}.npz",
     "decoded": "samples/{checkpoint}/{sampler}.pictures.npz",  # pictures of some samples
-    "pictures": "samples/{checkpoint}/pictures.npz",  # pictures of some validation images
+    "pictures": "samples/{checkpoint}/pictures.npz",  # of some validation images, or some prompts
 }
+
+
+ELSEWHERE = "scored"  # folder beside results/ of scores that other people's scorers gave
+
+
+def place(root, path):
+    """Where a file of a spec lies: below a study's root, but for those of ELSEWHERE."""
+    return path if path.startswith(f"{ELSEWHERE}/") else f"{root}/{path}"
 
 
 def split(reference, where):
@@ -62,3 +70,15 @@ class Need(str):
     def other(self, kind):
         """The file of another kind of the same checkpoint and sampler."""
         return Need(kind, self.checkpoint, self.sampler)
+
+
+class Elsewhere(Need):
+    """A file of one score that a scorer outside this project gave; see `place`.
+
+    sampler: the sampler whose guidance the pictures were drawn with."""
+
+    def __new__(cls, study, checkpoint, metric, sampler, guidance):
+        path = f"{ELSEWHERE}/{study}/{checkpoint.run}/{checkpoint.milestone}"
+        need = str.__new__(cls, f"{path}/{metric}-cfg{guidance:g}.json")
+        need.kind, need.checkpoint, need.sampler = "elsewhere", checkpoint, sampler
+        return need

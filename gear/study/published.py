@@ -14,7 +14,8 @@ def _published(path):
     rows = {}
     for line in read_csv(path, COLUMNS)[1]:
         try:
-            float(line["value"])
+            if line["protocol"] != "setting":  # a setting may be a word
+                float(line["value"])
         except ValueError:
             raise Mistake(
                 f"{path}, table {line['table']}, row {line['row']}: the value {line['value']!r} is "
@@ -24,6 +25,12 @@ def _published(path):
         cell = (line["sampler"], line["protocol"], line["value"])
         cells.setdefault(line["metric"], []).append(cell)
     return rows
+
+
+def published_samplers(study):
+    """The samplers that paper.csv names."""
+    cells = _published(str(study.folder / "paper.csv")).values()
+    return list(dict.fromkeys(c[0] for row in cells for found in row.values() for c in found))
 
 
 def published_row(study, table, row, where):

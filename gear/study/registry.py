@@ -11,11 +11,12 @@ from pathlib import Path
 from gear import config
 from gear.alignment.teachers import resolutions
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.study import configchecks, fit
+from gear.study import captions, configchecks, fit
 from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, studies
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
-from gear.study.specs.claims import claims_spec
+from gear.study.specs.claims import claims_spec, pages
+from gear.study.specs.configuration import configuration_spec
 from gear.study.specs.tables import figure_spec, inputs, table_spec
 from gear.study.stages import STAGES
 
@@ -40,14 +41,17 @@ class Study:
         self.named = {}  # kind -> all tables or figures of config/, also those of other studies
         registry = read_checked("runs", folder)
         self.milestones = registry["milestones"]
+        # a study may have no milestones of a stage that reads text
+        self.stages = [name for name in STAGES if self.spec["milestones"].get(name)]
         configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
         self.runs = resolve(self, registry)
         configchecks.images(self.spec["data"], self.data, f"studies/{name}.yaml")
+        captions.parts(self, f"studies/{name}.yaml")
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
         self.claims = read_checked("claims", folder)
         configchecks.claims(self)
-        self.table_specs = {name: table_spec(self, name) for name in self.tables}
+        self.table_specs = {name: self._table_spec(name) for name in self.tables}
         self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
         fit.study(self)
 
@@ -81,13 +85,26 @@ class Study:
         """{name: entry} of the study's tables or figures, in the order of its list."""
         entries = read_entries(kind, self.folder)
         self.named[kind] = tuple(entries)
-        selection = chosen(self.spec[kind], entries, f"studies/{self.name}.yaml", kind)
+        where = f"studies/{self.name}.yaml"
+        selection = chosen(self.spec[kind], entries, where, kind, self.stages)
+        if self.spec[kind] == "all":
+            selection = {k: v for k, v in selection.items() if self._has(v)}
         for name, entry in selection.items():
+            if not self._has(entry):
+                raise Mistake(
+                    f"{where}: {kind[:-1]} '{name}' needs captions that the study makes, those of "
+                    "digits; take it out."
+                )
             if kind == "tables":
                 entry["rows"] = self._rows(entry["rows"], f"{kind}.yaml, {name}")
             if "seeds" in entry:
                 self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
         return selection
+
+    def _has(self, entry):
+        """Whether the study has what a table or figure needs."""
+        text = self.spec["protocols"].get("text", {}).get("name")
+        return not entry.get("made_captions") or text == "demo_text"
 
     def _rows(self, rows, where):
         """The rows of a table that this study shows. Mistake: a row names an unknown study."""
@@ -99,6 +116,10 @@ class Study:
                         f"{did_you_mean(study, studies(self.folder))}"
                     )
         return [row for row in rows if self.name in row.get("studies", [self.name])]
+
+    def _table_spec(self, name):
+        kind = self.tables[name].get("kind")
+        return configuration_spec(self, name) if kind else table_spec(self, name)
 
     def choice(self, kind, name, where):
         """The study's entry of one size, quantizer, teacher or sampler. Mistake: no such name."""
@@ -152,6 +173,19 @@ class Study:
     def sampler(self, name, where="config"):
         return self.choice("samplers", name, where)
 
+    def prompts(self, name, where="config"):
+        """One of the study's sets of captions. Mistake: there is none of that name."""
+        known = self.spec.get("prompts", {})
+        if name not in known:
+            cure = did_you_mean(name, known)
+            raise Mistake(f"{where}: study '{self.name}' has no prompts '{name}'. {cure}")
+        return known[name]
+
+    def features_of(self, checkpoint):
+        """The folder of the features on which a checkpoint's samples are scored."""
+        own = STAGES[checkpoint.stage].reads_text and "text_features" in self.spec
+        return f"{self.root}/{'text_features' if own else 'features'}"
+
     def path(self, checkpoint, noun=None):
         """The folder of a checkpoint, or of its `noun`: samples or metrics."""
         above = f"{self.root}/{noun}" if noun else self.root
@@ -168,8 +202,15 @@ class Study:
         return [r.name for r in self.runs.values() if r.base == self.runs[name].base]
 
     @cached_property
+    def claims_specs(self):
+        """{page: its spec} of the pages of claims that the study has tables for."""
+        specs = {page: claims_spec(self, page) for page in pages(self)}
+        return {page: spec for page, spec in specs.items() if spec["claims"] or page == "claims"}
+
+    @property
     def claims_spec(self):
-        return claims_spec(self)
+        """The spec of the page on the class-conditional models."""
+        return self.claims_specs["claims"]
 
     @cached_property
     def needs(self):
@@ -179,8 +220,8 @@ class Study:
 
     @property
     def targets(self):
-        """{target: names of its tables, figures and 'claims'}."""
-        tables, figures = (*self.tables, "claims"), tuple(self.figures)
+        """{target: names of its tables, figures and pages of claims}."""
+        tables, figures = (*self.tables, *self.claims_specs), tuple(self.figures)
         groups = {"all": tables + figures, "all_tables": tables, "all_figures": figures}
         return groups | {"quick": ("overview", "samples")} | {n: (n,) for n in groups["all"]}
 
@@ -188,8 +229,8 @@ class Study:
         """The specs of a target's tables, figures and claims. Mistake: no such target."""
         if target not in self.targets:
             raise self.no_target(target)
-        known = self.table_specs | self.figure_specs
-        return [known[n] if n in known else self.claims_spec for n in self.targets[target]]
+        known = self.table_specs | self.figure_specs | self.claims_specs
+        return [known[n] for n in self.targets[target]]
 
     def no_target(self, target):
         """The Mistake for a target that is neither a rule nor a file of the study."""
@@ -225,8 +266,16 @@ class Study:
         """Whether a rule makes the images; otherwise it lists those of a folder."""
         return self.data.source == "digits"
 
+    @cached_property
+    def captioned(self):
+        """The data settings of the runs that read captions, or None where there are none."""
+        runs = (run.settings for run in self.runs.values())
+        return next((settings.data for settings in runs if settings.reads_text), None)
+
     def manifest(self, name=None):
         """The path of manifest.json of a run's images, or of the study's images."""
+        if name and self.runs[name].settings.reads_text:
+            return f"{self.root}/captions/manifest.json"
         data = self.runs[name].settings.data if name else self.data
         folder = data.path if self.makes_data else f"{self.root}/data"
         return f"{folder}/manifest.json"

@@ -58,7 +58,7 @@ def resolve(study, registry):
 
     study: registry.Study, still without its runs; registry: the file's content. Mistake: a line
     names something that does not exist, or a name is used twice."""
-    lines, stage_of = _lines(registry)
+    lines, stage_of = _lines(registry, study.stages)
     merged = {name: _inherited(name, lines, stage_of) for name in lines}
     seeds_of = {name: _seeds(study, name, line) for name, line in merged.items()}
     _resolution(study, {line.get("scale", 1) for line in merged.values()})
@@ -74,10 +74,10 @@ def resolve(study, registry):
     return runs
 
 
-def _lines(registry):
-    """({name: line}, {name: stage}) of runs.yaml, in the order of the stages."""
+def _lines(registry, stages):
+    """({name: line}, {name: stage}) of those stages that the study has, in their order."""
     lines, stage_of = {}, {}
-    for stage in STAGES:
+    for stage in stages:
         for name, line in (registry.get(stage) or {}).items():
             if name in lines:
                 raise Mistake(f"runs.yaml: the run '{name}' is there twice; rename one.")

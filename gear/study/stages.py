@@ -16,6 +16,7 @@ class Stage:
     module: str  # its build() makes the trainer, its main() trains from one milestone to the next
     code: tuple  # files and folders of its code
     public: bool = False  # starts from public weights, if the study has some of its quantizer
+    reads_text: bool = False  # its images have captions; a study may lack such a stage
 
     @property
     def owns_tokenizer(self):
@@ -32,12 +33,14 @@ class Stage:
         """Whether its runs have a teacher."""
         return "projector" in self.trains
 
-    def trainer(self, settings, tokenizer=None, teacher=None):
+    def trainer(self, settings, tokenizer=None, teacher=None, encoder=None):
         """A trainer of this stage (gear.runtime.trainer.Trainer). This call imports torch.
 
         tokenizer: folder of the checkpoint whose tokenizer is the start or is frozen; None: random
-        weights. teacher: the network, only for a stage that aligns."""
-        return importlib.import_module(self.module).build(settings, tokenizer, teacher)
+        weights. teacher: the network, only for a stage that aligns. encoder: the text encoder, only
+        for a stage that reads text."""
+        more = (encoder,) if self.reads_text else ()
+        return importlib.import_module(self.module).build(settings, tokenizer, teacher, *more)
 
 
 _ROWS = (
@@ -62,6 +65,14 @@ _ROWS = (
         averages=("ar",),
         module="gear.ar.train",
         code=(*CORE, "gear/alignment", "gear/ar"),
+    ),
+    Stage(
+        name="t2i",
+        trains=("ar", "projector"),
+        averages=("ar",),
+        module="gear.t2i.train",
+        code=(*CORE, "gear/alignment", "gear/ar", "gear/t2i"),
+        reads_text=True,
     ),
 )
 STAGES = {stage.name: stage for stage in _ROWS}  # a run starts from runs of earlier stages

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from gear.files.mistakes import Mistake, did_you_mean
 
-REAL = ("adm", "reconstruction")  # protocols on Inception features, which give a real FID
+REAL = ("adm", "reconstruction", "fdd", "coco", "clip", "geneval", "dpg")  # on published networks
+STAND_INS = ("demo", "demo_text")  # protocols on features of a stand-in network
 COLLAPSED = 0.2  # share of the codes in use below which a codebook counts as collapsed
 
 
@@ -14,7 +15,8 @@ class Metric:
     stand_in: str  # printed for features of a stand-in network
     decimals: int
     better: int  # -1 lower, +1 higher, 0 neither
-    block: str  # generation | reconstruction | codebook | likelihood | similarity | states
+    block: str  # generation | gpic | following | coco | clip | benchmark | reconstruction |
+    # codebook | likelihood | similarity | states | parameters
 
 
 WHERE = {  # of the places below, in words
@@ -35,6 +37,21 @@ METRICS = {
     "is": Metric("IS", "IS*", 2, 1, "generation"),
     "precision": Metric("Prec.", "Prec.*", 3, 1, "generation"),
     "recall": Metric("Rec.", "Rec.*", 3, 1, "generation"),
+    "fdd": Metric("FDD", "FD*", 2, -1, "gpic"),
+    "density": Metric("Density", "Density*", 3, 1, "gpic"),
+    "coverage": Metric("Coverage", "Coverage*", 3, 1, "gpic"),
+    "mmd": Metric("MMD", "MMD*", 3, -1, "gpic"),
+    "digit": Metric("Digit*", "Digit*", 3, 1, "following"),
+    "digit_shuffled": Metric("Digit*, shuffled", "Digit*, shuffled", 3, 0, "following"),
+    "stroke": Metric("Stroke", "Stroke", 3, 1, "following"),
+    "stroke_shuffled": Metric("Stroke, shuffled", "Stroke, shuffled", 3, 0, "following"),
+    "slant": Metric("Slant", "Slant", 3, 1, "following"),
+    "slant_shuffled": Metric("Slant, shuffled", "Slant, shuffled", 3, 0, "following"),
+    "geneval_short": Metric("GenEval short", "GenEval short", 3, 1, "benchmark"),
+    "geneval_long": Metric("GenEval long", "GenEval long", 3, 1, "benchmark"),
+    "dpg": Metric("DPG", "DPG", 2, 1, "benchmark"),
+    "clip_score": Metric("CLIP", "CLIP", 2, 1, "clip"),
+    "fid": Metric("FID", "FID", 2, -1, "coco"),
     "rfid": Metric("rFID", "rFD", 3, -1, "reconstruction"),
     "psnr": Metric("PSNR", "PSNR", 2, 1, "reconstruction"),
     "ssim": Metric("SSIM", "SSIM", 3, 1, "reconstruction"),
@@ -61,11 +78,20 @@ METRICS |= {  # similarity to the teacher's features
     for label in [f"{measure.upper()} {level}, {place}"]
 }
 ANALYSED = {"similarity", "states"}  # blocks whose files are in analysis/, not in metrics/
+OF_TEXT = ("gpic", "following", "coco", "clip")  # blocks of scores of pictures drawn from captions
+SAMPLED = ("generation", *OF_TEXT, "benchmark")  # blocks whose scores are of one sampler's pictures
+BENCHMARKS = {  # metric: its protocol; scored elsewhere, by scorers that are no part of gear
+    "geneval_short": "geneval",
+    "geneval_long": "geneval",
+    "dpg": "dpg",
+}
 WORDS = {  # words in the names of rows and curves, for those who have not read the paper
     "LlamaGen-REPA": "the baseline, an AR aligned to the teacher on the frozen warm-up tokenizer",
     "warm-up": "the tokenizer of stage 0, with which GEAR starts",
     "λ = 0 control": "the joint training, as long as GEAR's, without alignment of the tokenizer",
     "tokenizer λ = 3": "the tokenizer's alignment weighs 3, not 0.5",
+    "identity": "text positions keep their query and key under RoPE; in all other rows these are "
+    "zero, as published, so that all words of a caption weigh the same",
     "w/ STE": "tokenizer and AR trained end to end by the straight-through estimator (STE), whose "
     "gradients of NTP and alignment both reach the tokenizer",
     "w/o GAN": "the tokenizer trained without its adversarial loss",
@@ -90,7 +116,7 @@ def shown(key, protocol):
     entry = METRICS[key]
     if entry.name == entry.stand_in or protocol in REAL:
         return entry.name
-    return entry.stand_in if protocol == "demo" else f"{entry.name} [{protocol}]"
+    return entry.stand_in if protocol in STAND_INS else f"{entry.name} [{protocol}]"
 
 
 def number(value, decimals, signed=False):

@@ -1,3 +1,3 @@
 """Import and export of weights in the published layouts."""
 
-LAYOUTS = ("llamagen-tokenizer", "llamagen-c2i", "open-magvit2", "ibq", "gear")
+LAYOUTS = ("llamagen-tokenizer", "llamagen-c2i", "llamagen-t2i", "open-magvit2", "ibq", "gear")

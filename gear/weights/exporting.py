@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from gear.ar.load import load_ar
 from gear.files.aside import aside, write
 from gear.files.mistakes import Mistake
 from gear.files.outputs import all_or_none, require_free
 from gear.foreign import convert
 from gear.runtime import checkpoint
+from gear.t2i.load import load_ar
 from gear.tokenizer.load import load_tokenizer
 from gear.weights import keys
 from gear.weights.card import card
@@ -68,4 +68,5 @@ def _ar(folder):
             "the file cannot say; code for published weights will read it as zero",
             file=sys.stderr,
         )
-    return "model", convert.to_theirs(ar.state_dict(), keys.ar(settings.ar.layers))
+    names = keys.text_ar if settings.reads_text else keys.ar
+    return "model", convert.to_theirs(ar.state_dict(), names(settings.ar.layers))

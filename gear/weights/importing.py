@@ -79,7 +79,7 @@ class Folder:
         }
 
 
-def folders(content, networks, sizes, resolution, where):
+def folders(content, networks, sizes, resolution, where, slots=None):
     """{'tokenizer' or 'ar': Folder} of the parts that the file has.
 
     content: layouts.Found; the other arguments: see import_weights. Mistake: the file holds another
@@ -100,7 +100,7 @@ def folders(content, networks, sizes, resolution, where):
                 )
             settings = base
             if place == "ar":
-                settings = ar_settings(taken.tensors, base, sizes, resolution, where)
+                settings = ar_settings(taken.tensors, base, sizes, resolution, where, slots)
             parts[place] = Folder(settings)
         parts[place].add(taken, where)
     return parts
@@ -156,14 +156,22 @@ def _write(parts, dest, origin):
 
 
 def import_weights(
-    path, dest, layout, networks, sizes, resolution=None, sha256=None, tokenizer_only=False
+    path,
+    dest,
+    layout,
+    networks,
+    sizes,
+    resolution=None,
+    sha256=None,
+    tokenizer_only=False,
+    slots=None,
 ):
     """Import a file. Returns the folders that were written.
 
     networks: {quantizer: Settings} of the tokenizers that the file may hold; sizes: {name: layers,
     dim, heads, depth} of the ARs; resolution: pixels of the AR's images, where they differ from the
-    settings; sha256: the hash that the file must have. Mistake: anything is wrong with the file or
-    with `dest`."""
+    settings; sha256: the hash that the file must have; slots: of a text-to-image AR's captions,
+    where they differ from the settings. Mistake: anything is wrong with the file or with `dest`."""
     path, dest, began = Path(path), Path(dest), time.monotonic()
     if dest.exists() and not dest.is_dir():
         raise Mistake(f"{dest} is a file; name a folder for the imported weights.")
@@ -184,7 +192,7 @@ def import_weights(
         content.taken[:] = [t for t in content.taken if t.kind not in ("ar", "projector")]
     if average := names & {"model_ema", "vq_ema", "ema"}:
         log(f"EMA weights are preferred: {', '.join(sorted(average))}")
-    parts = folders(content, networks, sizes, resolution, path)
+    parts = folders(content, networks, sizes, resolution, path, slots)
     if not parts:
         raise Mistake(f"{path} holds no tokenizer and no AR; wanted: 'vq', 'vq_ema' or 'ar'.")
     if content.left_out:

@@ -12,6 +12,7 @@ our tensors has two keys, the two tensors of the file are concatenated along dim
 from dataclasses import dataclass
 
 from gear.files.mistakes import Mistake
+from gear.t2i.transformer import two_streams
 
 
 @dataclass(frozen=True)
@@ -121,26 +122,47 @@ def tokenizer(config, ours):
     return mapping
 
 
-def ar(layers):
-    """{our key: keys in the file} of a class-conditional AR (LlamaGen)."""
-    mapping = {
-        "condition.weight": ("cls_embedding.embedding_table.weight",),
+BLOCK = {
+    "attention_norm": ("attention_norm",),
+    "qkv": ("attention.wqkv",),
+    "attention_out": ("attention.wo",),
+    "mlp_norm": ("ffn_norm",),
+    "gate_up": ("feed_forward.w1", "feed_forward.w3"),
+    "down": ("feed_forward.w2",),
+}
+TEXT = {  # what a block with two streams has besides
+    "text_norm": ("attention_norm_text",),
+    "text_qkv": ("attention.wqkv_text",),
+    "text_out": ("attention.wo_text",),
+}
+
+
+def _transformer(condition, blocks):
+    """condition: the mapping of its tensors; blocks: for each block its modules."""
+    mapping = condition | {
         "embedding.weight": ("tok_embeddings.weight",),
         "norm.weight": ("norm.weight",),
         "head.weight": ("output.weight",),
     }
-    block = {
-        "attention_norm": ("attention_norm",),
-        "qkv": ("attention.wqkv",),
-        "attention_out": ("attention.wo",),
-        "mlp_norm": ("ffn_norm",),
-        "gate_up": ("feed_forward.w1", "feed_forward.w3"),
-        "down": ("feed_forward.w2",),
-    }
-    for i in range(layers):
+    for i, block in enumerate(blocks):
         for ours, theirs in block.items():
             mapping[f"blocks.{i}.{ours}.weight"] = tuple(f"layers.{i}.{t}.weight" for t in theirs)
     return mapping
+
+
+def ar(layers):
+    """{our key: keys in the file} of a class-conditional AR (LlamaGen)."""
+    condition = {"condition.weight": ("cls_embedding.embedding_table.weight",)}
+    return _transformer(condition, [BLOCK] * layers)
+
+
+def text_ar(layers):
+    """{our key: keys in the file} of a text-to-image AR (LlamaGen with text)."""
+    condition = {
+        f"condition.{fc}.weight": (f"cls_embedding.cap_proj.{fc}.weight",) for fc in ("fc1", "fc2")
+    }
+    two = two_streams(layers)
+    return _transformer(condition, [BLOCK | TEXT] * two + [BLOCK] * (layers - two))
 
 
 def discriminator(ours):

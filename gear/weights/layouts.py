@@ -2,11 +2,12 @@
 
 - llamagen-tokenizer, llamagen-c2i: {"model": state}, also with "ema". A checkpoint of a training
   also has "optimizer", "discriminator", "optimizer_disc", "steps" and "args", which are left out
+- llamagen-t2i: {"model": state} or {"ar": state}, and "ema", "projectors"; "ema" may be alone
 - open-magvit2, ibq: Lightning, {"state_dict": state}. The average is `model_ema.<key without its
   dots>`. Helpers of the training (`loss.`, `inception`, `lpips`) lie beside it.
 - gear: {"vq", "vq_ema", "discriminator", "ar", "ema", "projectors", ...}; any of them may be absent
 
-A state dict without a wrapper, as in a .safetensors file, may be of the first four layouts. The
+A state dict without a wrapper, as in a .safetensors file, may be of any layout but `gear`. The
 average, if the file has one, is what runs freeze or sample from. Training continues from the live
 weights in `gear`, and from the average in `open-magvit2` and `ibq`, as in the published code.
 """
@@ -21,6 +22,7 @@ from gear.weights import LAYOUTS
 QUANTIZERS = {"llamagen-tokenizer": "vq", "open-magvit2": "lfq", "ibq": "ibq"}
 SIGNATURES = {  # beginnings of keys; a state dict of a layout has at least one of them
     "llamagen-tokenizer": ("encoder.conv_blocks.", "decoder.conv_blocks."),
+    "llamagen-t2i": ("cls_embedding.cap_proj.",),  # before c2i: both have tok_embeddings
     "llamagen-c2i": ("cls_embedding.embedding_table.", "tok_embeddings."),
     "open-magvit2": ("encoder.mid_block.", "decoder.adaptive."),
     "ibq": ("encoder.mid.block_1.", "decoder.mid.block_1."),
@@ -41,8 +43,6 @@ class Found:
 
 def kind_of(state):
     """The layout of a state dict without a wrapper, or None."""
-    if any(str(key).startswith("cls_embedding.cap_proj.") for key in state):
-        return None  # text to image
     for layout, signature in SIGNATURES.items():
         if any(str(key).startswith(signature) for key in state):
             return layout
@@ -54,6 +54,9 @@ def looks_like(content):
     if not isinstance(content, dict):
         return None
     name, state, _ = unwrapped(content)
+    for part in ("ar", "ema"):
+        if isinstance(content.get(part), dict) and kind_of(content[part]) == "llamagen-t2i":
+            return "llamagen-t2i"
     if name == "the file" and any(isinstance(content.get(part), dict) for part in GEAR):
         return "gear"
     return kind_of(state)
@@ -80,6 +83,8 @@ def find(content, layout, where):
         raise Mistake(f"{where} is not of --layout {layout} ({_first_keys(content)}); {guess}.")
     if layout == "gear":
         weights = _gear(content, where)
+    elif layout == "llamagen-t2i":
+        weights = _text_to_image(content, where)
     elif layout == "llamagen-c2i":
         weights = _llamagen(content, None, where)
     elif layout == "llamagen-tokenizer":
@@ -107,13 +112,13 @@ def _only_training(entries, where):
     return [str(name) for name in entries]
 
 
-def _part(content, name, where):
+def _part(content, name, layout, where):
     if content.get(name) is None:
         return None
     if not isinstance(content[name], dict):
         raise Mistake(
             f"{where}: '{name}' is no dictionary of tensors but a {type(content[name]).__name__}; "
-            "the file is not of --layout gear."
+            f"the file is not of --layout {layout}."
         )
     return content[name]
 
@@ -148,6 +153,18 @@ def _llamagen(content, quantizer, where):
     return Found(quantizer, _both(kind, (name, live), ("ema", average)), left_out)
 
 
+def _text_to_image(content, where):
+    if kind_of(content):
+        return Found(None, _both("ar", ("the file", content), ("ema", None)), [])
+    live = "ar" if "ar" in content else "model"
+    names = (live, "ema", "projectors")
+    parts = {name: _part(content, name, "llamagen-t2i", where) for name in names}
+    taken = _both("ar", (live, parts[live]), ("ema", parts["ema"]))
+    if parts["projectors"] is not None:
+        taken.append(Taken("projector", "projectors", parts["projectors"], ("projector",)))
+    return Found(None, taken, _only_training([k for k in content if k not in names], where))
+
+
 def _lightning(content, quantizer):
     name, state, others = unwrapped(content)
     left_out, live, average = [str(name) for name in others], {}, {}  # Lightning's own progress
@@ -170,7 +187,7 @@ def _lightning(content, quantizer):
 
 
 def _gear(content, where):
-    parts = {name: _part(content, name, where) for name in GEAR}
+    parts = {name: _part(content, name, "gear", where) for name in GEAR}
     left_out = _only_training([k for k in content if k not in GEAR], where)
     tokenizer = parts["vq"] if parts["vq"] is not None else parts["vq_ema"]
     taken, quantizer = [], None

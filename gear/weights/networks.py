@@ -8,25 +8,36 @@ from gear import config
 from gear.alignment.projector import projector
 from gear.ar.transformer import Transformer
 from gear.files.mistakes import Mistake
+from gear.t2i.transformer import TextTransformer
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.discriminator import PatchGAN
 from gear.weights import keys
+from gear.weights.layouts import kind_of
 
-TABLES = ("tok_embeddings.weight", "cls_embedding.embedding_table.weight")
+CODES, CLASSES = "tok_embeddings.weight", "cls_embedding.embedding_table.weight"
+CAPTION = "cls_embedding.cap_proj.fc1.weight"
 
 
-def ar_settings(state, base, sizes, resolution, where):
-    """`base` with the size, codes and classes of the AR that a state dict holds.
+def ar_settings(state, base, sizes, resolution, where, slots=None):
+    """`base` with the size, codes and condition of the AR that a state dict holds.
 
-    The number of heads comes from `sizes` and the resolution is an argument, because no shape shows
-    them. ar.prefix_rope is `zero`, because published ARs were trained with query and key of the
-    label set to zero. Mistake: a tensor is missing, or no size fits."""
-    for key in TABLES:
+    The number of heads comes from `sizes`; the resolution and a caption's slots are arguments,
+    because no shape shows them (None: those of `base`). ar.prefix_rope is `zero`, because published
+    ARs were trained with query and key of the condition set to zero. Mistake: a tensor is missing,
+    or no size fits."""
+    text = kind_of(state) == "llamagen-t2i"
+    for key in (CODES, CAPTION if text else CLASSES):
         shape = tuple(state[key].shape) if key in state else ()
         if len(shape) != 2:
             fault = f"has shape {shape}" if key in state else "is missing"
-            raise Mistake(f"{where}: '{key}' {fault} (wanted: a table as wide as the AR).")
-    (codes, dim), rows = state[TABLES[0]].shape, len(state[TABLES[1]])
+            raise Mistake(f"{where}: '{key}' {fault} (wanted: a matrix as wide as the AR).")
+    codes, dim = state[CODES].shape
+    if text:
+        slots = base.text.slots if slots is None else slots
+        width = state[CAPTION].shape[1]
+        condition = {"data.source": "shards", "text.slots": slots, "text.width": width}
+    else:
+        condition = {"data.classes": len(state[CLASSES]) - 1}
     resolution = base.data.resolution if resolution is None else resolution
     down = base.tokenizer.downsampling
     if resolution % down:
@@ -36,8 +47,9 @@ def ar_settings(state, base, sizes, resolution, where):
         config.difference(base)
         | {f"ar.{k}": size[k] for k in ("layers", "dim", "heads")}
         | {"ar.size": name, "ar.prefix_rope": "zero", "align.layer": size["depth"]["default"]}
-        | {"tokenizer.codebook_size": codes, "data.classes": rows - 1}
-        | {"data.resolution": resolution}
+        | {"tokenizer.codebook_size": codes, "data.resolution": resolution}
+        | condition,
+        where,
     )
 
 
@@ -79,5 +91,8 @@ def network(kind, settings, state):
             return module, keys.projector(module.state_dict())
         codes = settings.tokenizer.codebook_size
         side = settings.data.resolution // settings.tokenizer.downsampling
+        if settings.reads_text:
+            module = TextTransformer(settings.ar, codes, settings.text, side)
+            return module, keys.text_ar(settings.ar.layers)
         module = Transformer(settings.ar, codes, settings.data.classes, side)
         return module, keys.ar(settings.ar.layers)

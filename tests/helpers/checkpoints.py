@@ -30,6 +30,7 @@ STATES = {
     "lfq": layouts.lfq(channels=8, multipliers=(1, 2, 2), blocks=(2, 2), code=5),
     "ibq": layouts.ibq(**SMALL_VQGAN, code=6),
     "ar": layouts.llamagen(layers=2, dim=16, hidden=32, codes=32, classes=7),
+    "text ar": layouts.llamagen_text(layers=2, dim=16, hidden=32, codes=32, width=6),
     "discriminator": layouts.patchgan(width=4, layers=2),
     "projectors": layouts.projectors(dim=16, hidden=24, target=10),
 }

@@ -130,6 +130,21 @@ def llamagen(layers=12, dim=768, hidden=2048, codes=2**14, classes=1000):
     return shapes | {"norm.weight": (dim,), "output.weight": (codes, dim)}
 
 
+def llamagen_text(layers=36, dim=1440, hidden=3840, codes=2**14, width=2048):
+    """Text to image: a caption's MLP for the table of classes, and a text stream in the first third
+    of the layers."""
+    shapes = llamagen(layers, dim, hidden, codes)
+    del shapes["cls_embedding.embedding_table.weight"]
+    for fc, inner in (("fc1", width), ("fc2", dim)):
+        shapes |= {f"cls_embedding.cap_proj.{fc}.weight": (dim, inner)}
+    for i in range(max(1, round(layers / 3))):
+        at = f"layers.{i}"
+        shapes |= {f"{at}.attention.wqkv_text.weight": (3 * dim, dim)}
+        shapes |= {f"{at}.attention.wo_text.weight": (dim, dim)}
+        shapes |= {f"{at}.attention_norm_text.weight": (dim,)}
+    return shapes
+
+
 def patchgan(width=64, layers=3, image=3):
     shapes = conv("main.0", image, width, 4)
     inner = width

@@ -58,9 +58,9 @@ def ar(settings, seed=2, head=0.5):
     return network.eval()
 
 
-def trainer(stage, settings):
+def trainer(stage, settings, encoder=None):
     torch.manual_seed(3)
     network = teacher(settings) if STAGES[stage].aligns else None
     if not STAGES[stage].owns_tokenizer:
         torch.manual_seed(1)  # the frozen one has the weights of `tokenizer`
-    return STAGES[stage].trainer(settings, teacher=network)
+    return STAGES[stage].trainer(settings, teacher=network, encoder=encoder)

@@ -1,6 +1,7 @@
 """Folders of small photographs, as ImageNet's: class folders, files of any shape and size."""
 
 import commands
+import encoders
 import inceptions
 import numpy as np
 import pytest
@@ -50,3 +51,9 @@ def inception_file(tmp_path_factory):
 def home(tmp_path, smoke_settings, tiny_networks):
     """Tiny checkpoints and images: see commands.made."""
     return commands.made(tmp_path, smoke_settings(), tiny_networks)
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory):
+    """The folder of a tiny text encoder, made once. No test writes in it."""
+    return encoders.write(tmp_path_factory.mktemp("encoder") / "text_encoder")

@@ -1,6 +1,6 @@
 """Prefixes of several slots, some of them padding, in the transformer and in its decoding.
 
-A class has one slot. `Slots` below stands for a condition of several, of which a text will be one.
+A class has one slot. `Slots` below stands for a condition of several, such as a caption.
 """
 
 import pytest
@@ -108,6 +108,28 @@ def test_prefixes_beside_each_other(prefix):
     assert torch.equal(both.vectors_BPD, torch.cat([prefix.vectors_BPD] * 2))
     assert torch.equal(both.visible_BP, torch.cat([prefix.visible_BP] * 2))
     assert Prefix(prefix.vectors_BPD).beside(Prefix(prefix.vectors_BPD)).visible_BP is None
+
+
+def test_padding_stands_before_the_last_slot(ar, prefix):
+    short = Prefix(prefix.vectors_BPD[:, -3:], prefix.visible_BP[:, 2:])
+    padded = short.padded(P)
+    assert padded.slots == P and short.padded(3) is short
+    assert torch.equal(padded.vectors_BPD[:, [0, 1, 4]], short.vectors_BPD)
+    assert torch.equal(padded.visible_BP[:, [0, 1, 4]], short.visible_BP)
+    assert not padded.vectors_BPD[:, 2:4].any() and not padded.visible_BP[:, 2:4].any()
+    whole = Prefix(short.vectors_BPD).padded(P)  # a prefix without padding says so by None
+    assert whole.visible_BP.int().tolist() == [[1, 1, 0, 0, 1]] * B
+    drawn = tokens()
+    same = read(ar, padded, drawn)[0], read(ar, short, drawn)[0]
+    torch.testing.assert_close(*same, rtol=1e-5, atol=1e-5)
+
+
+def test_the_shorter_of_two_prefixes_is_padded(prefix):
+    short = Prefix(prefix.vectors_BPD[:, -2:], prefix.visible_BP[:, -2:])
+    for both, its in ((short.beside(prefix), slice(0, B)), (prefix.beside(short), slice(B, None))):
+        assert both.vectors_BPD.shape == (2 * B, P, 16) and both.visible_BP.shape == (2 * B, P)
+        assert torch.equal(both.vectors_BPD[its], short.padded(P).vectors_BPD)
+        assert torch.equal(both.visible_BP[its], short.padded(P).visible_BP)
 
 
 def test_a_class_is_a_row_of_the_table_and_the_null_the_last():

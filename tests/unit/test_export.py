@@ -35,6 +35,7 @@ def equal(a, b):
 
 FILES = {LAYOUT[kind]: (content(kind), state(kind)) for kind in LAYOUT}
 FILES["llamagen-c2i"] = ({"model": state("ar")}, state("ar"))
+FILES["llamagen-t2i"] = ({"model": state("text ar")}, state("text ar"))
 
 
 @pytest.mark.parametrize("layout", FILES)

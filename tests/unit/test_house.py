@@ -26,6 +26,7 @@ FLOORS = (
     "tokenizer",
     "ar",
     "joint",
+    "t2i",
     "sampling",
     "metrics",
     "features",

@@ -1,6 +1,7 @@
 """`gear import`: every public layout loads, and computes what its published formulas say."""
 
 import argparse
+import hashlib
 import json
 import shutil
 
@@ -18,6 +19,7 @@ from gear.files import reading as files
 from gear.foreign import convert
 from gear.foreign.convert import Taken
 from gear.runtime import checkpoint
+from gear.t2i.load import load_ar as load_any
 from gear.tokenizer.discriminator import PatchGAN
 from gear.tokenizer.load import load_frozen, load_tokenizer, settings_of
 from gear.tokenizer.losses import tokenizer_loss
@@ -84,6 +86,38 @@ def test_published_discriminator_and_projectors_have_our_shapes(paper):
     for run, dim, count in (("b", 768, 7_344_896), ("l", 1024, 7_869_184), ("xl", 1280, 8_393_472)):
         settings = paper.runs[f"gear-{run}"].settings
         assert agree("projector", settings, layouts.projectors(dim)) == count
+
+
+TEXT_SIZES = {  # layers, width, heads, feed-forward width, parameters
+    "b": (12, 768, 12, 2048, 121_722_624),
+    "l": (24, 1024, 16, 2816, 378_594_304),
+    "xl": (36, 1280, 20, 3584, 856_336_640),
+    "1b": (36, 1440, 20, 3840, 1_047_659_040),
+}
+# of the sorted lines "key rows x columns" of the published 1b
+TEXT_LAYOUT = "268a62631abacc9e1ff2e014eead311dd9687d1d48b9d483812ef5da787fc39c"
+
+
+@pytest.mark.parametrize("name", TEXT_SIZES)
+def test_published_text_ars_have_our_shapes_and_the_published_count(paper, name):
+    layers, dim, heads, hidden, count = TEXT_SIZES[name]
+    shapes = layouts.llamagen_text(layers, dim, hidden)
+    state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    own = {"layers": layers, "dim": dim, "heads": heads, "depth": {"default": layers // 3}}
+    settings = ar_settings(state, paper.network("vq"), {name: own}, None, "file")
+    assert (settings.text.slots, settings.text.width, settings.reads_text) == (300, 2048, True)
+    assert settings.align.layer == layers // 3 and settings.ar.size == name
+    assert agree("ar", settings, shapes) == count
+
+
+def test_the_keys_of_the_largest_text_ar_are_the_published_ones():
+    shapes = layouts.llamagen_text()
+    lines = sorted(f"{key} {'x'.join(map(str, shape))}" for key, shape in shapes.items())
+    assert len(lines) == 293
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == TEXT_LAYOUT
+    counts = {k: torch.Size(shape).numel() for k, shape in shapes.items()}
+    assert sum(n for k, n in counts.items() if "cap_proj" in k) == 5_022_720
+    assert sum(n for k, n in counts.items() if "_text" in k) == 99_550_080
 
 
 # numbers
@@ -184,6 +218,42 @@ def test_one_state_of_a_tokenizer_serves_as_both(imported, part):
     dest = imported(layouts.gear(**{part: state("vq", 4)}, opt_ar=None), "gear")
     for prefix in ("tokenizer", "live.tokenizer"):
         assert same(load_tokenizer(dest, prefix), state("vq", 4), "tokenizer", NETWORKS["vq"])
+
+
+TEXT_FILES = {  # what the file holds: {prefix: seed of the state that it becomes}
+    ("model",): (1, 1),
+    ("ar",): (1, 1),
+    ("ema",): (2, 2),
+    ("model", "ema"): (2, 1),
+    ("ar", "ema"): (2, 1),
+    (): (1, 1),
+}
+
+
+@pytest.mark.parametrize("parts", TEXT_FILES)
+def test_a_text_to_image_ar_of_each_wrapping(imported, parts, capsys):
+    states = {part: state("text ar", 2 if part == "ema" else 1) for part in parts}
+    file = layouts.gear(**states) if states else state("text ar", 1)
+    dest = imported(file, "llamagen-t2i")
+    ar, settings = load_any(dest)
+    assert settings.reads_text and settings.ar.prefix_rope == "zero"
+    assert (settings.text.slots, settings.text.width, ar.condition.slots) == (300, 6, 300)
+    average, live = TEXT_FILES[parts]
+    assert same(ar, state("text ar", average), "ar", settings)
+    checkpoint.load_weights(dest / "weights.safetensors", "live.ar", ar)
+    assert same(ar, state("text ar", live), "ar", settings)
+    assert ("EMA weights are preferred: ema" in capsys.readouterr().err) == ("ema" in parts)
+
+
+def test_a_text_to_image_ar_as_safetensors_and_its_slots(tmp_path):
+    save_file(state("text ar"), tmp_path / "ar.safetensors")
+    arguments = (tmp_path / "ar.safetensors", tmp_path / "dest", "llamagen-t2i", NETWORKS, SIZES)
+    importing.import_weights(*arguments, slots=12)
+    ar, settings = load_any(tmp_path / "dest")
+    assert settings.text.slots == ar.condition.slots == 12
+    assert same(ar, state("text ar"), "ar", settings)
+    with pytest.raises(ValueError, match="reads captions; name the checkpoint of an AR that reads"):
+        load_ar(tmp_path / "dest")
 
 
 def test_a_stage_1_checkpoint_gives_a_tokenizer_and_an_ar(imported):

@@ -36,6 +36,7 @@ def refused(tmp_path):
 FILES = {
     **{LAYOUT[kind]: content(kind) for kind in LAYOUT},
     "llamagen-c2i": {"model": state("ar")},
+    "llamagen-t2i": {"model": state("text ar")},
     "gear": layouts.gear(vq=state("vq"), vq_ema=state("vq")),
 }
 
@@ -60,15 +61,33 @@ def test_a_file_of_no_layout_names_what_it_holds(refused, layout):
     refused([1, 2], layout, "it holds a list")
 
 
-def test_text_to_image_is_not_taken_for_class_conditional(refused):
-    t2i = {"cls_embedding.cap_proj.fc1.weight": torch.zeros(2, 2), **state("ar")}
-    t2i.pop("cls_embedding.embedding_table.weight")
-    refused({"model": t2i}, "llamagen-c2i", "'cls_embedding.cap_proj.fc1.weight', .* none of the l")
+@pytest.mark.parametrize("asked", ["llamagen-c2i", "gear"])
+@pytest.mark.parametrize("part", ["ar", "ema"])
+def test_text_to_image_is_not_taken_for_class_conditional(refused, asked, part):
+    said = f"is not of --layout {asked} .*; it looks like --layout llamagen-t2i.$"
+    refused({part: state("text ar")}, asked, said)
+
+
+def test_a_text_to_image_file_with_wrong_parts(refused):
+    live = {"ar": state("text ar")}
+    said = "ar: .* 'cls_embedding.cap_proj.fc2.weight', .* should not be there"
+    refused(live | {"ema": state("ar")}, "llamagen-t2i", said)
+    refused(live | {"vq": state("vq")}, "llamagen-t2i", "no layout of ours has: 'vq'; take them")
+    refused(live | {"ema": 3}, "llamagen-t2i", "'ema' is no dictionary .* of --layout llamagen-t2i")
+    s = state("text ar") | {"layers.1.attention_norm_text.weight": torch.ones(16)}
+    said = "'layers.1.attention_norm_text.weight' should not be there"  # one of two has a stream
+    refused({"model": s}, "llamagen-t2i", said)
+
+
+def test_slots_below_one(refused):
+    said = "setting 'text.slots' is 0; it must be at least 1"
+    refused({"model": state("text ar")}, "llamagen-t2i", said, slots=0)
 
 
 CHANGED = {  # layout: (key, its shape) in a state of the file
     "llamagen-tokenizer": ("decoder.mid.1.q.weight", "16x16x1x1"),
     "llamagen-c2i": ("layers.1.feed_forward.w3.weight", "32x16"),
+    "llamagen-t2i": ("layers.0.attention.wqkv_text.weight", "48x16"),
     "open-magvit2": ("decoder.adaptive.1.gamma.weight", "16x5"),
     "ibq": ("decoder.up.2.attn.0.norm.bias", "16"),
 }
@@ -152,12 +171,20 @@ def test_an_ar_of_another_size(refused, shapes, match):
     refused({"model": layouts.random(layouts.llamagen(**shapes))}, "llamagen-c2i", match)
 
 
-@pytest.mark.parametrize("table", ["tok_embeddings.weight", "cls_embedding.embedding_table.weight"])
-def test_an_ar_without_its_tables(refused, table):
-    s = state("ar")
+@pytest.mark.parametrize(
+    "layout, name, table",
+    [
+        ("llamagen-c2i", "ar", "tok_embeddings.weight"),
+        ("llamagen-c2i", "ar", "cls_embedding.embedding_table.weight"),
+        ("llamagen-t2i", "text ar", "tok_embeddings.weight"),
+        ("llamagen-t2i", "text ar", "cls_embedding.cap_proj.fc1.weight"),
+    ],
+)
+def test_an_ar_without_its_tables(refused, layout, name, table):
+    s = state(name)
     s.pop(table)
-    refused({"model": s}, "llamagen-c2i", f"'{table}' is missing")
-    refused({"model": s | {table: torch.zeros(3)}}, "llamagen-c2i", rf"'{table}' has shape \(3,\)")
+    refused({"model": s}, layout, f"'{table}' is missing")
+    refused({"model": s | {table: torch.zeros(3)}}, layout, rf"'{table}' has shape \(3,\)")
 
 
 # files

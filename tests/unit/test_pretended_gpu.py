@@ -42,6 +42,7 @@ from gear.joint import train as joint
 from gear.runtime import checkpoint
 from gear.runtime.loop import Segment
 from gear.sampling import generate
+from gear.sampling.conditions import Labels
 from gear.sampling.generate import Sampler, draw_all
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
@@ -230,7 +231,7 @@ def test_drawing_reads_back_the_tokens_alone(pretended, smoke_settings, tiny_net
     ar = tiny_networks.ar(smoke_settings()).requires_grad_(False)
     labels, seeds = generate.requests(SAMPLERS[name], 10)
     with pretended("sampling.generate.draw_all") as gpu:
-        tokens = draw_all(ar.to(GPU), labels, seeds, SAMPLERS[name], batch=4)
+        tokens = draw_all(ar, Labels(ar.to(GPU), labels), seeds, SAMPLERS[name], batch=4)
     assert tokens.shape == (6, ar.length) and gpu.readbacks == {"sampling.generate.draw_all": 1}
 
 

@@ -48,8 +48,8 @@ def test_config_has_the_stages_of_the_table():
     assert rates and all(set(each) - {"draw"} == set(STAGES) for each in rates)
     for name in studies():
         study = Study(name)
-        assert set(study.spec["milestones"]) == set(STAGES)
-        assert {run.stage for run in study.runs.values()} == set(STAGES)
+        assert set(study.spec["milestones"]) == set(study.stages)
+        assert {run.stage for run in study.runs.values()} == set(study.stages)
 
 
 def test_a_run_starts_from_runs_of_stages_with_a_tokenizer(paper):

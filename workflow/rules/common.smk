@@ -7,21 +7,17 @@ from gear.files.outputs import require_writable_folder
 from gear.launch import failures, signals, slurm
 from gear.launch.warm import Warm
 from gear.study import fit, jobs
-from gear.study.needs import Checkpoint
+from gear.study.needs import Checkpoint, place
 from gear.study.stages import STAGES
 
 DATA = STUDY.manifest()
 TEACHERS = jobs.teachers_by_kind(STUDY)
-FEATURES = [
-    f"{R}/features/{file}"
-    for file in ("weights.safetensors", "reference.npz", "run.json")
-]
 CONDA = "../../envs/gear.yaml"
 LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
     "--cpus {resources.cpus_per_task} --gpus {resources.gpus_per_node} -- "
 )
-SAMPLES, SCORES, ANALYSES, REPORT = map(jobs.code, jobs.CODE)
+SAMPLES, SCORES, ANALYSES, CAPTIONED, REPORT = map(jobs.code, jobs.CODE)
 
 
 def one_of(names):
@@ -74,9 +70,22 @@ def decoder(w):
 
 
 def weights_to_score(w):
-    """A checkpoint's weights, those of a frozen tokenizer, and those of its teacher."""
-    files = list(dict.fromkeys((weights(at(w)), weights(decoder(w)))))
-    return [*files, teacher(at(w).run)] if STAGES[at(w).stage].aligns else files
+    """A checkpoint's weights, those of a frozen tokenizer, its teacher and its text encoder."""
+    files, stage = [weights(at(w)), weights(decoder(w))], STAGES[at(w).stage]
+    files += [teacher(at(w).run)] if stage.aligns else []
+    return list(dict.fromkeys(files)) + (ENCODER if stage.reads_text else [])
+
+
+def captions_to_draw(w):
+    """The manifest of the captions, where a checkpoint reads captions."""
+    reads = STAGES[at(w).stage].reads_text
+    return [STUDY.manifest(at(w).run)] if reads else []
+
+
+def features(w):
+    """The files of the features on which a checkpoint's samples are scored."""
+    names = ("weights.safetensors", "reference.npz", "run.json")
+    return [f"{STUDY.features_of(at(w))}/{name}" for name in names]
 
 
 def weights_to_compare(w):
@@ -84,15 +93,21 @@ def weights_to_compare(w):
     return list(dict.fromkeys([*weights_to_score(w), teacher(at(w).run)]))
 
 
+def coded(w, code):
+    """The hashes of the code that makes a job's outputs."""
+    return code | CAPTIONED if STAGES[at(w).stage].reads_text else code
+
+
 def evaluation(samplers):
     def cfg(w):
-        return {"json": jobs.evaluation(STUDY, at(w).run, samplers), "code": SCORES}
+        line = jobs.evaluation(STUDY, at(w).run, samplers)
+        return {"json": line, "code": coded(w, SCORES)}
 
     return cfg
 
 
 def shown(spec):
-    return [f"{R}/{path}" for path in inputs(spec)]
+    return [place(R, path) for path in inputs(spec)]
 
 
 def labels(spec, what):
@@ -125,7 +140,7 @@ onstart:
     else:
         signals.end_jobs_at_the_second()
         if STUDY.spec["together"]:
-            WARM.start()
+            WARM.start(jobs.imports(STUDY))
 
 
 onsuccess:

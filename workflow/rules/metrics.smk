@@ -13,7 +13,7 @@ for samplers, checkpoints in GROUPS.items():
             "_".join(("evaluate", *samplers)).replace(".", "")
         input:
             weights_to_score,
-            FEATURES,
+            features,
             data=lambda w: STUDY.manifest(at(w).run),
         output:
             f"{R}/metrics/{{checkpoint}}/validation.json",
@@ -56,7 +56,7 @@ rule decode_samples:
     params:
         cfg=lambda w: {
             "json": jobs.picking(STUDY, at(w).run),
-            "code": SCORES,
+            "code": coded(w, SCORES),
         },
         tokenizer=lambda w: STUDY.path(decoder(w)),
     shell:
@@ -70,6 +70,7 @@ if not STUDY.spec["together"]:
     rule draw:
         input:
             weights_to_score,
+            captions_to_draw,
         output:
             f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         log:
@@ -83,17 +84,19 @@ if not STUDY.spec["together"]:
         params:
             cfg=lambda w: {
                 "json": jobs.drawing(STUDY, at(w).run, w.sampler),
-                "code": SAMPLES,
+                "code": coded(w, SAMPLES),
             },
-            checkpoint=lambda w: STUDY.path(at(w)),
+            options=lambda w: jobs.drawing_options(STUDY, at(w)),
         shell:
             "python -m gear.launch.warm gear.sampling.generate --job {params.cfg[json]:q} "
-            "--checkpoint {params.checkpoint:q} --output {output:q} 2>&1 | tee {log:q}"
+            "{params.options} --output {output:q} 2>&1 | tee {log:q}"
+
+    COCO = jobs.coco_samplers(STUDY)
 
     rule score:
         input:
             weights_to_score,
-            FEATURES,
+            features,
             samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
         output:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",
@@ -101,6 +104,8 @@ if not STUDY.spec["together"]:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.log.txt",
         benchmark:
             f"{R}/metrics/{{checkpoint}}/{{sampler}}.benchmark.tsv"
+        wildcard_constraints:
+            sampler=one_of(s for s in STUDY.spec["samplers"] if s not in COCO),
         conda:
             CONDA
         resources:
@@ -108,11 +113,40 @@ if not STUDY.spec["together"]:
         params:
             cfg=lambda w: {
                 "json": jobs.scoring(STUDY, at(w).run),
-                "code": SCORES,
+                "code": coded(w, SCORES),
             },
             tokenizer=lambda w: STUDY.path(decoder(w)),
-            features=lambda w: f"{R}/features",
+            features=lambda w: STUDY.features_of(at(w)),
         shell:
             "python -m gear.launch.warm gear.evaluation.score --job {params.cfg[json]:q} "
             "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
             "--features {params.features:q} --output {output:q} 2>&1 | tee {log:q}"
+
+    if COCO:
+
+        rule score_coco:
+            input:
+                lambda w: weights(decoder(w)),
+                samples=f"{R}/samples/{{checkpoint}}/{{sampler}}.npz",
+            output:
+                f"{R}/metrics/{{checkpoint}}/{{sampler}}.json",
+            log:
+                f"{R}/metrics/{{checkpoint}}/{{sampler}}.log.txt",
+            benchmark:
+                f"{R}/metrics/{{checkpoint}}/{{sampler}}.benchmark.tsv"
+            wildcard_constraints:
+                sampler=one_of(COCO),
+            conda:
+                CONDA
+            resources:
+                **jobs.needs(STUDY, "score_coco"),
+            params:
+                cfg=lambda w: {
+                    "json": jobs.scoring_coco(STUDY, at(w).run, w.sampler),
+                    "code": coded(w, SCORES),
+                },
+                tokenizer=lambda w: STUDY.path(decoder(w)),
+            shell:
+                "python -m gear.launch.warm gear.evaluation.coco --job {params.cfg[json]:q} "
+                "--samples {input.samples:q} --tokenizer {params.tokenizer:q} "
+                "--output {output:q} 2>&1 | tee {log:q}"

@@ -6,7 +6,6 @@ from gear.report.sheet import EMPHASIS, Cell, Grid, Head, Sheet, formats
 from gear.report.tables.judge import Judge
 from gear.study.vocabulary import METRICS, digits, number, shown
 
-TITLE = "What reproduces and what does not"
 HEAD = ("Claim", "Source", "Criterion", "Seen", "Paper", "Verdict")
 WIDTHS = (0.2, 0.1, 0.2, 0.27, 0.09, 0.12)  # shares of the line
 WORDS = {
@@ -52,7 +51,7 @@ def sheet(spec, judged):
     above = f"{_summary(judged)} Our own are {EMPHASIS}."
     notes, details = [_reading(spec)], _origin(spec)
     return Sheet(
-        spec["name"], TITLE, grids=[Grid(head, lines, above)], notes=notes, details=details
+        spec["name"], spec["title"], grids=[Grid(head, lines, above)], notes=notes, details=details
     )
 
 
@@ -82,7 +81,9 @@ def values(part):
     if part.diverged:
         return "diverged"
     if part.kind == "sooner":
-        return "not reached" if part.difference is None else f"{part.difference:.2g}×"
+        seen = "not reached" if part.difference is None else f"{part.difference:.2g}×"
+        several = part.n > 1 and "window" in part.column
+        return seen + (f", {part.holding} of {part.n} seeds" if several else "")
     if part.kind in ("below", "above"):
         seeds = f", {part.holding} of {part.n} seeds" if part.n > 1 else ""
         return number(part.value, decimals) + seeds
@@ -109,11 +110,7 @@ def _line(judged, samplers):
     parts = [values(part) for part in judged.parts]
     if len(parts) > 1:
         parts = [": ".join(pair) for pair in zip(_labels(judged.parts), parts, strict=True)]
-    paper = [
-        number(part.paper, digits(part.paper, METRICS[part.column["metric"]].decimals), signed=True)
-        for part in judged.parts
-        if part.paper is not None
-    ]
+    paper = [_printed(part) for part in judged.parts if part.paper is not None]
     return [
         Cell(judged.claim["claim"], emphasis=judged.claim["ours"]),
         Cell(judged.claim["source"]),
@@ -122,6 +119,14 @@ def _line(judged, samplers):
         Cell(", ".join(paper)),
         Cell(judged.verdict, bold=True),
     ]
+
+
+def _printed(part):
+    """The paper's difference or speed-up in words."""
+    if part.kind == "sooner":
+        return f"{part.paper:g}×"
+    decimals = digits(part.paper, METRICS[part.column["metric"]].decimals)
+    return number(part.paper, decimals, signed=True)
 
 
 def _summary(judged):
@@ -140,6 +145,7 @@ def _summary(judged):
 def _reading(spec):
     """The sentences on how to read the page."""
     spread = spec["spread"]
+    figures = list(dict.fromkeys(c["figure"] for c in spec["claims"] if "figure" in c))
     reading = [
         "In round brackets after a criterion: the table or figure of this study on which it is "
         "judged. A criterion holds only if it holds on every seed that both rows have; Seen: mean "
@@ -149,12 +155,13 @@ def _reading(spec):
         f"that table {spread['table']} measured in that metric, relative to the row compared with; "
         "without a measured sd it decides nothing. A limit needs no margin, and holds for the one "
         "training that was seen.",
-        "Speed-up: see the figure convergence; with n = 1 it decides only if it would with a "
-        "baseline that ends a margin better, or worse.",
+        f"Speed-up: see the figure {(*figures, 'convergence')[0]}; with n = 1 it decides only if "
+        "it would with a baseline that ends a margin better, or worse.",
         "“Reproduced” says that this study, at its scale and with its stand-ins, shows what the "
         "paper shows; “not reproduced” that it shows the contrary or nothing, which is no proof "
         "against the paper.",
-        "Paper: the differences that the paper prints, in its protocol and on ImageNet.",
+        "Paper: the differences that the paper prints, in its protocol and on "
+        f"{'GPIC' if 'text_encoder' in spec else 'ImageNet'}.",
     ]
     if spec["left_out"]:
         reading.append(f"Claims on tables that this study does not make: {spec['left_out']}.")
@@ -164,5 +171,5 @@ def _reading(spec):
 def _origin(spec):
     """The sentences on what the page was made with."""
     metrics = [test["column"]["metric"] for claim in spec["claims"] for test in claim["tests"]]
-    points = [p | {"stage": c["stage"]} for c in spec["curves"] for p in c["points"]]
+    points = [p | {"stage": c["stage"]} for c in spec["curves"] for p in c.get("points", ())]
     return caption.origin(spec, metrics, spec["rows"] + points)

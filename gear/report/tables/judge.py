@@ -6,7 +6,13 @@ criteria are in the spec that gear.study.specs.claims makes from claims.yaml.
 
 from dataclasses import dataclass
 
-from gear.report.curves import before_divergence, read_curve, speedup
+from gear.report.curves import (
+    before_divergence,
+    loss_means,
+    loss_speedups,
+    read_curve,
+    speedup,
+)
 from gear.report.seeds import paired
 from gear.report.tables.numbers import measure
 from gear.study.specs.claims import LIMITS, PAIRS
@@ -136,6 +142,8 @@ class Judge:
         With one seed the verdict must not change when the baseline's last value moves by ± the
         margin; otherwise it is undecided."""
         curves = {c["label"]: c for c in self.spec["curves"]}
+        if "files" in curves[label]:
+            return self.losses(column, curves[label], curves[curves[label]["baseline"]])
         baseline, better = curves[label]["baseline"], METRICS[column["metric"]].better
         read = [read_curve(self.results, column, curves[name]) for name in (label, baseline)]
         n = min(point.n for points in read for point in points)
@@ -157,6 +165,32 @@ class Judge:
             if stands or falls:
                 part.holds = stands
         part.holding = int(bool(part.holds))
+        return part
+
+    def losses(self, column, curve, baseline):
+        """The Part of a loss that is sooner where its baseline's ends, paired over seeds.
+
+        With one seed as in `curve`, by the paired spread of the loss on validation captions."""
+
+        def factors(shift=0.0):
+            found = loss_speedups(self.results, column, curve, baseline, shift)
+            return [speedup.factor or 0.0 for speedup in found.values()]
+
+        seen = factors()
+        part = Part(column, "sooner", curve["label"], baseline["label"], len(seen), None)
+        part.paper = float(column["paper"][curve["label"]]) if column["paper"] else None
+        part.difference = sum(seen) / len(seen) if all(seen) else None
+        part.holding = sum(factor > 1 for factor in seen)
+        if part.n > 1:
+            part.holds = part.holding == part.n
+            return part
+        ends = [mean[-1][1] for mean in loss_means(self.results, column, baseline).values()]
+        part.than_value = ends[0]
+        part.margin = self.margin(column["metric"], ends[0])
+        if part.margin is not None:
+            (hard,), (easy,) = (factors(sign * part.margin) for sign in (-1, 1))
+            if hard > 1 or easy <= 1:
+                part.holds = hard > 1
         return part
 
     def judge(self, claim):

@@ -1,10 +1,12 @@
 """The numbers of a table's cells: a value per seed, and differences paired by seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gear.metrics import ALIASED
 from gear.report.seeds import Seeds, paired
-from gear.study.vocabulary import ANALYSED, COLLAPSED, METRICS
+from gear.study.elsewhere import score
+from gear.study.specs.columns import guidance_of
+from gear.study.vocabulary import ANALYSED, COLLAPSED, METRICS, SAMPLED
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Row:
     measured: list  # one Measurement per column of the table
     parameters: Measurement | None  # in millions
     collapsed: int  # how many of its runs use less than COLLAPSED of their codes
+    records: dict = field(default_factory=dict)  # {sampler: protocol record} of captions' pictures
 
 
 def protocol_of(row, column):
@@ -37,10 +40,15 @@ def measure(results, row, column, printed=None):
     It has no values if this kind of checkpoint has no such metric. Mistake: a file is missing or
     damaged."""
     block, values = METRICS[column["metric"]].block, {}
+    sampler = row.get("sampler") if column["sampler"] is None else column["sampler"]
     for replica in row.get("replicas", ()):
         paths = replica["files"]
-        if block == "generation":
-            sampler = row["sampler"] if column["sampler"] is None else column["sampler"]
+        if block == "benchmark":
+            path = paths.get("elsewhere", {}).get(column["metric"], {}).get(sampler)
+            if path is not None:
+                values[replica["seed"]] = scored_elsewhere(results, path, paths["record"])[0]
+            continue
+        if block in SAMPLED:
             path = paths.get("generation", {}).get(sampler)
         elif block in ("likelihood", *ANALYSED):
             path = paths.get(block)
@@ -50,6 +58,31 @@ def measure(results, row, column, printed=None):
             value = results.value(path, protocol_of(row, column), column["metric"])
             values[replica["seed"]] = value
     return Measurement(values, printed)
+
+
+def scored_elsewhere(results, path, record):
+    """(a score that another project's scorer gave, the hash of its prompts); record: of the run.
+
+    Mistake: the file is missing or damaged, or of other weights."""
+    return score(path, results.json(record).get("weights_sha256"))
+
+
+def _records(results, row):
+    """{what is scored: its protocol record} of the pictures of a row that were drawn from captions.
+
+    A record has guidance, temperature, top_k, top_p, images a prompt, seed and prompts_sha256."""
+    found = {}
+    for replica in row.get("replicas", ()):
+        files = replica["files"]
+        for sampler, path in files.get("generation", {}).items():
+            if "record" in results.json(path):
+                found.setdefault(sampler, results.group(path, "record"))
+        for key, paths in files.get("elsewhere", {}).items():
+            for sampler, path in paths.items():
+                prompts = scored_elsewhere(results, path, files["record"])[1]
+                record = {"guidance": guidance_of(sampler), "prompts_sha256": prompts}
+                found.setdefault(f"{METRICS[key].name} at {record['guidance']:g}", record)
+    return found
 
 
 def _row(results, spec, row):
@@ -71,7 +104,7 @@ def _row(results, spec, row):
         if "tokenizer" in replica["files"]:
             usage = results.value(replica["files"]["tokenizer"], "codebook", "usage")
             collapsed += usage is not None and usage < COLLAPSED
-    return Row(row, measured, parameters, collapsed)
+    return Row(row, measured, parameters, collapsed, _records(results, row))
 
 
 def numbers(results, spec):

@@ -38,9 +38,10 @@ def sheet(spec, rows, comparisons, spread=lambda column: None):
     for block in blocks:
         grids.append(_grid(spec, trained, compared, *block, first=not grids))
         grids += [_differences(spec, comparisons, block[1])] if comparisons else []
-    grids += [_quoted(spec, quoted, *block) for block in blocks if quoted]
+    folded = [_quoted(spec, quoted, *block) for block in blocks if quoted]
+    grids += [grid for grid in folded if grid.lines]
     left_out = [(caption.column_head(spec["columns"][p]), text) for p, text in constant.items()]
-    notes, details = caption.table(spec, left_out)
+    notes, details = caption.table(spec, left_out, rows)
     notes = [caption.collapsed(rows), notes]
     cells = [cell for grid in grids for line in grid.lines for cell in line]
     marked = any(cell.bold or cell.paper_bold for cell in cells)
@@ -187,7 +188,11 @@ def _quoted(spec, rows, above, positions):
     printed = {row.spec["row"]: [row.measured[p].paper or "" for p in shown] for row in rows}
     lines = [[Cell(name), *map(Cell, texts)] for name, texts in printed.items() if any(texts)]
     sampler = f" ({above.rstrip(':')})" if above else ""
-    words = f"{len(lines)} rows of the paper's that were not trained here{sampler}"
+    drawn = {row["row"] for row in spec["rows"] if row.get("not_scored")}
+    trained = "were not trained here" if len(lines) > 1 else "was not trained here"
+    why = "this study does not score" if drawn & {*printed} else trained
+    count = f"{len(lines)} row{'s' if len(lines) > 1 else ''}"
+    words = f"{count} of the paper's that {why}{sampler}"
     return Grid(head, lines, words, folded=True)
 
 

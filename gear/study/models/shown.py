@@ -1,9 +1,9 @@
 """Models of config/tables.yaml, figures.yaml and claims.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.models.base import (
@@ -18,6 +18,7 @@ from gear.study.models.base import (
     once,
     text,
 )
+from gear.study.stages import STAGES
 from gear.study.vocabulary import METRICS
 
 
@@ -39,6 +40,8 @@ class Row(Entry):
     baseline: str = ""
     studies: Names = []
     aliased: bool = False
+    alone: bool = False  # one training, in a table of means over seeds
+    quoted_under: str = ""  # sampler in whose columns the paper's values of another one stand
 
     @pydantic.model_validator(mode="after")
     def _another_is_the_baseline(self):
@@ -47,21 +50,70 @@ class Row(Entry):
         return self
 
 
+class Part(Entry):
+    """Columns below one head."""
+
+    head: str
+    metrics: Metrics
+    sampler: str
+    coco: str = ""  # sampler of the metrics of COCO
+
+
 class Table(Entry):
     title: str
+    stage: Literal[*STAGES] = ""
     note: str = ""
     reading: str = ""
     paper: Count = 1
-    samplers: Names
-    metrics: list_or_text(Metrics, str)
+    samplers: Names = []
+    metrics: list_or_text(Metrics, str) = []
+    parts: Annotated[list[Part], Field(min_length=1)] = []
     default: str = ""
     seeds: str = ""
     comparisons: list[Pair] = []
     rows: Annotated[list[Row], Field(min_length=1)]
 
+    @pydantic.model_validator(mode="after")
+    def _has_columns(self):
+        if self.model_fields_set.isdisjoint(("metrics", "parts")):
+            raise Mistake("a table needs `metrics` or `parts`; add one.")
+        if "metrics" in self.model_fields_set and "samplers" not in self.model_fields_set:
+            raise Mistake("a table with `metrics` needs `samplers`, which may be []; add it.")
+        return self
+
+
+class Setting(Entry):
+    row: str
+    setting: str
+    paper: str = ""
+
+
+class Configuration(Entry):
+    """A table of the resolved settings of a run beside the paper's."""
+
+    kind: Literal["configuration"]
+    title: str
+    note: str = ""
+    reading: str = ""
+    paper: Count = 1
+    stage: Literal[*STAGES] = ""
+    run: Checkpoint
+    sampler: str
+    rows: Annotated[list[Setting], Field(min_length=1)]
+
+
+def _kind(entry):
+    return "configuration" if isinstance(entry, dict) and "kind" in entry else "table"
+
+
+AnyTable = Annotated[
+    Annotated[Table, Tag("table")] | Annotated[Configuration, Tag("configuration")],
+    Discriminator(_kind),
+]
+
 
 class Tables(Entry, extra="allow"):
-    __pydantic_extra__: dict[text("name of a table or figure"), Table]
+    __pydantic_extra__: dict[text("name of a table or figure"), AnyTable]
     columns: dict[str, Metrics] = {}
 
     @pydantic.model_validator(mode="before")
@@ -79,8 +131,10 @@ class Figure(Entry):
 
     kind: str
     title: str
+    stage: Literal[*STAGES] = ""
     reading: str = ""
     paper: str = ""
+    made_captions: bool = False  # it needs the captions of digits
 
 
 Labelled = Annotated[dict[str, Checkpoint], Field(min_length=1)]
@@ -123,12 +177,21 @@ class Criterion(Entry):
 class Claim(Entry):
     claim: str
     source: str
+    page: text("name of a table or figure") = ""
     ours: bool = False
     table: str = ""
     figure: str = ""
     tests: Annotated[list[Criterion], Field(min_length=1)]
 
 
+class Page(Entry):
+    """Claims on a page of their own."""
+
+    title: str
+    spread: Spread
+
+
 class Claims(Entry):
     spread: Spread
+    pages: dict[text("name of a table or figure"), Page] = {}
     claims: list[Claim]

@@ -57,8 +57,12 @@ Steps = Annotated[dict[text("milestone"), Count], Field(min_length=1)]
 
 
 def of_stages(name, value, *default, **more):
-    """A model with one key for each stage; more: {other key: (type, default)}."""
-    entries = {stage: (value, *(default or (...,))) for stage in STAGES}
+    """A model with one key for each stage; more: {other key: (type, default)}.
+
+    The key of a stage that reads text may be missing: most studies have no captions."""
+    optional = {name for name, stage in STAGES.items() if stage.reads_text}
+    needed = default or (...,)
+    entries = {k: (value | None, None) if k in optional else (value, *needed) for k in STAGES}
     return create_model(name, __base__=Entry, **entries, **more)
 
 
@@ -88,6 +92,11 @@ class Size(Entry):
 class Hub(Entry):
     repo: str
     file: str
+    revision: text("commit") = ""
+
+
+class FolderHub(Entry):
+    repo: str
     revision: text("commit") = ""
 
 
@@ -128,6 +137,52 @@ class Inception(Entry):
     sha256: Sha256 = ""
 
 
+class DINOv2Features(Entry):
+    kind: Literal["dinov2"]
+    label: str
+    weights: str
+    reference: str
+    sha256: Sha256 = ""
+
+
+class StandInEncoder(Entry):
+    kind: Literal["standin"]
+    label: str
+    layers: Count
+    heads: Count
+    vocabulary: Annotated[int, Field(ge=258)]  # bytes, the end of a text, and a merge
+    seed: Whole
+
+
+class PretrainedEncoder(Entry):
+    kind: Literal["pretrained"]
+    label: str
+    weights: str
+    hub: FolderHub = None
+
+
+class Prompts(Entry):
+    """A set of captions from which samples are drawn: a file, or a split of the shards."""
+
+    file: str = ""
+    split: Literal["", "train", "val"] = ""
+    count: Count
+    images: Count = 1
+    protocol: Literal["text", "coco"] = "text"
+
+    @model_validator(mode="after")
+    def _one_place(self):
+        if bool(self.file) == bool(self.split):
+            raise Mistake("a set of prompts has either a `file` or a `split`; name one.")
+        return self
+
+
+class Captions(Entry):
+    train: Count = 0
+    val: Count = 0
+    seed: Whole = 0
+
+
 class Job(Entry):
     nodes: Count = 1
     processes: Whole = 0
@@ -145,6 +200,7 @@ class Sampler(Entry):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     labels: Literal["uniform", "balanced"] = "uniform"
     seed: Whole = 0
+    prompts: str = ""
 
 
 class Generation(Entry):
@@ -162,9 +218,26 @@ class Validation(Entry):
     rounding: Literal["none", "uint8"] = "none"
 
 
+class TextGeneration(Entry):
+    name: Literal["demo_text", "fdd"]
+    images: Count
+    neighbours: Count = 1
+    prdc_images: Count = 1
+
+
+class Coco(Entry):
+    """FID and CLIP score of pictures of COCO's captions."""
+
+    inception: str
+    clip: str
+    reference: str
+
+
 class Protocols(Entry):
     generation: Generation
     validation: Validation
+    text: TextGeneration = None
+    coco: Coco = None
 
 
 class Neighbours(Entry):
@@ -198,6 +271,10 @@ class Study(Entry):
     sizes: dict[str, Size]
     teachers: dict[str, Annotated[StandInTeacher | PretrainedTeacher, Discriminator("kind")]]
     features: Annotated[StandInFeatures | Inception, Discriminator("kind")]
+    text_features: DINOv2Features = None
+    captions: Captions = Captions()
+    text_encoder: Annotated[StandInEncoder | PretrainedEncoder, Discriminator("kind")] = None
+    prompts: dict[str, Prompts] = {}
     jobs: dict[str, Job] = {}
     samplers: dict[str, Sampler]
     protocols: Protocols

@@ -1,12 +1,14 @@
-"""The spec of the page `claims`: each claim's criterion and the rows that it names.
+"""The spec of a page of claims: each claim's criterion and the rows that it names.
 
-A claim on a table or figure that the study does not make is left out. Their number is kept.
+A claim on a table or figure that the study does not make is left out, and so is one on a metric
+that the study cannot measure. Their number is kept.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.specs.world import world
-from gear.study.vocabulary import METRICS
+from gear.study.vocabulary import METRICS, SAMPLED
 
+TITLE = "What reproduces and what does not"
 PAIRS, LIMITS = ("lower", "higher", "not_higher", "not_lower"), ("below", "above")
 ROW = ("row", "run", "stage", "step", "steps", "sampler", "paper", "replicas")
 
@@ -52,22 +54,34 @@ def _test(spec, test, where):
 
 
 def _curve_tests(study, claim, where):
-    """(tests, the curves that they name) of a claim on the figure convergence."""
-    spec, tests, names = study.figure_specs[claim["figure"]], [], []
+    """(tests, the curves that they name) of a claim on convergence or on t2i_dynamics."""
+    figure = claim["figure"]
+    spec, tests, names = study.figure_specs[figure], [], []
     known = [c["label"] for c in spec.get("curves", ()) if c.get("baseline")]
     if not known:
-        figure = claim["figure"]
         raise Mistake(f"{where}: no curve of figure '{figure}' has a baseline; name convergence.")
     for test in claim["tests"]:
         for name in test.get("sooner", [""]):
             if name not in known:
                 cure = did_you_mean(name, known)
                 raise Mistake(f"{where}: no curve '{name}' has a baseline. {cure}")
-        column = {k: spec[k] for k in ("metric", "sampler", "protocol")}
+        column = _curves_column(spec, test["metric"], where)
         tests.append({"column": column, "sooner": test["sooner"]})
         names += test["sooner"]
     bases = [c["baseline"] for c in spec["curves"] if c["label"] in names]
     return tests, [c for c in spec["curves"] if c["label"] in (*names, *bases)]
+
+
+def _curves_column(spec, metric, where):
+    """The column of a figure's curves. Mistake: the figure does not show the metric."""
+    if "panels" not in spec:
+        return {k: spec[k] for k in ("metric", "sampler", "protocol")}
+    if metric not in spec["panels"]:
+        cure = did_you_mean(metric, spec["panels"])
+        raise Mistake(f"{where}: figure {spec['name']} shows no {metric}. {cure}")
+    column = {"metric": metric, "sampler": "", "protocol": "curves"}
+    printed = {label: values[metric] for label, values in spec["paper"].items()}
+    return column | {"paper": printed, "window": spec["window"]}
 
 
 def _check_name(study, kind, claim, where):
@@ -78,36 +92,52 @@ def _check_name(study, kind, claim, where):
         raise Mistake(f"{where}: there is no {kind} '{claim[kind]}'. {cure}")
 
 
-def claims_spec(study):
-    """All that the page's job needs, as data for JSON. Mistake: a name does not exist."""
-    entry, tables = study.claims, study.table_specs
+def pages(study):
+    """The names of the pages of claims, with the class-conditional one first."""
+    return ["claims", *study.claims.get("pages", ())]
+
+
+def _measurable(study, claim):
+    """Whether a study makes the table or figure of a claim, with all metrics of its tests."""
+    if "figure" in claim:
+        return claim["figure"] in study.figures
+    spec = study.table_specs.get(claim["table"])
+    lost = spec.get("left_out", ()) if spec else ()
+    return spec is not None and not any(test["metric"] in lost for test in claim["tests"])
+
+
+def claims_spec(study, page="claims"):
+    """All that a page's job needs, as data for JSON. Mistake: a name does not exist."""
+    own, tables = study.claims.get("pages", {}).get(page, {}), study.table_specs
     claims, names, rows_of, curves, left_out = [], set(), {}, {}, 0
-    spread = {"sds": entry["spread"]["sds"], "table": entry["spread"]["table"]}
+    spread = dict(own.get("spread", study.claims["spread"]))
     if spread["table"] in tables:
         spec = tables[spread["table"]]
         rows_of[spec["name"]] = {name for pair in spec["comparisons"] for name in pair}
         spread |= {"columns": spec["columns"], "comparisons": spec["comparisons"]}
-    for claim in entry["claims"]:
+    for claim in study.claims["claims"]:
         where = f"claims.yaml, '{claim['claim']}'"
         if claim["claim"] in names:
             raise Mistake(f"{where}: the claim is there twice; reword one.")
         names.add(claim["claim"])
         if ("table" in claim) == ("figure" in claim):
             raise Mistake(f"{where}: name either a table or the figure convergence.")
+        if claim.get("page", "claims") != page:
+            continue
+        if not _measurable(study, claim):
+            _check_name(study, "table" if "table" in claim else "figure", claim, where)
+            left_out += 1
+            continue
         head = {k: claim[k] for k in ("claim", "source", "table", "figure") if k in claim}
         head["ours"] = claim.get("ours", False)
-        if "figure" in claim and claim["figure"] in study.figures:
+        if "figure" in claim:
             tests, named = _curve_tests(study, claim, where)
             curves |= {curve["label"]: curve for curve in named}
-        elif claim.get("table") in tables:
+        else:
             spec = tables[claim["table"]]
             tests = [_test(spec, test, where) for test in claim["tests"]]
             rows = {name for test in claim["tests"] for name in _named(test)}
             rows_of[spec["name"]] = rows_of.get(spec["name"], set()) | rows
-        else:
-            _check_name(study, "table" if "table" in claim else "figure", claim, where)
-            left_out += 1
-            continue
         claims.append(head | {"tests": tests})
     rows = [
         _pruned(row, table, claims, spread)
@@ -117,7 +147,8 @@ def claims_spec(study):
     ]
     curves = list(curves.values())
     return _shared(study, claims, rows, curves) | {
-        "name": "claims",
+        "name": page,
+        "title": own.get("title", TITLE),
         "claims": claims,
         "left_out": left_out,
         "spread": spread,
@@ -138,6 +169,8 @@ def _pruned(row, table, claims, spread):
 
     def kept(files):
         own = {k: v for k, v in files.items() if k in blocks}
+        if blocks & set(SAMPLED):
+            own |= {k: files[k] for k in ("generation", "elsewhere", "record") if k in files}
         if "generation" in own:
             own["generation"] = {s: v for s, v in own["generation"].items() if s in samplers}
         if blocks & {"reconstruction", "codebook"}:
@@ -155,7 +188,9 @@ def _shared(study, claims, rows, curves):
     """The data for captions, for all runs and metrics of the claims."""
     columns = [test["column"] for claim in claims for test in claim["tests"]]
     runs = [replica["run"] for row in rows for replica in row["replicas"]]
-    runs += [run for curve in curves for point in curve["points"] for run in point["files"]]
+    for curve in curves:
+        runs += curve.get("files", ())
+        runs += [run for point in curve.get("points", ()) for run in point["files"]]
     samplers = {c["sampler"] for c in columns} | {row.get("sampler") for row in rows}
     blocks = {METRICS[c["metric"]].block for c in columns}
     ordered = [s for s in study.spec["samplers"] if s in samplers]

@@ -1,6 +1,16 @@
 """The spec of results/<study>/README.md: titles of tables and figures, and the claims."""
 
 
+def _headline(spec):
+    """What a table's line shows: its first column, or how many settings are the paper's."""
+    if spec.get("kind") == "configuration":
+        same = [row["same"] for row in spec["rows"] if "same" in row]
+        return {"said": f"{sum(same)} of {len(same)} settings are the paper's" if same else ""}
+    rows = [row["row"] for row in spec["rows"] if "run" in row]
+    first = next((c for c in spec["columns"] if c.get("measured", True)), spec["columns"][0])
+    return {"column": first, "rows": rows}
+
+
 def index_spec(study):
     """Claims, tables with their first column, and figures, as data for JSON."""
     tables = [
@@ -8,8 +18,7 @@ def index_spec(study):
             "name": name,
             "title": spec["title"],
             "paper": spec["paper_table"],
-            "column": spec["columns"][0],
-            "rows": [row["row"] for row in spec["rows"] if "run" in row],
+            **_headline(spec),
         }
         for name, spec in study.table_specs.items()
     ]
@@ -17,6 +26,9 @@ def index_spec(study):
         {"name": name, "title": spec["title"], "paper": spec["paper_figure"]}
         for name, spec in study.figure_specs.items()
     ]
-    claims = {claim["claim"]: claim["ours"] for claim in study.claims_spec["claims"]}
+    claims = {
+        page: {claim["claim"]: claim["ours"] for claim in spec["claims"]}
+        for page, spec in study.claims_specs.items()
+    }
     head = {"study": study.name, "world": study.spec["title"]}
     return head | {"claims": claims, "tables": tables, "figures": figures}

@@ -6,71 +6,62 @@ imports this module at each start, so it must not import torch.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.study import elsewhere
 from gear.study.needs import Need
 from gear.study.published import published_row
+from gear.study.specs.columns import columns as find_columns
+from gear.study.specs.columns import draws_captions, scored
 from gear.study.specs.figure import figure_spec
 from gear.study.specs.world import (
     named,
     pick,
-    protocol_name,
     resolutions,
     shows_paper,
     world,
 )
 from gear.study.stages import STAGES
-from gear.study.vocabulary import ANALYSED, metric
+from gear.study.vocabulary import ANALYSED, METRICS, SAMPLED, metric
 
 __all__ = ["figure_spec", "inputs", "table_spec"]
 
 
-def _replica(study, checkpoint, samplers, blocks):
+def _replica(study, checkpoint, row, columns):
     """One trained model of a row, with the files that hold its numbers."""
+    blocks = {METRICS[c["metric"]].block for c in columns}
     source, files = study.tokenizer_of(checkpoint), {}
     if blocks - ANALYSED:
         files["tokenizer"] = Need("validation", source)
     if "similarity" in blocks:
         files["similarity"] = Need("analysis", source)
     if STAGES[checkpoint.stage].has_ar:
-        files["generation"] = {s: Need("scores", checkpoint, s) for s in samplers}
+        names = [s for s in scored(columns, row) if s in study.spec["samplers"]]
+        files["generation"] = {s: Need("scores", checkpoint, s) for s in names}
         if "likelihood" in blocks:
             files["likelihood"] = Need("validation", checkpoint)
         if "states" in blocks:
             files["states"] = Need("analysis", checkpoint)
+        if others := elsewhere.files(study, checkpoint, columns, row):
+            files |= {"elsewhere": others, "record": Need("record", checkpoint)}
     seed = study.runs[checkpoint.run].settings.seed
     return {"run": checkpoint.run, "seed": seed, "files": files}
 
 
-def _columns(study, entry, where):
-    """The columns: metrics of generation once for each sampler, other metrics once.
-
-    A column's `sampler` is '' for other metrics, and None where each row names its own sampler.
-    Mistake: rows and table both name samplers, or nobody names one."""
-    blocks = {key: metric(key, where).block for key in entry["metrics"]}
-    own = [row["row"] for row in entry["rows"] if "sampler" in row]
-    if own and entry["samplers"]:
-        raise Mistake(f"{where}: row '{own[0]}' has its own sampler; set samplers: [].")
-    samplers = entry["samplers"] or ([None] if own else [])
-    if "generation" in blocks.values() and not samplers:
-        raise Mistake(f"{where}: its metrics need samples; name samplers, as in [plain].")
-
-    def column(key, sampler):
-        return {"metric": key, "sampler": sampler, "protocol": protocol_name(study, blocks[key])}
-
-    generation = [k for k in blocks if blocks[k] == "generation"]
-    if len(samplers) > 1:
-        others = [k for k in blocks if k not in generation]
-        pairs = [(k, s) for s in samplers for k in generation] + [(k, "") for k in others]
-    else:
-        pairs = [(k, samplers[0] if k in generation else "") for k in blocks]
-    return [column(*pair) for pair in pairs]
-
-
-def _samplers(study, entry, where):
-    """The samplers that the table names, each once. Mistake: the study has no such sampler."""
-    names = [*entry["samplers"], *(row["sampler"] for row in entry["rows"] if "sampler" in row)]
-    for name in names:
-        study.sampler(name, where)
-    return list(dict.fromkeys(names))
+def _kept(study, entry, columns, where):
+    """(the columns that the study measures or the paper prints, the metrics of the others)."""
+    printed, there = set(), set()
+    for row in entry["rows"]:
+        printed |= {int(p) for p in _paper_cells(study, entry, row, columns, None, where) if p}
+        if "run" in row:
+            checkpoint = study.at(row["run"], where)
+            there |= set(elsewhere.files(study, checkpoint, columns, row))
+    kept = [
+        column
+        for position, column in enumerate(columns)
+        if column.get("measured", True) or position in printed or column["metric"] in there
+    ]
+    if not kept:
+        raise Mistake(f"{where}: study '{study.name}' can measure none of its columns; drop it.")
+    return kept, sorted({c["metric"] for c in columns} - {c["metric"] for c in kept})
 
 
 def _parameters(study, checkpoints, columns):
@@ -79,7 +70,7 @@ def _parameters(study, checkpoints, columns):
     'ar' where the ARs of the rows differ; 'tokenizer' in a table of reconstructions only."""
     runs = [study.runs[checkpoint.run] for checkpoint in checkpoints]
     blocks = {metric(c["metric"], "").block for c in columns}
-    if "generation" not in blocks:
+    if not blocks & set(SAMPLED):
         return "tokenizer" if "reconstruction" in blocks else None
     sizes = {(r.settings.ar.layers, r.settings.ar.dim) for r in runs}
     return "ar" if len(sizes) > 1 else None
@@ -92,11 +83,11 @@ def _paper_cells(study, entry, row, columns, parameters, where):
     if "paper" not in entry:
         raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
     published = published_row(study, entry["paper"], row["paper"], where)
-    cells = {}
+    cells, under = {}, row.get("quoted_under")
     for position, column in enumerate(columns):
         for sampler, protocol, value in published.get(column["metric"], ()):
             # a row with its own sampler: the paper gives it another sampler name
-            if sampler == column["sampler"] or (column["sampler"] is None and sampler):
+            if (under or sampler) == column["sampler"] or (column["sampler"] is None and sampler):
                 cells[str(position)] = {"value": value, "protocol": protocol}
     if parameters and "params_m" in published:
         cells["params_m"] = {"value": published["params_m"][0][2], "protocol": ""}
@@ -111,16 +102,17 @@ def _row(study, entry, row, columns, parameters, where):
             raise Mistake(f"{where}: row '{row['row']}' has no run; give `run:` or `paper:`.")
         return line
     checkpoint = study.at(row["run"], where)
-    samplers = [row["sampler"]] if "sampler" in row else entry["samplers"]
-    blocks = {metric(c["metric"], where).block for c in columns}
-    if "generation" not in blocks:
-        samplers = []
-    runs = study.replicas(checkpoint.run) if "seeds" in entry else [checkpoint.run]
+    alone = "seeds" not in entry or row.get("alone")
+    runs = [checkpoint.run] if alone else study.replicas(checkpoint.run)
     replicas = [study.checkpoint(run, checkpoint.milestone, where) for run in runs]
+    replicas = [_replica(study, each, row, columns) for each in replicas]
+    if not _shows_ours(replicas, row, columns):
+        return line | {"source": "quoted", "not_scored": True} if line["paper"] else None
+    _check_conditions(study, checkpoint, replicas, row, where)
     line |= named(study, checkpoint) | {
         "baseline": row.get("baseline"),
         "default": row["row"] == entry.get("default"),
-        "replicas": [_replica(study, each, samplers, blocks) for each in replicas],
+        "replicas": replicas,
     }
     if "sampler" in row:
         line["sampler"] = row["sampler"]
@@ -134,6 +126,33 @@ def _row(study, entry, row, columns, parameters, where):
     if parameters:
         line["parameters"] = Need("record", checkpoint)
     return line
+
+
+def _shows_ours(replicas, row, columns):
+    """Whether a row has a number of ours: all of its own may be scores of other samplers."""
+    files = [replica["files"] for replica in replicas]
+    if "sampler" not in row or any(c["sampler"] == "" for c in columns):
+        return True
+    return any(each.get("generation") or each.get("elsewhere") for each in files)
+
+
+def _check_conditions(study, checkpoint, replicas, row, where):
+    """Mistake where a sampler draws from captions and the run reads classes, or the reverse."""
+    reads = study.runs[checkpoint.run].settings.reads_text
+    for sampler in replicas[0]["files"].get("generation", ()):
+        if draws_captions(study, sampler) != reads:
+            what = ("classes", "captions")[reads]
+            raise Mistake(
+                f"{where}: row '{row['row']}' shows {checkpoint.run}, which reads {what}, but "
+                f"sampler '{sampler}' draws from {('captions', 'classes')[reads]}; name another."
+            )
+
+
+def _without_lost_baselines(entry, rows):
+    """The rows; one whose baseline has no number of ours has no difference from it."""
+    trained = {row["row"] for row in rows if row["source"] == "trained"}
+    lost = {row["row"] for row in entry["rows"] if "run" in row} - trained
+    return [row | {"baseline": None} if row.get("baseline") in lost else row for row in rows]
 
 
 def _check_names(entry, rows, where):
@@ -158,12 +177,13 @@ def table_spec(study, name):
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
     if not shows_paper(study):  # without the rows that are the paper's alone
         entry = entry | {"rows": [row for row in entry["rows"] if "run" in row], "paper": None}
-    columns = _columns(study, entry, where)
+    columns, left_out = _kept(study, entry, find_columns(study, entry, where), where)
     shown = [study.at(row["run"], where) for row in entry["rows"] if "run" in row]
-    samplers = _samplers(study, entry, where)
     parameters = _parameters(study, shown, columns)
     rows = [_row(study, entry, row, columns, parameters, where) for row in entry["rows"]]
+    rows = _without_lost_baselines(entry, [row for row in rows if row])
     _check_names(entry, rows, where)
+    samplers = _samplers(study, entry, columns)
     blocks = {metric(c["metric"], where).block for c in columns}
     runs = [replica["run"] for row in rows for replica in row.get("replicas", ())]
     return {
@@ -177,8 +197,15 @@ def table_spec(study, name):
         "seeds": entry.get("seeds"),
         "comparisons": entry.get("comparisons", []),
         "rows": rows,
+        **({"left_out": left_out} if left_out else {}),
         **resolutions(study, runs),
-    } | world(study, runs, blocks, samplers if "generation" in blocks else [])
+    } | world(study, runs, blocks, samplers)
+
+
+def _samplers(study, entry, columns):
+    """The study's samplers whose scores the table shows, in the order of its columns and rows."""
+    names = [name for row in entry["rows"] for name in scored(columns, row) if "run" in row]
+    return [name for name in dict.fromkeys(names) if name in study.spec["samplers"]]
 
 
 def inputs(spec):
@@ -201,6 +228,7 @@ def inputs(spec):
             collect(replica["files"])
     for curve in spec.get("curves", ()):
         collect(curve.get("file", {}))
+        collect(curve.get("files", {}))
         for point in curve.get("points", ()):
             collect(point["files"])
     return sorted(files)

@@ -4,8 +4,9 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.study.stages import STAGES
 from gear.study.vocabulary import ANALYSED
 
+PROTOCOLS = {"generation": "generation", "validation": "reconstruction", "text": "gpic"}
 PROTOCOL_KEYS = ("images", "neighbours", "prdc_images", "split_size")
-SAMPLER_KEYS = ("images", "guidance", "temperature", "top_k", "top_p", "labels")
+SAMPLER_KEYS = ("images", "guidance", "temperature", "top_k", "top_p", "labels", "prompts")
 
 
 def pick(study, kind, name):
@@ -29,6 +30,8 @@ def protocol_name(study, block):
         return protocols["generation"]["name"]
     if block == "reconstruction":
         return protocols["validation"]["name"]
+    if block == "gpic":
+        return protocols.get("text", {}).get("name", "fdd")
     return "" if block == "parameters" else block
 
 
@@ -47,11 +50,9 @@ def lpips_weights(study, runs):
 def world(study, runs, blocks, samplers):
     """The data for captions: the protocols, samplers, features and teachers in use."""
     spec = study.spec
-    kinds = [
-        k
-        for k, b in (("generation", "generation"), ("validation", "reconstruction"))
-        if b in blocks
-    ]
+    kinds = [kind for kind, block in PROTOCOLS.items() if block in blocks]
+    if any("prompts" in spec["samplers"][s] for s in samplers):  # their precision is of gpic
+        kinds = [k for k in kinds if k != "generation"] + ["text"] * ("text" not in kinds)
     protocols = {
         kind: {"name": spec["protocols"][kind]["name"]}
         | {k: spec["protocols"][kind][k] for k in PROTOCOL_KEYS if k in spec["protocols"][kind]}
@@ -62,7 +63,10 @@ def world(study, runs, blocks, samplers):
         name = run.settings.align.teacher
         if STAGES[run.stage].aligns and name in spec.get("teachers", {}):
             teachers[name] = {k: spec["teachers"][name].get(k) for k in ("kind", "label")}
-    features = {k: spec["features"].get(k) for k in ("kind", "label")} if protocols else None
+    features = {k: spec["features"].get(k) for k in ("kind", "label")}
+    own = "text" in protocols and spec.get("text_features")
+    if not protocols or (own and set(protocols) == {"text"}):
+        features = None
     compared = bool(ANALYSED & set(blocks))
     if compared and "analysis" not in spec:
         raise Mistake(
@@ -72,6 +76,10 @@ def world(study, runs, blocks, samplers):
     choices = {"analysis": spec["analysis"]} if compared else {}
     if weights := lpips_weights(study, runs):
         choices["lpips"] = weights
+    if own:
+        choices["text_features"] = own["label"]
+    if any(study.runs[run].settings.reads_text for run in runs):
+        choices["text_encoder"] = spec["text_encoder"]["label"]
     return choices | {
         "study": study.name,
         "world": spec["title"],

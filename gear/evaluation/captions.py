@@ -1,0 +1,124 @@
+"""All that is asked of one text-to-image checkpoint: samples, scores, likelihood, pictures.
+
+gear/evaluation/checkpoint.py calls it where the checkpoint reads captions.
+"""
+
+import json
+
+import numpy as np
+import torch
+
+from gear.alignment.teachers.load import load_teacher
+from gear.data.captions import slant, stroke, words_of
+from gear.data.memory import to_float
+from gear.data.sets import piece_of, validation_set
+from gear.evaluation import validate
+from gear.evaluation.score import Scorer
+from gear.files.aside import write_json
+from gear.files.reading import status_of
+from gear.metrics.following import NAMES, following
+from gear.runtime.device import use
+from gear.sampling.conditions import Captions
+from gear.sampling.decode import decode, decoded
+from gear.sampling.generate import Sampler, generate_captions, save_arrays
+from gear.t2i.load import load_ar
+from gear.t2i.prompts import captions_of
+from gear.t2i.shown import shown
+from gear.t2i.text import load_encoder
+from gear.tokenizer.load import load_frozen
+
+
+def wanted(captions):
+    """{'digit', 'stroke', 'slant': (N,)} of captions, or None where one of them names no digit."""
+    words = [words_of(caption) for caption in captions]
+    if any(found["digit"] is None for found in words):
+        return None
+    return {k: np.array([found[k] for found in words]) for k in ("digit", "stroke", "slant")}
+
+
+def followed(scorer, tokenizer, samples, words):
+    """The measures of gear/metrics/following.py. words: what the prompts want."""
+    seen = {"digit": [], "stroke": [], "slant": []}
+    for images in decoded(tokenizer, samples["tokens"]):
+        gray = images.cpu().numpy()[:, 0]
+        seen["digit"].append(scorer.extract(images).probs_NC.argmax(-1))
+        seen["stroke"].append(stroke(gray))
+        seen["slant"].append(slant(gray))
+    seen = {name: np.concatenate(parts) for name, parts in seen.items()}
+    of_each = {name: values[samples["prompts"]] for name, values in words.items()}
+    return following(of_each, seen)
+
+
+def scores(scorer, tokenizer, samples, captions, diverged=False):
+    """{protocol: {metric: value}} of a sampler's samples, with their record; null if diverged.
+
+    `following` is one of them where all captions are of digits and the features are those of the
+    classifier of digits."""
+    words = wanted(captions) if scorer.kind == "standin" else None
+    if diverged:
+        found = scorer.nothing() | ({"following": dict.fromkeys(NAMES)} if words else {})
+        return found | {"record": json.loads(str(samples["record"]))}
+    found = scorer.of_samples(tokenizer, samples)
+    if words:
+        found["following"] = followed(scorer, tokenizer, samples, words)
+    return found
+
+
+@torch.no_grad()
+def tokens_of(tokenizer, data, settings):
+    """Tokens (N, T) of all images, made in float32."""
+    device = next(tokenizer.parameters()).device
+    pieces = data.pieces(piece_of(settings))
+    return torch.cat([tokenizer.tokens(to_float(images.to(device))) for images, _ in pieces])
+
+
+def pictures(ar, encoder, tokenizer, captions):
+    """Arrays for the figures of pictures, for each group of gear/t2i/shown.py: its name, (prompts,
+    pictures of each, H, W, C) uint8; `<name>_prompts` and `<name>_unseen`."""
+    arrays = {}
+    for name, group in shown(captions).items():
+        sampler = Sampler(len(group.prompts) * group.each, group.guidance)
+        seeds = np.tile(np.arange(group.each), len(group.prompts)) if group.one_seed else None
+        drawn = generate_captions(ar, encoder, group.prompts, sampler, seeds)
+        images = decode(tokenizer, drawn["tokens"]).permute(0, 2, 3, 1)
+        arrays[name] = images.unflatten(0, (len(group.prompts), group.each)).contiguous().numpy()
+        arrays[f"{name}_prompts"] = np.array(group.prompts)
+        arrays[f"{name}_unseen"] = np.array(group.unseen)
+    return arrays
+
+
+def evaluate(job, args, settings):
+    """Write every declared file of one checkpoint.
+
+    Scores are null where it, or the tokenizer that it froze, diverged."""
+    device = use()
+    scorer = Scorer(job["text"], args.features, device)
+    data = validation_set(settings, args.data)
+    diverged = "diverged" in map(status_of, (args.checkpoint, args.tokenizer))
+    tokenizer = load_frozen(args.tokenizer).to(device)
+    ar, own = load_ar(args.checkpoint)
+    ar = ar.to(device)
+    encoder = load_encoder(args.encoder, own.text, own.runtime.precision, device)
+    sets = {name: captions_of(entry, args.data, own) for name, entry in job["prompts"].items()}
+    for name, chosen in job["samplers"].items():
+        sampler = Sampler(**chosen)
+        captions = sets[sampler.prompts]
+        samples = generate_captions(ar, encoder, captions, sampler)
+        save_arrays(f"{args.samples}/{name}.npz", samples)
+        found = scores(scorer, tokenizer, samples, captions, diverged)
+        write_json(f"{args.metrics}/{name}.json", found)
+    captions = data.captions(0, len(data))
+    found = dict.fromkeys(validate.LIKELIHOOD)
+    if not diverged:
+        teacher = load_teacher(args.teacher, settings.data)
+        found = validate.likelihood(
+            args.checkpoint,
+            tokenizer,
+            tokens_of(tokenizer, data, own),
+            data,
+            teacher,
+            lambda network: Captions(network, encoder, captions),
+        )
+    write_json(f"{args.metrics}/validation.json", {"likelihood": found})
+    first = next(iter(sets.values()), captions)
+    save_arrays(f"{args.samples}/pictures.npz", pictures(ar, encoder, tokenizer, first))

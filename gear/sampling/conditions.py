@@ -1,0 +1,37 @@
+"""The conditions of images that are drawn, a batch at a time: labels or captions.
+
+Both have `prefix(begin, end)`, the Prefix of the images begin to end, and `null(count)`, the Prefix
+of as many images without a condition.
+"""
+
+import torch
+
+
+class Labels:
+    """Classes (n,) int64, an array of numpy."""
+
+    def __init__(self, ar, labels):
+        self.condition, self.device = ar.condition, ar.head.weight.device
+        self.labels = torch.from_numpy(labels)
+
+    def prefix(self, begin, end):
+        return self.condition(self.labels[begin:end].to(self.device))
+
+    def null(self, count):
+        return self.condition.null(count)
+
+
+class Captions:
+    """n texts. negative: the text of images without their caption; "" as in training."""
+
+    def __init__(self, ar, encoder, captions, negative=""):
+        self.condition, self.encoder = ar.condition, encoder
+        self.captions, self.negative = captions, negative
+
+    def prefix(self, begin, end):
+        return self.condition(self.encoder(self.captions[begin:end]))
+
+    def null(self, count):
+        # encoded once: all rows are equal
+        text = self.encoder([self.negative])
+        return self.condition(type(text)(*(part.repeat_interleave(count, 0) for part in text)))

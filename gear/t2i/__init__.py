@@ -1,0 +1,1 @@
+"""Text to image: the AR that reads captions, and its stage."""
