@@ -1,5 +1,6 @@
 """Captioned digits in miniature: shards with their index, settings, checkpoints, a text encoder."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import commands
@@ -11,6 +12,7 @@ import torch
 from gear import config
 from gear.data import index, sets
 from gear.features import standin
+from gear.runtime import checkpoint
 from gear.sampling import generate
 from gear.t2i.text import load_encoder
 from gear.t2i.transformer import TextTransformer
@@ -92,7 +94,9 @@ def features(path, settings):
 def made(root, settings, encoder):
     """The folders of a tokenizer, a teacher, features and the shards, below `root`."""
     shards(root)
-    tokenizer = commands.save(root / "vq", settings, tokenizer=tiny.tokenizer(settings).eval())
+    tokenizer = root / "vq"
+    record = {"settings": dataclasses.asdict(settings), "status": "finished"}
+    checkpoint.save_folder(tokenizer, {"tokenizer": tiny.tokenizer(settings).eval()}, record)
     return SimpleNamespace(
         path=root,
         settings=settings,

@@ -231,7 +231,7 @@ def test_real_digits_follow_their_own_captions(tmp_path):
     words = evaluated.wanted([measures.caption("long", *each) for each in signs])
     seen = {"digit": shown, "stroke": measures.stroke(images), "slant": measures.slant(images)}
     found = following(words, seen)
-    assert found["digit"] == 1 and found["stroke"] > 0.8 and found["slant"] > 0.8
+    assert found["digit"] == 1 and found["stroke"] > 0.7 and found["slant"] > 0.7
     assert abs(found["slant_shuffled"]) < 0.3
 
 
