@@ -223,7 +223,8 @@ def test_the_demo_plans_exactly_what_is_published():
 def test_a_figure_asks_for_its_runs_and_their_tokenizers(edited_config):
     edited_config(
         "studies/smoke.yaml",
-        "tables: [overview, system, components, quantizer, similarity, control]",
+        "tables: [overview, system, components, quantizer, similarity, control, gpic, "
+        "t2i_configuration, t2i_control]",
         "tables: []",
     )
     edited_config("studies/smoke.yaml", "figures: [samples, codebook, ", "figures: [codebook] # ")
