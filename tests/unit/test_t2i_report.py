@@ -28,7 +28,7 @@ def demo():
     study = Study("demo")
     for run in study.runs.values():  # what the demo costs is tuned elsewhere
         if run.stage == "t2i":
-            run.steps |= {"50k": 75, "100k": 150, "200k": 300, "390k": 600}
+            run.steps.update({"50k": 75, "100k": 150, "200k": 300, "390k": 600})
     return study
 
 
@@ -47,11 +47,11 @@ def made(root, study, name):
     return make_table(root, spec)
 
 
-def score_file(folder, run="gear-t2i", metric="dpg", scale="16", **changed):
+def score_file(folder, of="gear-t2i", metric="dpg", scale="16", **changed):
     """A score that a scorer of others gave, in its place below `folder`."""
-    path = folder / f"scored/demo/{run}/390k/{metric}-cfg{scale}.json"
+    path = folder / f"scored/demo/{of}/390k/{metric}-cfg{scale}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"run": run, "step": "390k", "weights_sha256": "ab" * 32, "guidance": float(scale),
+    content = {"run": of, "step": "390k", "weights_sha256": "ab" * 32, "guidance": float(scale),
                "score": 70.0, "prompts_sha256": "cd" * 32}  # fmt: skip
     path.write_text(json.dumps(content | changed))
     return path
