@@ -3,6 +3,9 @@
     model = gear.load("reproduced/demo/joint/gear-l/400k")
     images = model.sample(classes=[3, 7], count=8, guidance=1.5)
 
+    model = gear.load("reproduced/demo/t2i/gear-t2i/390k")  # its condition is a text
+    images = model.sample(prompts=["a bold seven"], count=4, guidance=4.0)
+
 The commands `gear reconstruct`, `sample` and `likelihood` use it. The networks have the averaged
 weights, in eval mode and float32. They are read from their folder when they are first needed.
 Whatever does not fit a method's description is refused with a Mistake of one sentence.
@@ -13,7 +16,6 @@ return tensors on the CPU.
 """
 
 import math
-import operator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +24,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gear.ar.load import load_ar
 from gear.ar.pair import check_pair, find_tokenizer, holds, length_of
 from gear.data.memory import to_float, to_uint8
 from gear.evaluation.validate import PER_IMAGE, in_unit, reconstruct
@@ -31,26 +32,34 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_record
 from gear.runtime.checkpoint import require_finite
 from gear.runtime.device import use
-from gear.sampling.conditions import Labels
+from gear.sampling import asked, texts
+from gear.sampling.asked import PER_CLASS
+from gear.sampling.conditions import Captions, Labels
 from gear.sampling.decode import decode
-from gear.sampling.generate import Sampler, draw_all
+from gear.sampling.generate import Sampler, draw_parts
+from gear.t2i.load import load_ar
+from gear.t2i.pair import find_encoder
+from gear.t2i.text import Alone, load_encoder
 from gear.tokenizer.load import load_frozen, require, settings_of
 
 DRAWN = 64  # images drawn at once
 SCORED = 16  # images of an AR's forward pass: 16 x 256 x 16384 logits are 0.25 GiB
 DECODED = 16  # images decoded at once
 PIXELS = 4 * 256**2  # of the images that go through the encoder at once
-PER_CLASS = 1_000_000  # seeds set aside for each class, of the 10^9 of each `seed`
-SEEDS = 9_000_000_000  # so that a seed fits 64 bits
 
 
 class Samples(NamedTuple):
-    """Images that were drawn, class by class in the order asked for."""
+    """Images that were drawn, class by class or prompt by prompt in the order asked for."""
 
     images: torch.Tensor  # (N, C, H, W) uint8
     tokens: torch.Tensor  # (N, T) int64
-    labels: torch.Tensor  # (N,) int64: the class of each
+    labels: torch.Tensor  # (N,) int64: the class of each, or its prompt's number from 0
     seeds: torch.Tensor  # (N,) int64: the address of its random numbers
+
+
+def joined(parts):
+    """One Samples of several."""
+    return Samples(*map(torch.cat, zip(*parts, strict=True)))
 
 
 class Reconstructions(NamedTuple):
@@ -61,13 +70,14 @@ class Reconstructions(NamedTuple):
     scores: dict  # {'psnr' in dB, 'ssim', 'l1' in [0, 1]: (N,) float64}, before rounding to uint8
 
 
-def load(folder, tokenizer=None, device=None):
+def load(folder, tokenizer=None, device=None, text_encoder=None):
     """The Model of a checkpoint folder: a tokenizer, an AR or both; trained here or imported.
 
     tokenizer: folder of the tokenizer that an AR reads. Default: the folder's own, else the one
     that its run.json names, else that of the same imported file. device: cuda | cpu; default: cuda
-    where there is one."""
-    return Model(folder, tokenizer, device)
+    where there is one. text_encoder: folder of the text encoder that an AR of texts reads. Default:
+    the one that its run.json names."""
+    return Model(folder, tokenizer, device, text_encoder)
 
 
 class Model:
@@ -75,9 +85,10 @@ class Model:
 
     A method ends in a Mistake where the checkpoint lacks the network that it needs."""
 
-    def __init__(self, folder, tokenizer=None, device=None):
+    def __init__(self, folder, tokenizer=None, device=None, text_encoder=None):
         """See `load`."""
-        for name, path in (("folder", folder), ("tokenizer", tokenizer)):
+        given = {"folder": folder, "tokenizer": tokenizer, "text_encoder": text_encoder}
+        for name, path in given.items():
             if path is not None and not str(path).strip():
                 raise Mistake(f"`{name}` is empty; name the folder of a checkpoint.")
         self.device, self.folder = use(device), Path(folder)
@@ -85,6 +96,10 @@ class Model:
             self._require_ar()
         self.settings = settings_of(self.folder)
         self._tokenizer_folder = None if tokenizer is None else self._checked(tokenizer)
+        self._encoder_folder = None
+        if text_encoder is not None:
+            self.require_kind(True)
+            self._encoder_folder = self._find_encoder(text_encoder)
 
     # ---- networks --------------------------------------------------------------------------
 
@@ -100,6 +115,15 @@ class Model:
         folder = self._find_tokenizer()
         return self._ready(load_frozen(folder), folder)
 
+    @cached_property
+    def encoder(self):
+        """The gear.t2i.text.TextEncoder of an AR of texts, in the precision of its training. The
+        features of a caption do not depend on its batch."""
+        self.require_kind(True)
+        folder, settings = self._encoder_folder or self._find_encoder(), self.settings
+        precision = settings.runtime.precision
+        return Alone(load_encoder(folder, settings.text, precision, self.device))
+
     @property
     def tokenizer_sha256(self):
         """The sha256 of the file of weights that holds the tokenizer, by which tokens are known."""
@@ -111,7 +135,18 @@ class Model:
         return network.to(self.device)
 
     def _require_ar(self):
-        require(self.folder, "ar", "name a joint or ar checkpoint")
+        require(self.folder, "ar", "name a joint, ar or t2i checkpoint")
+
+    def require_kind(self, texts):
+        """Mistake: there is no AR, or it reads texts where classes are given, or the reverse."""
+        self._require_ar()
+        if self.settings.reads_text != texts:
+            kinds = ("classes", "texts") if texts else ("texts", "classes")
+            cure = "name classes in place of texts" if texts else "name prompts in place of classes"
+            raise Mistake(f"the AR of {self.folder} reads {kinds[0]} and no {kinds[1]}; {cure}.")
+
+    def _find_encoder(self, folder=None):
+        return find_encoder(self.folder, self.settings.text, folder)
 
     def _find_tokenizer(self):
         """The tokenizer's folder, which is looked for once."""
@@ -159,10 +194,10 @@ class Model:
     def decode(self, tokens):
         """Images (N, C, H, W) uint8 of tokens (N, T), T = h x h."""
         codes = self.tokenizer.config.codebook_size
-        array = _array(tokens, "tokens")
+        array = asked.array(tokens, "tokens")
         if array.ndim != 2 or not array.size or math.isqrt(array.shape[1]) ** 2 != array.shape[1]:
             raise Mistake(f"tokens have shape {array.shape}; give (N, T) with T = h x h tokens.")
-        return decode(self.tokenizer, _numbers(array, codes, "tokens"), DECODED)
+        return decode(self.tokenizer, asked.numbers(array, codes, "tokens"), DECODED)
 
     def reconstruct(self, images):
         """The Reconstructions of images (N, C, H, W) uint8, with their scores.
@@ -180,7 +215,7 @@ class Model:
 
     def _pieces(self, images):
         """Checked images on the device, as many at once as PIXELS allows."""
-        array, settings = _array(images, "images"), settings_of(self._find_tokenizer())
+        array, settings = asked.array(images, "images"), settings_of(self._find_tokenizer())
         channels, down = settings.data.channels, settings.tokenizer.downsampling
         if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
             raise Mistake(
@@ -202,67 +237,112 @@ class Model:
 
     # ---- sampling --------------------------------------------------------------------------
 
-    def sample(self, classes, count=1, guidance=1.0, temperature=1.0, top_k=0, top_p=1.0, seed=0):
-        """New images (N, C, H, W) uint8: `count` of each class, class by class in the order given.
+    def sample(self, classes=None, count=1, guidance=1.0, *options, **more):
+        """New images (N, C, H, W) uint8: `count` of each class or prompt, in the order given.
+
+        See `drawn` for all options. Image j of a class is a function of (seed, class, j) and these
+        options, that of a prompt of (seed, text, j): it is the same whatever else is drawn with it.
+        A prompt that is named twice goes on counting j."""
+        return self.sample_with_tokens(classes, count, guidance, *options, **more).images
+
+    def sample_with_tokens(self, *options, **more):
+        """As `sample`, but Samples: the images with their tokens, labels and seeds."""
+        return joined(self.drawn(*options, **more))
+
+    def drawn(
+        self,
+        classes=None,
+        count=1,
+        guidance=1.0,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        seed=0,
+        prompts=None,
+        negative="",
+        batch=None,
+    ):
+        """The Samples of `sample`, `batch` images after the other.
 
         guidance: 1 is none; logits are uncond + guidance (cond - uncond). top_k 0 and top_p 1: off.
-        Image j of a class is a function of (seed, class, j) and these options: it is the same
-        whatever other classes and however many images are drawn with it."""
-        options = (count, guidance, temperature, top_k, top_p, seed)
-        return self.sample_with_tokens(classes, *options).images
-
-    def sample_with_tokens(
-        self, classes, count=1, guidance=1.0, temperature=1.0, top_k=0, top_p=1.0, seed=0
-    ):
-        """As `sample`, but Samples: the images with their tokens, labels and seeds."""
-        self._require_ar()
-        _check_sampling(count, guidance, temperature, top_k, top_p, seed)
-        classes = _classes(classes, self.settings.data.classes)
+        prompts: texts, in place of classes; negative: the text of uncond. batch: changes no image;
+        default: 64, and of prompts the largest power of two that fits into memory."""
+        if (classes is None) == (prompts is None):
+            raise Mistake("name either `classes` or prompts.")
+        self.require_kind(prompts is not None)
+        asked.check_sampling(count, guidance, temperature, top_k, top_p, seed)
+        if batch is not None:
+            asked.whole("batch", batch, 1, 2**20)
         tokenizer = self.tokenizer  # first, in case that there is none
-        labels, seeds = requests(classes, count, seed)
+        if prompts is None:
+            wanted = asked.classes(classes, self.settings.data.classes)
+            labels, seeds = requests(wanted, count, seed)
+            conditions = Labels(self.ar, labels)
+        else:
+            wanted = asked.texts(prompts)
+            labels, seeds = texts.seeds(wanted, count, seed)
+            conditions = self._captions([wanted[n] for n in labels], negative)
+            batch = batch or texts.fitting(self.ar, self.settings.text.slots, guidance != 1.0)
         sampler = Sampler(len(labels), guidance, temperature, top_k, top_p, seed=seed)
-        tokens = draw_all(self.ar, Labels(self.ar, labels), seeds, sampler, DRAWN)
-        images = decode(tokenizer, tokens, DECODED)
-        return Samples(images, *map(torch.from_numpy, (tokens.astype(np.int64), labels, seeds)))
+        done = 0
+        for tokens in draw_parts(self.ar, conditions, seeds, sampler, batch or DRAWN):
+            part = slice(done, done + len(tokens))
+            images, done = decode(tokenizer, tokens.cpu(), DECODED), part.stop
+            yield Samples(images, tokens.cpu(), *map(torch.from_numpy, (labels[part], seeds[part])))
+
+    def _captions(self, captions, negative=""):
+        """The conditions of texts, one for each image."""
+        return Captions(self.ar, self.encoder, captions, negative)
 
     # ---- likelihood ------------------------------------------------------------------------
 
-    def likelihood(self, tokens, classes, where=None):
+    def likelihood(self, tokens, classes=None, where=None, captions=None):
         """Mean next-token loss of tokens (N, T) in nats per token (paper eq. 4), a float.
 
-        classes: the class of each image (N,), or one for all. where: the file that they are from,
-        with which an error's sentence begins."""
-        self._require_ar()
+        classes: the class of each image (N,), or one for all; captions: texts in the same way, for
+        an AR of texts. where: the file that the tokens are from, with which an error's sentence
+        begins."""
+        if (classes is None) == (captions is None):
+            raise Mistake(f"{asked.at(where)}name either `classes` or `captions` of the images.")
+        self.require_kind(captions is not None)
         settings = self.settings
-        array, length = _array(tokens, "tokens", where), length_of(settings)
+        array, length = asked.array(tokens, "tokens", where), length_of(settings)
         if array.ndim != 2 or array.shape[1] != length or not len(array):
             raise Mistake(
-                f"{_at(where)}tokens have shape {array.shape}, but the checkpoint's AR reads "
+                f"{asked.at(where)}tokens have shape {array.shape}, but the checkpoint's AR reads "
                 f"(images, {length}); take tokens of its own tokenizer and resolution."
             )
-        labels = _array(classes, "labels", where)
+        tokens = asked.numbers(array, settings.tokenizer.codebook_size, "tokens", where)
+        if captions is None:
+            conditions = Labels(self.ar, self._labels(classes, len(array), where))
+        else:
+            conditions = self._captions(asked.captions(captions, len(array), where))
+        return mean_loss(self.ar, tokens, conditions)
+
+    def _labels(self, classes, count, where):
+        """(N,) int64 of the class of each image, or of one for all."""
+        known, labels = self.settings.data.classes, asked.array(classes, "labels", where)
         if labels.ndim == 0:
-            labels = np.full(len(array), _classes(classes, settings.data.classes)[0])
-        if labels.shape != array.shape[:1]:
+            labels = np.full(count, asked.classes(classes, known)[0])
+        if labels.shape != (count,):
             raise Mistake(
-                f"{_at(where)}labels have shape {labels.shape} for {len(array)} images; give one "
+                f"{asked.at(where)}labels have shape {labels.shape} for {count} images; give one "
                 "class for all with `classes`."
             )
-        tokens = _numbers(array, settings.tokenizer.codebook_size, "tokens", where)
-        labels = _numbers(labels, settings.data.classes, "labels", where)
-        return mean_loss(self.ar, tokens, labels)
+        return asked.numbers(labels, known, "labels", where).numpy()
 
 
 @torch.no_grad()
-def mean_loss(ar, tokens_NT, labels_N, batch=SCORED):
-    """Mean of -log p(token | tokens before it, label) in nats.
+def mean_loss(ar, tokens_NT, conditions, batch=SCORED):
+    """Mean of -log p(token | tokens before it, condition) in nats.
 
-    Nothing is dropped, no label either. The mean is in float64, so that it does not depend on the
-    batch."""
-    device, total = ar.head.weight.device, 0.0
-    for tokens, labels in zip(tokens_NT.split(batch), labels_N.split(batch), strict=True):
+    conditions: of gear/sampling/conditions.py; none is dropped, and no token. The mean is in
+    float64, so that it does not depend on the batch."""
+    device, total, done = ar.head.weight.device, 0.0, 0
+    for tokens in tokens_NT.split(batch):
         tokens = tokens.to(device)
-        logits, _ = ar(ar.embedding(tokens[:, :-1]), ar.condition(labels.to(device)))
+        prefix, done = conditions.prefix(done, done + len(tokens)), done + len(tokens)
+        logits, _ = ar(ar.embedding(tokens[:, :-1]), prefix)
         each = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none")
         total += each.double().sum().item()
     return total / tokens_NT.numel()
@@ -273,71 +353,3 @@ def requests(classes, count, seed):
     labels = np.repeat(np.array(classes, np.int64), count)
     number = np.tile(np.arange(count, dtype=np.int64), len(classes))
     return labels, seed * 1_000_000_000 + labels * PER_CLASS + number
-
-
-# ---- checks: a parameter's name in backquotes becomes its option where a command is used ---------
-
-
-def _at(where):
-    return f"{where}: " if where else ""
-
-
-def _array(values, what, where=None):
-    """An array in C order that a tensor may share, of a tensor or of whatever numpy takes."""
-    try:
-        if isinstance(values, torch.Tensor):
-            values = values.detach().cpu().numpy()
-        return np.require(values, requirements="CW")
-    except (TypeError, ValueError) as error:
-        raise Mistake(f"{_at(where)}{what} are no array of numbers ({error}); give one.") from None
-
-
-def _numbers(array, below, what, where=None):
-    """int64 tensor of whole numbers in 0..below-1."""
-    if array.dtype.kind not in "iu":
-        raise Mistake(f"{_at(where)}{what} are {array.dtype}; they must be whole numbers.")
-    if array.size and not 0 <= array.min() <= array.max() < below:
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise Mistake(
-            f"{_at(where)}{what} hold {wrong}, but the checkpoint knows 0 to {below - 1}; they "
-            "were made for another checkpoint."
-        )
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def _classes(classes, known):
-    """A list of class numbers, each once, of a list or of one number."""
-    array = _array(classes, "classes").reshape(-1)
-    if array.dtype.kind not in "iu" or not array.size:
-        raise Mistake(f"`classes` is {classes!r}; write class numbers, such as [3, 207].")
-    numbers = array.tolist()
-    for number in numbers:
-        if not 0 <= number < known:
-            raise Mistake(f"class {number} is unknown; the checkpoint has 0 to {known - 1}.")
-        if numbers.count(number) > 1:
-            raise Mistake(f"`classes` has {number} twice; name each class once.")
-    return numbers
-
-
-def _whole(name, value, low, high):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise Mistake(f"`{name}` is {value!r}; write a whole number.") from None
-    if not low <= number <= high:
-        raise Mistake(f"`{name}` is {number}; it must be {low} to {high}.")
-
-
-def _check_sampling(count, guidance, temperature, top_k, top_p, seed):
-    """Mistake where an option cannot be."""
-    _whole("count", count, 1, PER_CLASS)
-    _whole("seed", seed, 0, SEEDS)
-    numbers = {"guidance": guidance, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    for name, value in numbers.items():
-        if not isinstance(value, int | float | np.number):
-            raise Mistake(f"`{name}` is {value!r}; write a number.")
-    if not 0 < temperature < math.inf or not 0 < top_p <= 1 or top_k < 0:
-        raise Mistake("`temperature` must be above 0, `top_p` in (0, 1] and `top_k` at least 0.")
-    _whole("top_k", top_k, 0, 2**62)
-    if not math.isfinite(guidance):
-        raise Mistake(f"`guidance` is {guidance}; write a number, such as 1.5.")

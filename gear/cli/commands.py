@@ -131,19 +131,28 @@ def _reconstruct(commands):
 
 
 def _sample(commands):
-    command = commands.add_parser("sample", help="draw a grid of images, one row per class")
+    command = commands.add_parser("sample", help="draw images of classes or of prompts")
     command.add_argument("--checkpoint", required=True, help="folder that holds an AR")
     command.add_argument(
         "--tokenizer", help="default: the checkpoint's own, or that of its run.json"
     )
-    command.add_argument("--classes", required=True, help="numbers or folder names, such as 3,207")
-    command.add_argument("--count", type=int, default=4, help="images of each class (4)")
+    command.add_argument("--classes", help="numbers or folder names, such as 3,207")
+    command.add_argument("--prompt", action="append", help="a text; again for more of them")
+    command.add_argument("--prompts", help="file of them: .txt, one a line, or .jsonl")
+    command.add_argument("--text-encoder", help="its folder; default: that of run.json")
+    command.add_argument("--negative-prompt", help="in place of the empty text, with guidance")
+    command.add_argument("--count", type=int, default=4, help="images of each class or prompt (4)")
+    command.add_argument("--batch", type=int, help="drawn at once; changes no image; default: fits")
     command.add_argument("--guidance", type=float, default=1.0, help="1 is none (default)")
     command.add_argument("--temperature", type=float, default=1.0)
     command.add_argument("--top-k", type=int, default=0, help="0: off (default)")
     command.add_argument("--top-p", type=float, default=1.0, help="1: off (default)")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--output", required=True, help="the grid, a .png file")
+    command.add_argument("--aspect", help="1:1 (default), there is no other")
+    command.add_argument("--output", required=True, help="a grid, .png; or a folder, of prompts")
+    command.add_argument(
+        "--folders", choices=("geneval", "dpg"), help="as this benchmark's scorer reads them"
+    )
     command.add_argument("--tokens", help="write tokens, labels and seeds to this .npz")
     _force(command)
     _device(command)
@@ -161,6 +170,8 @@ def _likelihood(commands):
     command.add_argument("--checkpoint", required=True, help="folder that holds an AR")
     command.add_argument("--tokens", required=True, help=".npz with tokens and, if any, labels")
     command.add_argument("--class", dest="classes", type=int, help="one class for all of them")
+    command.add_argument("--captions", help="file of texts, as --prompts of gear sample")
+    command.add_argument("--text-encoder", help="its folder; default: that of run.json")
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _device(command)
 

@@ -171,7 +171,7 @@ def _check(path, splits, skipped, listed, expected):
         if number is not None and number != record["samples"]:
             raise Mistake(
                 f"{path}/{split} holds {counted(record['samples'], 'sample')}, but {number} are "
-                f"expected; complete the folder, or correct data.{split} in the study's file."
+                f"expected; complete the folder, or correct captions.{split} in the study's file."
             )
 
 

@@ -114,7 +114,7 @@ def evaluate(job, args, settings):
         found = validate.likelihood(
             args.checkpoint,
             tokenizer,
-            tokens_of(tokenizer, data, settings),
+            tokens_of(tokenizer, data, own),
             data,
             teacher,
             lambda network: Captions(network, encoder, captions),

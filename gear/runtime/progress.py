@@ -21,7 +21,8 @@ def say(text):
 
 
 def counter(what, total, seconds=5.0):
-    """A function of how many are done, which says `what 512/2048  14 s left` every `seconds`.
+    """A function of how many are done, which says `what 512/2048  110/s  14 s left` every
+    `seconds`.
 
     Work that is shorter says nothing."""
     began = printed = time.monotonic()
@@ -31,7 +32,8 @@ def counter(what, total, seconds=5.0):
         now = time.monotonic()
         if now - printed >= seconds and done:
             printed = now
-            say(f"{what} {done}/{total}  {(now - began) / done * (total - done):.0f} s left")
+            pace = (now - began) / done
+            say(f"{what} {done}/{total}  {1 / pace:.3g}/s  {pace * (total - done):.0f} s left")
 
     return report
 

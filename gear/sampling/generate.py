@@ -108,19 +108,24 @@ def draw(ar, prefix, seeds_B, sampler, null=None):
     return torch.stack(tokens, 1)
 
 
-def draw_all(ar, conditions, seeds, sampler, batch):
-    """Tokens (n, N) int32 for any number of conditions and image seeds, `batch` drawn at once.
+def draw_parts(ar, conditions, seeds, sampler, batch):
+    """Yields tokens (B, N) int64 on the AR's device, of `batch` images at once.
 
-    conditions: of gear/sampling/conditions.py."""
-    tokens, report = [], counter("images drawn", len(seeds))
+    conditions: of gear/sampling/conditions.py, one for each of the seeds."""
+    report = counter("images drawn", len(seeds))
     for begin in range(0, len(seeds), batch):
         end = min(begin + batch, len(seeds))
         null = conditions.null(end - begin) if sampler.guidance != 1.0 else None
         prefix = conditions.prefix(begin, end)
-        tokens.append(draw(ar, prefix, seeds[begin:end], sampler, null))
+        yield draw(ar, prefix, seeds[begin:end], sampler, null)
         report(end)
+
+
+def draw_all(ar, conditions, seeds, sampler, batch):
+    """Tokens (n, N) int32 of all images; see draw_parts."""
     # one copy to the host for all of them: each would wait for the device
-    return torch.cat(tokens).cpu().numpy().astype(np.int32)
+    tokens = torch.cat(list(draw_parts(ar, conditions, seeds, sampler, batch)))
+    return tokens.cpu().numpy().astype(np.int32)
 
 
 def seeds_of(sampler):

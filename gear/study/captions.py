@@ -1,4 +1,6 @@
-"""What must fit together in a study whose runs read captions, checked before any training."""
+"""What must fit together in a study whose runs read captions, checked before any training.
+
+`parts` is checked before the tables are read, which take their columns from these parts."""
 
 from gear.files.mistakes import Mistake
 from gear.study import jobs
@@ -7,7 +9,7 @@ from gear.study.stages import STAGES
 PARTS = ("text_encoder", "prompts")  # of a study's file
 
 
-def check(study, where):
+def parts(study, where):
     """Mistake where parts of the study's file contradict each other, or one is missing."""
     for run in study.runs.values():
         reads = STAGES[run.stage].reads_text
@@ -44,7 +46,7 @@ def _sampler(study, name, sampler, where):
 
 
 def _protocol(study, where):
-    """protocols.text, its features, and the numbers of images of the samplers in use."""
+    """protocols.text, its features, and the numbers of images that it compares."""
     protocol = study.spec["protocols"].get("text")
     if protocol is None:
         raise Mistake(f"{where} has no protocols.text, which the stage t2i needs; add it.")
@@ -57,29 +59,69 @@ def _protocol(study, where):
             f"{where}: protocol demo_text is computed on stand-in features; add text_features and "
             "set protocols.text.name: fdd."
         )
+    images, k = protocol["images"], protocol.get("neighbours", 0)
+    compared = min(images, protocol.get("prdc_images", images))
+    if k >= compared:
+        raise Mistake(
+            f"{where}: protocols.text.neighbours is {k}, which needs more than {k} images, but "
+            f"{compared} are compared; lower it, or raise protocols.text.images."
+        )
     coco = jobs.coco_samplers(study)
     if coco and "coco" not in study.spec["protocols"]:
         raise Mistake(f"{where}: samplers.{coco[0]} needs protocols.coco; add it.")
+
+
+def check(study, where):
+    """Mistake where a sampler does not fit the checkpoint that a table or figure shows."""
     for need in study.needs:
-        if (
-            need.sampler in coco
-            or need.kind != "scores"
-            or not STAGES[need.checkpoint.stage].reads_text
-        ):
-            continue
-        if not own and not study.spec["together"]:
+        if need.kind == "scores":
+            _scores(study, need, where)
+
+
+def _scores(study, need, where):
+    sampler, protocols = study.sampler(need.sampler), study.spec["protocols"]
+    reads = STAGES[need.checkpoint.stage].reads_text
+    if reads != ("prompts" in sampler):
+        said = "names no `prompts`; add them" if reads else "names `prompts`; name another sampler"
+        what = "captions" if reads else "classes"
+        raise Mistake(
+            f"{where}: {need.checkpoint} reads {what}, but samplers.{need.sampler} {said}."
+        )
+    if not reads or need.sampler in jobs.coco_samplers(study):
+        return
+    if "text_features" not in study.spec and not study.spec["together"]:
+        raise Mistake(
+            f"{where}: whether pictures follow their captions is measured where all is drawn and "
+            "scored by one job; set together: true, or add text_features."
+        )
+    if sampler["images"] != protocols["text"]["images"]:
+        raise Mistake(
+            f"{where}: samplers.{need.sampler}.images is {sampler['images']}, but "
+            f"protocols.text.images is {protocols['text']['images']}; set both to one number."
+        )
+
+
+def counts(study, where):
+    """Mistake where the numbers of captions, as far as the study states them, do not fit."""
+    stated = study.spec.get("captions", {})
+    for split in ("train", "val"):
+        made = study.spec["data"].get(split) if study.makes_data else None
+        if made is not None and stated.get(split, made) != made:
             raise Mistake(
-                f"{where}: whether pictures follow their captions is measured where all is drawn "
-                "and scored by one job; set together: true, or add text_features."
+                f"{where}: captions.{split} is {stated[split]}, but the shards are made of the "
+                f"{made} images of data.{split}; set both to one number."
             )
-        sampler = study.sampler(need.sampler)
-        if "prompts" not in sampler:
+    for run in study.runs.values():
+        batch, held = run.settings.optim.batch, stated.get("train")
+        if run.settings.reads_text and held is not None and batch > held:
             raise Mistake(
-                f"{where}: {need.checkpoint} reads captions, but samplers.{need.sampler} names no "
-                "`prompts`; add them."
+                f"{where}: optim.batch of {run.name} is {batch}, but captions.train is {held}; "
+                "lower the one or raise the other."
             )
-        if sampler["images"] != protocol["images"]:
+    for name, prompts in study.spec.get("prompts", {}).items():
+        held = stated.get(prompts.get("split"))
+        if held is not None and prompts["count"] > held:
             raise Mistake(
-                f"{where}: samplers.{need.sampler}.images is {sampler['images']}, but "
-                f"protocols.text.images is {protocol['images']}; set both to one number."
+                f"{where}: prompts.{name}.count is {prompts['count']}, but captions."
+                f"{prompts['split']} is {held}; lower the one or raise the other."
             )

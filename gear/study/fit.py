@@ -57,14 +57,14 @@ def images(study):
     """Mistake where the images that are known already do not fit the study."""
     where = f"studies/{study.name}.yaml"
     if study.makes_data:
-        return counts({s: study.spec["data"][s] for s in ("train", "val")}, needs(study), where)
+        counts({s: study.spec["data"][s] for s in ("train", "val")}, needs(study), where)
+    captions.counts(study, where)
     manifest = Path(study.manifest())
-    if manifest.is_file():
+    if not study.makes_data and manifest.is_file():
         listed = read_json(manifest, "remove it and run again").get("images", {})
         numbers = {split: sum(classes.values()) for split, classes in listed.items()}
         where = f"{study.data.path} (as listed; where images were added, remove {manifest})"
         counts(numbers, needs(study), where)
-    return None
 
 
 def study(study):

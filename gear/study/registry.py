@@ -11,7 +11,7 @@ from pathlib import Path
 from gear import config
 from gear.alignment.teachers import resolutions
 from gear.files.mistakes import Mistake, did_you_mean
-from gear.study import configchecks, fit
+from gear.study import captions, configchecks, fit
 from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, studies
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
@@ -45,6 +45,7 @@ class Study:
         configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
         self.runs = resolve(self, registry)
         configchecks.images(self.spec["data"], self.data, f"studies/{name}.yaml")
+        captions.parts(self, f"studies/{name}.yaml")
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")
         self.claims = read_checked("claims", folder)

@@ -86,6 +86,10 @@ def check(text, where):
         raise Mistake(f"{where} is {named(text)} and no text; write what the picture shows.")
     if not text.strip():
         raise Mistake(f"{where} is empty; write what the picture shows.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # JSON and file names can hold them
+        raise Mistake(f"{where} holds half of a character; write it in UTF-8.") from None
     return text
 
 

@@ -16,6 +16,7 @@ Shapes: B captions, P slots of the batch (the longest caption's), C width of the
 import os
 
 import torch
+import torch.nn.functional as F
 
 from gear.files.mistakes import Mistake
 from gear.files.reading import reason_of
@@ -79,6 +80,40 @@ class TextEncoder:
             use_cache=False,
         ).last_hidden_state
         return Text(features.float(), visible_BP.to(self.device))
+
+
+class Alone:
+    """encoder(captions) -> Text whose features of a caption are the same numbers in any batch.
+
+    In bfloat16 the rounding of a product depends on its shape. Each caption is therefore encoded
+    alone, once as long as it stays in the batches."""
+
+    def __init__(self, encoder):
+        self.encoder, self.known = encoder, {}
+
+    def __call__(self, captions):
+        known = self.known
+        self.known = {
+            caption: known[caption] if caption in known else self.encoder([caption])
+            for caption in dict.fromkeys(captions)
+        }
+        slots = max(text.visible_BP.shape[1] for text in self.known.values())
+        padded = {caption: _padded(text, slots) for caption, text in self.known.items()}
+        parts = zip(*(padded[caption] for caption in captions), strict=True)
+        return Text(*map(torch.cat, parts))
+
+
+def _padded(text, slots):
+    """The Text in `slots` slots: padding of zeros before the last one."""
+    features_BPC, visible_BP = text
+    spare = slots - visible_BP.shape[1]
+    if not spare:
+        return text
+    zeros_BPC = features_BPC.new_zeros(len(features_BPC), spare, features_BPC.shape[2])
+    return Text(
+        torch.cat([features_BPC[:, :-1], zeros_BPC, features_BPC[:, -1:]], 1),
+        torch.cat([visible_BP[:, :-1], F.pad(visible_BP[:, -1:], (spare, 0))], 1),
+    )
 
 
 def load_encoder(folder, text, precision="fp32", device=None):

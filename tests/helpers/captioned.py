@@ -1,5 +1,6 @@
 """Captioned digits in miniature: shards with their index, settings, checkpoints, a text encoder."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import commands
@@ -10,6 +11,9 @@ import torch
 
 from gear import config
 from gear.data import index, sets
+from gear.features import standin
+from gear.runtime import checkpoint
+from gear.sampling import generate
 from gear.t2i.text import load_encoder
 from gear.t2i.transformer import TextTransformer
 
@@ -72,15 +76,33 @@ def teacher(path, settings):
     return folder
 
 
+def features(path, settings):
+    """The folder of the stand-in features, with a reference of 40 random images."""
+    data = settings.data
+    shape = {"channels": data.channels, "resolution": data.resolution, "classes": data.classes}
+    torch.manual_seed(0)
+    network = standin.StandinClassifier(**shape).eval()
+    images = torch.randint(256, (40, *(shape["channels"], *2 * [shape["resolution"]])))
+    found = standin.extract(network, images.to(torch.uint8))
+    folder = commands.save(path, settings, classifier=network)
+    commands.files.write_json(path / "run.json", {"shape": shape})
+    arrays = {"pooled": found.pooled_ND, "spatial": found.spatial_NS, "probs": found.probs_NC}
+    generate.save_arrays(path / "reference.npz", arrays)
+    return folder
+
+
 def made(root, settings, encoder):
-    """The folders of a finished tokenizer, its teacher and the shards, below `root`."""
+    """The folders of a tokenizer, a teacher, features and the shards, below `root`."""
     shards(root)
-    tokenizer = commands.save(root / "vq", settings, tokenizer=tiny.tokenizer(settings).eval())
+    tokenizer = root / "vq"
+    record = {"settings": dataclasses.asdict(settings), "status": "finished"}
+    checkpoint.save_folder(tokenizer, {"tokenizer": tiny.tokenizer(settings).eval()}, record)
     return SimpleNamespace(
         path=root,
         settings=settings,
         manifest=root / "manifest.json",
         tokenizer=tokenizer,
         teacher=teacher(root / "teacher", settings),
+        features=features(root / "features", settings),
         encoder=encoder,
     )

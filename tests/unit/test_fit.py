@@ -31,7 +31,10 @@ def changed(tmp_path, monkeypatch):
 
 MISFITS = {
     "samplers": ({"plain: {images: 64}": "plain: {images: 32}"}, "samplers.plain.images is 32"),
-    "neighbours": ({"neighbours: 3": "neighbours: 64"}, "protocols.generation.neighbours is 64"),
+    "neighbours": (
+        {"demo, neighbours: 3": "demo, neighbours: 64"},
+        "protocols.generation.neighbours is 64",
+    ),
     "analysis batch": (
         {"images: 64, batch: 32": "images: 60, batch: 32"},
         "images 60 is no",

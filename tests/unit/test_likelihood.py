@@ -53,9 +53,11 @@ def test_one_class_for_all(home, tokens, capsys):
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
 def test_the_batch_of_a_likelihood_does_not_matter(home, tokens, batch):
     from gear.model import mean_loss
+    from gear.sampling.conditions import Labels
 
     labels = np.arange(7)
-    found = mean_loss(home.ar, torch.from_numpy(tokens).long(), torch.from_numpy(labels), batch)
+    conditions = Labels(home.ar, labels)
+    found = mean_loss(home.ar, torch.from_numpy(tokens).long(), conditions, batch)
     assert found == approx(loss_by_hand(home.ar, tokens, labels), rel=1e-6)
 
 

@@ -233,12 +233,14 @@ def test_the_tokenizer_of_the_same_imported_file_is_found(home, tmp_path, images
 
 def test_a_folder_without_what_is_asked_for(home, smoke_settings, tiny_networks, tmp_path):
     model = load(home.vq)
-    no_ar = f"{home.vq} holds no weights 'ar'; name a joint or ar checkpoint."
+    no_ar = f"{home.vq} holds no weights 'ar'; name a joint, ar or t2i checkpoint."
     assert said(model.sample, 3) == no_ar
     assert said(model.likelihood, np.zeros((1, 16), int), 3) == no_ar
     assert said(load, home.vq, home.joint) == no_ar
     assert said(load, tmp_path / "none").startswith(f"{tmp_path}/none/weights.safetensors is miss")
-    neither = f"{home.study}/teacher/dinov2 holds no weights 'ar'; name a joint or ar checkpoint."
+    neither = (
+        f"{home.study}/teacher/dinov2 holds no weights 'ar'; name a joint, ar or t2i checkpoint."
+    )
     assert said(load, home.study / "teacher/dinov2") == neither
     assert said(gear.load, home.vq, device="gpu") == (
         "there is no device 'gpu'; `device` is cuda or cpu."

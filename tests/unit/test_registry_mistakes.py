@@ -140,7 +140,7 @@ def test_a_line_with_a_mistake_is_named_with_its_cure(edited_config, line, messa
             "studies/smoke.yaml",
             "1500k: 3, 4000k: 4",
             "4000k: 3, 1500k: 4",
-            "milestones.ar: list them in the order of runs.yaml, 50k, 100k, 1500k, 4000k.",
+            "milestones.ar: list them in the order of runs.yaml, 50k, 100k, 200k, 390k,",
         ),
         (
             "studies/smoke.yaml",
