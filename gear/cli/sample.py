@@ -2,8 +2,8 @@
 
 As one PNG they are a grid: a row per class or prompt in the order asked for, its images from left
 to right, without lines between them. Pixels of images below 64 x 64 are repeated until an image has
-at least 64 a side. In a folder each picture of a prompt is a file (gear/cli/pictures.py). Images are
-those of gear.Model.sample.
+at least 64 a side. In a folder each picture of a prompt is a file (gear/cli/pictures.py). Images
+are those of gear.Model.sample.
 """
 
 import time

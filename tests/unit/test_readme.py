@@ -65,12 +65,14 @@ def test_the_costs_of_the_papers_study_are_those_of_the_plan():
         "components",
         "temperature",
         "overview",
+        "gpic",
         "all",
     ):
         plan = gather(study, target, {"label": "assumed", "unit": "GPU", "rates": rates})
         hours, chain = (plan["budget"][key]["hours"] for key in ("training", "queue"))
         numbers = len(plan["runs"]), hours, sum(plan["bytes"].values()) / 1e9, chain
-        lines.append(f"| `{target}` | " + " | ".join(f"{n:,.0f}" for n in numbers) + " |")
+        name = "`gpic` (text to image)" if target == "gpic" else f"`{target}`"
+        lines.append(f"| {name} | " + " | ".join(f"{n:,.0f}" for n in numbers) + " |")
     assert "\n".join(lines) in (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     trainings, hours, disk, _ = (f"{n:,.0f}" for n in numbers)
     flops = f"{plan['total']['flops'] / 1e21:.1f} ZFLOPs"

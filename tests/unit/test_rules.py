@@ -73,6 +73,7 @@ def test_a_jobs_benchmark_file_is_found_by_its_log():
         words = {"{R}": "results/logs", "{{folder}}": "data/log", "{{checkpoint}}": "ar/log/4k"}
         words |= {"{{run}}": "log", "{{step}}": "4k", "{{sampler}}": "log", "{{teacher}}": "log"}
         words |= {"{{quantizer}}": "log", "{{table}}": "logs", "{{figure}}": "logs"}
+        words |= {"{{claims}}": "logs"}
         both = [log, patterns.group(2) if patterns else None]
         for old, new in words.items():
             both = [text and text.replace(old, new) for text in both]
@@ -108,5 +109,6 @@ def test_a_study_has_the_rules_whose_jobs_it_makes(smoke, paper):
     made = {line.split()[1] for line in snapshot.splitlines()} - LOCAL - {"all_tables"}
     assert set(jobs.rules(paper)) == made | {"decode_samples"}  # which figures alone need
     assert set(paper.spec["jobs"]) == set(jobs.rules(paper))
-    absent = {"import_teacher", "import_features", "import_public", "draw", "score"}
+    absent = {"import_teacher", "import_features", "import_public", "draw", "score", "score_coco"}
+    absent |= {"import_text_encoder", "import_text_features"}
     assert set(jobs.rules(smoke)) == set(jobs.RULES) - absent

@@ -1,4 +1,4 @@
-"""gear sample and gear likelihood of texts, and gear.load, on a tiny checkpoint of random weights."""
+"""gear sample, gear likelihood and gear.load of texts, on a tiny checkpoint of random weights."""
 
 import json
 import shutil

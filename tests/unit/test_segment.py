@@ -197,7 +197,7 @@ def test_a_latest_state_of_another_tokenizer_is_refused(scripted, tmp_path):
     weights.write_text("old")
     stopped(scripted(0, 4, inputs=[weights]))
     weights.write_text("new")
-    assert "latest.pt was trained on other inputs: the data, the tokenizer or the teacher" in (
+    assert "latest.pt was trained on other inputs: the data, the tokenizer, the teacher or" in (
         refusal(scripted(0, 4, inputs=[weights], total=[1] * 4))
     )
 
