@@ -85,6 +85,10 @@ def _paper_cells(study, entry, row, columns, parameters, where):
         raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
     published = published_row(study, entry["paper"], row["paper"], where)
     cells, under = {}, row.get("quoted_under")
+    samplers = [column["sampler"] for column in columns]
+    if under and under not in samplers:
+        cure = did_you_mean(under, list(filter(None, dict.fromkeys(samplers))))
+        raise Mistake(f"{where}: row '{row['row']}': no column is of sampler '{under}'. {cure}")
     for position, column in enumerate(columns):
         for sampler, protocol, value in published.get(column["metric"], ()):
             # a row with its own sampler: the paper gives it another sampler name
