@@ -11,6 +11,7 @@ from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.columns import columns as find_columns
 from gear.study.specs.columns import draws_captions, scored
+from gear.study.specs.configuration import configuration_spec
 from gear.study.specs.figure import figure_spec
 from gear.study.specs.world import (
     named,
@@ -175,6 +176,8 @@ def _check_names(entry, rows, where):
 def table_spec(study, name):
     """All that the table's job needs, as data for JSON. Mistake: a name does not exist."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
+    if entry.get("kind") == "configuration":
+        return configuration_spec(study, name)
     if not shows_paper(study):  # without the rows that are the paper's alone
         entry = entry | {"rows": [row for row in entry["rows"] if "run" in row], "paper": None}
     columns, left_out = _kept(study, entry, find_columns(study, entry, where), where)
