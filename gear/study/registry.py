@@ -16,7 +16,6 @@ from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, s
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
 from gear.study.specs.claims import claims_spec, pages
-from gear.study.specs.configuration import configuration_spec
 from gear.study.specs.tables import figure_spec, inputs, table_spec
 from gear.study.stages import STAGES
 
@@ -51,7 +50,7 @@ class Study:
         self.figures = self._pick("figures")
         self.claims = read_checked("claims", folder)
         configchecks.claims(self)
-        self.table_specs = {name: self._table_spec(name) for name in self.tables}
+        self.table_specs = {name: table_spec(self, name) for name in self.tables}
         self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
         fit.study(self)
 
@@ -116,10 +115,6 @@ class Study:
                         f"{did_you_mean(study, studies(self.folder))}"
                     )
         return [row for row in rows if self.name in row.get("studies", [self.name])]
-
-    def _table_spec(self, name):
-        kind = self.tables[name].get("kind")
-        return configuration_spec(self, name) if kind else table_spec(self, name)
 
     def choice(self, kind, name, where):
         """The study's entry of one size, quantizer, teacher or sampler. Mistake: no such name."""

@@ -45,8 +45,9 @@ def test_the_page_names_everything_that_the_demo_makes():
     """From the committed results: every claim once under its verdict, every table and figure."""
     spec = as_job(index_spec(Study("demo")))
     (text,) = index.forms(Results(RESULTS), spec).values()
-    claims = Results(RESULTS).csv("tables/claims.csv").drop_duplicates("claim")
-    counts = Counter(verdict.partition(" (")[0] for verdict in claims["verdict"])
+    pages = [Results(RESULTS).csv(f"tables/{page}.csv") for page in Study("demo").claims_specs]
+    lines = [verdict for page in pages for verdict in page.drop_duplicates("claim")["verdict"]]
+    counts = Counter(verdict.partition(" (")[0] for verdict in lines)
     assert sum(map(int, re.findall(r"(\d+) reproduced", text))) == counts["reproduced"]
     assert sum(map(int, re.findall(r"(\d+) not decidable", text))) == counts["not decidable here"]
     for link in re.findall(r"\]\(([^)]+)\)", text):

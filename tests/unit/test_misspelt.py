@@ -232,6 +232,12 @@ tables | paper: "«tau 0.500→tau 0.50»"
 tables | baseline: "«VQVAE→VQVA»"
 tables | default: "«τ = 0.1→τ = 0.11»"
 tables | ["GEAR", "«λ = 0 control→λ = 0 contro»"]
+tables | metrics: [«fdd→ffdd», precision
+tables | sampler: «text-cfg16→text-cfg166», coco
+tables | quoted_under: «text-cfg1.75→text-cfg1.7»
+tables | setting: «align.layer→align.laye»
+tables | kind: «configuration→configuratio»
+tables | run: «gear-t2i→gear-t2»@390k, sampler: text,
 figures | runs: [«gear-b-frozen→gear-b-froze»]
 figures | baseline: «LlamaGen-REPA-B→LlamaGen-REPA-BB»
 figures | metric: «gfid→gfi»
@@ -242,6 +248,11 @@ figures | run: gear-b-frozen@«1500k→150k»
 figures | {GEAR-L: «gear-l→gear-ll»,
 figures | {warm-up: «vq→vqq»@400k, GEAR-L
 figures | kind: «bars→bar»
+figures | run: «gear-t2i→gear-t2ii», baseline
+figures | paper: «GEAR-1.0B→GEAR-1.0BB»
+claims | page: «claims_t2i→claims_t2ii»
+claims | metric: «align→aligned», sooner
+claims | metric: digit, sampler: «text-cfg16→text-cfg166»
 claims | table: «control→contro», sds
 claims | table: «components→component»
 claims | figure: «convergence→convergenc»

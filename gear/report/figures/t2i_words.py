@@ -31,9 +31,9 @@ def draw(results, spec):
             cells = csv_line(row, i, first // COLUMNS, "words", first + i, tile, i)
             lines.append(cells | {"prompt": str(prompts[first + i])})
     sentences = [
-        f"Drawn by {row['label']} at guidance {GUIDANCE:g}, temperature 1, without top-k and top-p. "
-        f"All pictures have the same random numbers, so only the words differ: the prompts are as “{prompts[0]}”. None was left out "
-        "or chosen."
+        f"Drawn by {row['label']} at guidance {GUIDANCE:g}, temperature 1, without top-k and "
+        "top-p. All pictures have the same random numbers, so only the words differ: the prompts "
+        f"are as “{prompts[0]}”. None was left out or chosen."
     ]
     figure = draw_blocks(blocks, [str(digit) for digit in range(COLUMNS)])
     return Drawing(figure, (*CSV, "prompt"), lines, sentences + caption.steps(spec["rows"]))

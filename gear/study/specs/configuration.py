@@ -34,7 +34,7 @@ def _schedule(study, run):
 
 
 def _epochs(study, run):
-    images = study.spec["data"].get("train")
+    images = study.spec["captions" if run.settings.reads_text else "data"].get("train")
     return _seen(study, run) / images if images else ""
 
 

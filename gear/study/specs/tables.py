@@ -11,6 +11,7 @@ from gear.study.needs import Need
 from gear.study.published import published_row
 from gear.study.specs.columns import columns as find_columns
 from gear.study.specs.columns import draws_captions, scored
+from gear.study.specs.configuration import configuration_spec
 from gear.study.specs.figure import figure_spec
 from gear.study.specs.world import (
     named,
@@ -84,6 +85,10 @@ def _paper_cells(study, entry, row, columns, parameters, where):
         raise Mistake(f"{where}: row '{row['row']}' names a paper row; give the table `paper:`.")
     published = published_row(study, entry["paper"], row["paper"], where)
     cells, under = {}, row.get("quoted_under")
+    samplers = [column["sampler"] for column in columns]
+    if under and under not in samplers:
+        cure = did_you_mean(under, list(filter(None, dict.fromkeys(samplers))))
+        raise Mistake(f"{where}: row '{row['row']}': no column is of sampler '{under}'. {cure}")
     for position, column in enumerate(columns):
         for sampler, protocol, value in published.get(column["metric"], ()):
             # a row with its own sampler: the paper gives it another sampler name
@@ -175,6 +180,8 @@ def _check_names(entry, rows, where):
 def table_spec(study, name):
     """All that the table's job needs, as data for JSON. Mistake: a name does not exist."""
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
+    if entry.get("kind") == "configuration":
+        return configuration_spec(study, name)
     if not shows_paper(study):  # without the rows that are the paper's alone
         entry = entry | {"rows": [row for row in entry["rows"] if "run" in row], "paper": None}
     columns, left_out = _kept(study, entry, find_columns(study, entry, where), where)
