@@ -10,6 +10,7 @@ import shlex
 from gear import config
 from gear.files.hashes import code_hash
 from gear.study.stages import STAGES
+from gear.t2i.text_folder import MODULES
 
 # The code that can change the outputs of a rule, in addition to the settings. A change of this code
 # re-runs the rule and everything downstream. Comments, docstrings and formatting do not count.
@@ -176,8 +177,7 @@ def encoder_kind(study):
 
 def imports(study):
     """Modules that the jobs of a study import besides torch, which takes seconds."""
-    text = ("transformers.models.auto.modeling_auto", "transformers.models.qwen3.modeling_qwen3")
-    return text if study.captioned else ()
+    return MODULES if study.captioned else ()
 
 
 def captions(study):

@@ -62,7 +62,7 @@ def find(spec):
 def check_sha256(found, spec):
     """{file name: sha256} of a Folder's files.
 
-    spec['sha256']: one hash, of the only file of weights, or {file name: hash}.
+    spec['sha256']: one hash, of the first file of weights, or {file name: hash}.
     Mistake: a file has another hash than the study says."""
     stated = spec.get("sha256") or {}
     if isinstance(stated, str):

@@ -156,6 +156,7 @@ class PretrainedEncoder(Entry):
     kind: Literal["pretrained"]
     label: str
     weights: str
+    sha256: Sha256 = ""  # of its first file of weights
     hub: FolderHub = None
 
 
