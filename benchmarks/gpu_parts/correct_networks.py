@@ -5,13 +5,15 @@ from unittest import mock
 import numpy as np
 import torch
 
-from benchmarks.gpu_parts import workload
+from benchmarks.gpu_parts import text, workload
 from benchmarks.gpu_parts.clock import relative_error
 from benchmarks.gpu_parts.compare import TOLERANCE, compared, modes, of_network, run
 from benchmarks.gpu_parts.report import row
+from gear.ar.condition import Prefix
 from gear.ar.transformer import Block, Cache, Transformer, rotary_table
 from gear.runtime import rng
 from gear.sampling.generate import Sampler, draw
+from gear.t2i.transformer import TextBlock
 from gear.tokenizer.autoencoder import Tokenizer
 
 CPU = torch.device("cpu")
@@ -42,6 +44,31 @@ def block_cases(context):
     )
 
 
+def text_block_cases(context):
+    """One block with two streams, over captions of several lengths and a whole sequence."""
+    settings = workload.of_stage("t2i", context.tiny, **STILL)
+    slots, dim = settings.text.slots, settings.ar.dim
+    side = 4 if context.tiny else 16
+    rope = rotary_table(side, dim // settings.ar.heads, slots, "identity")
+    lengths = torch.tensor([len(caption) for caption in text.captions(settings, 3)])
+    prefix = Prefix(torch.empty(3, slots, 0), torch.arange(slots) < lengths[:, None])
+    mask, x = prefix.mask(side * side), torch.randn(3, slots + side * side, dim)
+
+    def forward(block, x):
+        return block(x, rope.to(x.device), mask.to(x.device), None, slots)
+
+    return of_network(
+        context,
+        "transformer block with text",
+        TextBlock(settings.ar),
+        lambda m: [m],
+        forward,
+        [x],
+        convolutions=False,
+        compiles=False,
+    )
+
+
 def block_with_cache(context):
     """The same block, a position at a time, against the whole sequence on the CPU."""
     settings = workload.small(context.tiny, **STILL).ar
@@ -66,21 +93,31 @@ def drawing(context, guidance):
     ar = Transformer(settings.ar, K, classes, side)
     torch.nn.init.normal_(ar.head.weight, 0.0, 0.5)
     ar = ar.eval().requires_grad_(False).to(context.device)
-    prefix = ar.condition(torch.arange(4, device=context.device))
+    prefix, null = ar.condition(torch.arange(4, device=context.device)), ar.condition.null(4)
+    return greedy(f"greedy drawing, guidance {guidance}", ar, prefix, null, guidance)
+
+
+def text_drawing(context, guidance):
+    """The same from captions of several lengths; the null is the empty caption."""
+    settings = workload.of_stage("t2i", context.tiny, **STILL)
+    ar = text.random_ar(settings, context.device, 0.5)
+    prefix, null = text.prefixes(ar, settings, 4)
+    return greedy(f"greedy drawing from captions, guidance {guidance}", ar, prefix, null, guidance)
+
+
+def greedy(name, ar, prefix, null, guidance):
     sampler = Sampler(images=4, guidance=guidance, top_k=1)
-    tokens = draw(ar, prefix, np.arange(4), sampler)
+    tokens = draw(ar, prefix, np.arange(4), sampler, null)
     logits, _ = ar(ar.embedding(tokens[:, :-1]), prefix)
     if guidance != 1.0:
-        null, _ = ar(ar.embedding(tokens[:, :-1]), ar.condition.null(4))
-        logits = null + guidance * (logits - null)
+        uncond, _ = ar(ar.embedding(tokens[:, :-1]), null)
+        logits = uncond + guidance * (logits - uncond)
     best = logits.max(-1).values
     drawn = logits.gather(-1, tokens[..., None])[..., 0]
     same = (logits.argmax(-1) == tokens).float().mean().item()
     # a token that differs must be one that ties within rounding
     gap = ((best - drawn) / logits.std()).max().item()
-    return row(
-        f"greedy drawing, guidance {guidance}", ok=gap < 1e-4, tokens_equal=same, largest_gap=gap
-    )
+    return row(name, ok=gap < 1e-4, tokens_equal=same, largest_gap=gap)
 
 
 # ---- tokenizer and a whole step ------------------------------------------------------------------
@@ -110,27 +147,26 @@ def tokenizer_cases(context):
     )
 
 
-def joint_step(context, mode, kept):
-    """The metrics of one whole joint step without dropout, gradient norms among them."""
+def whole_step(context, stage, mode, kept):
+    """The metrics of one whole step of a stage without dropout, gradient norms among them."""
     runtime = {
         "runtime__precision": "bf16" if mode == "bf16" else "fp32",
         "runtime__tf32": mode == "tf32",
         "runtime__log_every": 1,
     }
     runtime |= {f"runtime__{m}": mode == m for m in ("channels_last", "compile", "recompute")}
-    plain = workload.small(context.tiny, **STILL, runtime__precision="fp32", runtime__log_every=1)
+    plain = {"runtime__precision": "fp32", "runtime__log_every": 1}
+    plain = workload.of_stage(stage, context.tiny, **STILL, **plain)
     if not kept:
-        reference = workload.trainer(
-            "joint", plain, CPU, workload.small_teacher(plain, context.tiny)
-        )
+        reference = workload.trainer(stage, plain, CPU, workload.small_teacher(plain, context.tiny))
         kept["state"] = reference
-        first = workload.trainer("joint", plain, CPU, workload.small_teacher(plain, context.tiny))
+        first = workload.trainer(stage, plain, CPU, workload.small_teacher(plain, context.tiny))
         workload.same_weights(first, reference)
         rng.seed_torch(0, "step")
         kept["metrics"] = first.step(workload.batch(plain), 1)
-    settings = workload.small(context.tiny, **STILL, **runtime)
+    settings = workload.of_stage(stage, context.tiny, **STILL, **runtime)
     teacher = workload.small_teacher(settings, context.tiny)
-    trainer = workload.trainer("joint", settings, context.device, teacher, tune=False)
+    trainer = workload.trainer(stage, settings, context.device, teacher, tune=False)
     workload.same_weights(trainer, kept["state"])
     trainer.tune()
     rng.seed_torch(0, "step")
@@ -139,13 +175,14 @@ def joint_step(context, mode, kept):
     wanted = {name: kept["metrics"][name] for name in names}
     # A feature halfway between two codes may take the other one, and some means are near zero.
     tolerance = {"bf16": 0.2, "tf32": 0.05}.get(mode, 2e-3)
-    return compared(f"joint step, {mode}", found, wanted, tolerance)
+    return compared(f"{stage} step, {mode}", found, wanted, tolerance)
 
 
 def step_cases(context):
-    kept = {}
+    kept = {"joint": {}, "t2i": {}}
     return {
-        f"joint step, {mode}": lambda m=mode: joint_step(context, m, kept)
+        f"{stage} step, {mode}": lambda s=stage, m=mode: whole_step(context, s, m, kept[s])
+        for stage in kept
         for mode in modes(context, convolutions=True, compiles=False)
     }
 
@@ -246,10 +283,12 @@ def lpips(context):
 
 
 def cases(context):
-    found = block_cases(context)
+    found = block_cases(context) | text_block_cases(context)
     found["transformer block, cache"] = lambda: block_with_cache(context)
     for guidance in (1.0, 1.5):
         found[f"greedy drawing, guidance {guidance}"] = lambda g=guidance: drawing(context, g)
+        key = f"greedy drawing from captions, guidance {guidance}"
+        found[key] = lambda g=guidance: text_drawing(context, g)
     for name in workload.PAPER["teachers"]:
         for precision in ("float32", "bf16"):
             key = f"teacher {name}, {precision}"

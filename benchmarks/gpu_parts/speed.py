@@ -10,33 +10,35 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from benchmarks.gpu_parts import workload
+from benchmarks.gpu_parts import text, workload
 from benchmarks.gpu_parts.clock import free, peak_gib, seconds_of
 from benchmarks.gpu_parts.profile import profile
 from benchmarks.gpu_parts.report import cases, row
 from gear.ar.transformer import Transformer
 from gear.plan.costs import cost
 from gear.plan.pieces import ar as counted_ar
+from gear.plan.pieces import text_ar as counted_text_ar
 from gear.plan.pieces import tokenizer as counted_tokenizer
 from gear.sampling.decode import decoded
 from gear.sampling.generate import Sampler, draw
 from gear.study.stages import STAGES
 from gear.tokenizer.autoencoder import Tokenizer
 
-TRAINING = ("joint l", "ar l", "tokenizer", "joint b", "ar b", "joint xl", "ar xl")
-TINY = ("joint l", "ar l", "tokenizer")  # the other sizes are the same toy
+TRAINING = ("joint l", "ar l", "tokenizer", "t2i 1b", "joint b", "ar b", "joint xl", "ar xl")
+TINY = ("joint l", "ar l", "tokenizer", "t2i 1b")  # the other sizes are the same toy
+RATED = TINY  # whose TFLOP/s go to config/devices.yaml
 
 
-def settings_of(context, size, batch, **changes):
+def settings_of(context, size, batch, stage="joint", **changes):
     if context.tiny:
-        return workload.small(True, optim__batch=batch, **changes)
-    return workload.paper(size, batch, **changes)
+        return workload.of_stage(stage, True, optim__batch=batch, **changes)
+    return workload.paper(size, batch, **text.changes(stage, "paper"), **changes)
 
 
 def flops_of(stage, settings):
     """Of one image's training step."""
     run = SimpleNamespace(stage=stage, settings=settings)
-    study = SimpleNamespace(spec={"teachers": workload.PAPER["teachers"]})
+    study = text.study(settings, workload.PAPER["teachers"])
     return cost(run, study)["flops_per_image"]
 
 
@@ -51,7 +53,7 @@ def training(context, kind, compiled):
     stage, _, size = kind.partition(" ")
     batch = 4 if context.tiny else 32
     while True:
-        settings = settings_of(context, size or "l", batch, runtime__compile=compiled)
+        settings = settings_of(context, size or "l", batch, stage, runtime__compile=compiled)
         free(context.device)
         try:
             seconds = step_seconds(context, stage, settings)
@@ -63,7 +65,7 @@ def training(context, kind, compiled):
     flops = flops_of(stage, settings) * batch / seconds
     ceiling = context.known["bf16_tflops"] * 1e12
     known = {}
-    if not compiled and kind in ("tokenizer", "joint l", "ar l"):
+    if not compiled and kind in RATED:
         known = {f"{stage}_rate": flops / 1e12, "rated_with": f"bf16, batch {batch}, not compiled"}
     return row(
         f"{kind}, {'compiled' if compiled else 'eager'}",
@@ -101,12 +103,12 @@ def random_ar(context, settings, dtype):
     return ar.eval().requires_grad_(False).to(dtype)
 
 
-def drawing_bytes(ar, sequences):
+def drawing_bytes(ar, sequences, slots):
     """Bytes that drawing must read: for each token all weights and the valid part of the cache."""
     size = ar.head.weight.element_size()
     weights = sum(p.numel() for p in ar.parameters()) - ar.embedding.weight.numel()
-    prefix = 2 * ar.config.layers * ar.config.dim * (ar.length + 1) / 2
-    return ar.length * size * (weights + sequences * prefix)
+    cached = 2 * ar.config.layers * ar.config.dim * (slots - 1 + (ar.length + 1) / 2)
+    return ar.length * size * (weights + sequences * cached)
 
 
 def drawing(context, size, guidance, dtype):
@@ -116,21 +118,38 @@ def drawing(context, size, guidance, dtype):
     free(context.device)
     ar = random_ar(context, settings, dtype)
     labels = torch.arange(images, device=context.device) % settings.data.classes
-    sampler = Sampler(images=images, guidance=guidance)
-    seeds = np.arange(images)
-    prefix = ar.condition(labels)
-    seconds = seconds_of(lambda: draw(ar, prefix, seeds, sampler), context.device, count=1)
-    sequences = images * (2 if guidance != 1 else 1)
     side = settings.data.resolution // settings.tokenizer.downsampling
-    counted = counted_ar(
-        settings.ar, settings.tokenizer.codebook_size, settings.data.classes, side, 1
-    )
-    rate = counted.flops["ar"] * sequences / seconds / 1e12
-    bandwidth = drawing_bytes(ar, sequences) / seconds / 1e12
-    precision = "bf16" if dtype == torch.bfloat16 else "fp32"
-    headline = size == "l" and guidance == 1.0 and precision == "fp32"
+    codes, classes = settings.tokenizer.codebook_size, settings.data.classes
+    flops = counted_ar(settings.ar, codes, classes, side, 1).flops["ar"]
+    name = f"drawing {size}"
+    return drawn(context, name, ar, ar.condition(labels), None, guidance, flops, size == "l")
+
+
+def text_drawing(context, guidance, dtype):
+    """Images and tokens a second of drawing from captions, the longest of which fills all slots."""
+    images = 4 if context.tiny else 64
+    settings = settings_of(context, "1b", images, "t2i")
+    free(context.device)
+    ar = text.random_ar(settings, context.device, 0.02, dtype)
+    prefix, null = text.prefixes(ar, settings, images)
+    side = settings.data.resolution // settings.tokenizer.downsampling
+    codes = settings.tokenizer.codebook_size
+    flops = counted_text_ar(settings.ar, codes, settings.text, side, 1).flops["ar"]
+    return drawn(context, "drawing t2i 1b", ar, prefix, null, guidance, flops)
+
+
+def drawn(context, name, ar, prefix, null, guidance, flops, rated=False):
+    """The row of drawing from a Prefix. flops: of one image; rated: for config/devices.yaml."""
+    images = len(prefix.vectors_BPD)
+    sampler, seeds = Sampler(images=images, guidance=guidance), np.arange(images)
+    seconds = seconds_of(lambda: draw(ar, prefix, seeds, sampler, null), context.device, count=1)
+    sequences = images * (2 if guidance != 1 else 1)
+    rate = flops * sequences / seconds / 1e12
+    bandwidth = drawing_bytes(ar, sequences, prefix.slots) / seconds / 1e12
+    precision = "bf16" if ar.head.weight.dtype == torch.bfloat16 else "fp32"
+    headline = rated and guidance == 1.0 and precision == "fp32"
     return row(
-        f"drawing {size}, guidance {guidance}, {precision}",
+        f"{name}, guidance {guidance}, {precision}",
         known={"draw_rate": rate} if headline else {},
         images_per_s=images / seconds,
         tokens_per_s=images * ar.length / seconds,
@@ -182,6 +201,10 @@ def rows(context):
             for dtype in (torch.float32, torch.bfloat16):
                 key = f"drawing {size}, guidance {guidance}, {dtype}"
                 found[key] = lambda s=size, g=guidance, d=dtype: drawing(context, s, g, d)
+    for guidance in (1.0, 1.75):
+        for dtype in (torch.float32, torch.bfloat16):
+            key = f"drawing t2i 1b, guidance {guidance}, {dtype}"
+            found[key] = lambda g=guidance, d=dtype: text_drawing(context, g, d)
     for precision in ("fp32", "bf16"):
         found[f"decoding, {precision}"] = lambda p=precision: decoding(context, p)
     profiled = settings_of(context, "l", 4 if context.tiny else 32)

@@ -29,7 +29,7 @@ def nondeterministic(caught):
 def stage(context, name, precision):
     """One optimizer step, then 20 more on the same images, under the device's watch for waits."""
     rate = {f"optim__lr_{part}": 1e-3 for part in ("tokenizer", "ar")}
-    settings = workload.small(context.tiny, runtime__precision=precision, **rate)
+    settings = workload.of_stage(name, context.tiny, runtime__precision=precision, **rate)
     teacher = workload.small_teacher(settings, context.tiny) if STAGES[name].aligns else None
     trainer = workload.trainer(name, settings, context.device, teacher)
     batch, metrics, cuda = workload.batch(settings), [], context.device.type == "cuda"

@@ -14,9 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.gpu_parts import text
 from gear import config
 from gear.alignment.teachers.load import network
 from gear.data.memory import Batch
+from gear.data.shards import CaptionBatch
 from gear.runtime import distributed
 from gear.runtime.device import setup
 from gear.study.configfiles import CONFIG, read_yaml
@@ -73,6 +75,11 @@ def small(tiny, quantizer="vq", **changes):
     overrides["tokenizer.code_dim"] = codes[quantizer]
     overrides |= {"loss.lpips": 0.1, "runtime.log_every": 5, "runtime.threads": 0}
     return config.build(overrides | {k.replace("__", "."): v for k, v in changes.items()})
+
+
+def of_stage(stage, tiny, **changes):
+    """Settings of a stage's training at the tiny or the reduced size."""
+    return small(tiny, **text.changes(stage, "tiny" if tiny else "reduced"), **changes)
 
 
 def paper(size="l", batch=32, **changes):
@@ -167,7 +174,8 @@ def trainer(stage, settings, device, teacher=None, tune=True):
     on the device: `same_weights` gives two of them the same ones."""
     with on(device, tiny=settings.tokenizer.channels == TINY["tokenizer.channels"]):
         setup(settings)
-        built = STAGES[stage].trainer(settings, teacher=teacher)
+        encoder = text.encoder(settings, device) if STAGES[stage].reads_text else None
+        built = STAGES[stage].trainer(settings, teacher=teacher, encoder=encoder)
         built.files = []  # LPIPS is random, so no file of its weights is read
         if tune:
             built.tune()
@@ -194,12 +202,15 @@ def small_teacher(settings, tiny):
 
 
 def batch(settings, count=None, seed=0):
-    """A Batch of random images on the CPU, as a data set gives it. Smooth, so that a tokenizer can
-    learn something from them."""
+    """A batch of random images on the CPU, with labels or captions, as a data set gives it. Smooth,
+    so that a tokenizer can learn something from them."""
     data, count = settings.data, count or settings.optim.batch
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, data.channels, 8, 8, generator=generator, device="cpu") * 2 - 1
     images = F.interpolate(coarse, (data.resolution, data.resolution), mode="bilinear")
+    if settings.reads_text:
+        captions = text.captions(settings, count)
+        return CaptionBatch(images, captions, np.arange(count), np.zeros(count, int))
     labels = torch.arange(count, device="cpu") % data.classes
     return Batch(images, labels, np.arange(count), 0)
 

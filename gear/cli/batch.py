@@ -25,12 +25,15 @@ def read(settings, manifest, step):
     """{name: array} of the batch of optimizer step `step`, from 1, as the progress line counts.
 
     images uint8 (B, H, W, C), labels (B,), indices (B,): numbers in the set, names (B,), mirrored
-    (B,) bool, crops (B, 2): left and top in pixels of the resized image, or -1 for whole images."""
+    (B,) bool, crops (B, 2): left and top in pixels of the resized image, or -1 for whole images.
+    Images with captions: see `_captioned`."""
     runtime = dataclasses.replace(settings.runtime, workers=0)
     settings = dataclasses.replace(settings, runtime=runtime)
     data = image_set(settings, "train", manifest, settings.optim.batch, settings.seed)
     batch = data.batch(step - 1)
     images = to_uint8(batch.images).permute(0, 2, 3, 1).contiguous().numpy()
+    if settings.reads_text:
+        return {"images": images} | _captioned(data, batch)
     mirrored = np.zeros(len(images), bool)
     if settings.data.flip:
         mirrored = data.order.mirrored(batch.epoch, batch.indices) < 0.5
@@ -50,6 +53,18 @@ def read(settings, manifest, step):
         "mirrored": mirrored,
         "crops": crops,
         "epoch": np.int64(batch.epoch),
+    }
+
+
+def _captioned(data, batch):
+    """{name: array} of a CaptionBatch: captions, names `shard/key`, epochs (B,), no labels."""
+    return {
+        "captions": np.array(batch.captions),
+        "indices": batch.indices,
+        "names": np.array([data.name(i) for i in batch.indices]),
+        "mirrored": data.mirrored(batch.epochs, batch.indices, batch.captions),
+        "epochs": batch.epochs,
+        "epoch": batch.epochs[0],
     }
 
 
@@ -85,5 +100,5 @@ def main(study, reference, output, force=False):
     arrays = read(run.settings, study.manifest(name), number)
     save_arrays(str(beside), arrays)
     save_png(output, enlarged(grid(arrays["images"]), run.settings.data.resolution))
-    count, epoch = len(arrays["labels"]), int(arrays["epoch"])
+    count, epoch = len(arrays["indices"]), int(arrays["epoch"])
     print(f"{output}, {beside}: the {count} images of step {number} of {name}, epoch {epoch}")

@@ -32,10 +32,7 @@ from gear.data.stream import to_tensor
 from gear.files.mistakes import Mistake, counted, some
 from gear.runtime import rng
 
-DIRECTION = re.compile(
-    r"\b(left|right)(-?(most|hand(ed)?|wards?|side))?\b",
-    re.IGNORECASE,
-)
+DIRECTION = re.compile(r"\b(left|right)(-?(most|hand(ed)?|wards?|side))?\b", re.IGNORECASE)
 ATTEMPTS = 100  # replacements that are tried; beyond, nearly all images are broken
 
 
@@ -86,14 +83,13 @@ class ShardSet:
 
     def caption(self, number):
         """The caption of a sample; "" where it has none. Mistake: the shard has changed."""
-        shard, *place = self._bytes(number, "json")
+        shard, offset, size = self._bytes(number, "json")
+        data = self.files.read(shard, offset, size)
         try:
-            return tars.caption_of(self.files.read(shard, *place))[0]
-        except ValueError as error:
-            if isinstance(error, Mistake):
-                raise
+            return tars.caption_of(data)[0]
+        except Mistake:
             raise Mistake(
-                f"{shard} has no json at byte {place[0]}, as it had when it was indexed; "
+                f"{shard} has no json at byte {offset}, as it had when it was indexed; "
                 f"{tars.DAMAGED}."
             ) from None
 

@@ -44,13 +44,13 @@ class Found(NamedTuple):
 def caption_of(data):
     """(caption, None | 'empty' | 'no text') of the bytes of a sample's json.
 
-    A caption that is missing, null or empty, or that is no text, is "". ValueError: no JSON."""
+    A caption that is missing, null or empty, or that is no text, is "". Mistake: no JSON."""
     try:
         record = json.loads(data)
-    except RecursionError:
-        raise ValueError("it nests too deep") from None
+    except (ValueError, RecursionError):  # also an integer of thousands of digits
+        record = None
     if not isinstance(record, dict):
-        raise ValueError("it is no mapping")
+        raise Mistake("it is no JSON with a caption")
     text = record.get("caption")
     if text is not None and not isinstance(text, str):
         return "", "no text"
@@ -141,7 +141,7 @@ def _close(found, key, members, seen, file):
         file.seek(texts[0].offset_data)
         try:
             kind = caption_of(file.read(texts[0].size))[1]
-        except ValueError:
+        except Mistake:
             fault = "json that cannot be read"
     if fault is not None:
         found.skipped.append((key, fault))

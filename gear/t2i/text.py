@@ -18,6 +18,7 @@ import os
 import torch
 import torch.nn.functional as F
 
+from gear.data.memory import to_device
 from gear.files.mistakes import Mistake
 from gear.files.reading import reason_of
 from gear.runtime.progress import say
@@ -74,12 +75,12 @@ class TextEncoder:
         # [query, key]: a caption's tokens that are not later; heads share it
         mask_BPP = (visible_BP[:, None, :] & (slot_P[:, None] >= slot_P)).unsqueeze(1)
         features = self.network(
-            input_ids=ids_BP.to(self.device),
-            attention_mask=mask_BPP.to(self.device),
-            position_ids=place_P[None].to(self.device),
+            input_ids=to_device(ids_BP, self.device),
+            attention_mask=to_device(mask_BPP, self.device),
+            position_ids=to_device(place_P[None], self.device),
             use_cache=False,
         ).last_hidden_state
-        return Text(features.float(), visible_BP.to(self.device))
+        return Text(features.float(), to_device(visible_BP, self.device))
 
 
 class Alone:

@@ -18,6 +18,12 @@ KINDS = ("qwen3", "qwen2", "llama")
 PARTS = ("text_config", "vision_config", "audio_config")  # of a model that reads more than text
 TOKENIZER = "tokenizer.json"
 INDEX = "model.safetensors.index.json"
+# what load_encoder imports, most of a process's first ten seconds: for gear.launch.warm
+MODULES = (
+    "tokenizers",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.qwen3.modeling_qwen3",
+)
 NAMED = "name the folder of a text encoder"
 
 

@@ -4,24 +4,12 @@ import dataclasses
 import shutil
 from types import SimpleNamespace
 
+import captioned
 import encoders
-import torch
 from commands import save
 
 from gear.files.aside import write_json
 from gear.files.hashes import sha256
-from gear.t2i.transformer import TextTransformer
-
-
-def ar(settings, seed=2):
-    """An AR of texts whose head is not zero, so that its logits say something."""
-    torch.manual_seed(seed)
-    side = settings.data.resolution // settings.tokenizer.downsampling
-    network = TextTransformer(settings.ar, settings.tokenizer.codebook_size, settings.text, side)
-    torch.nn.init.normal_(network.head.weight, 0.0, 0.5)
-    for weights in network.condition.parameters():  # so that captions differ
-        weights.data *= 10
-    return network.eval()
 
 
 def made(path, smoke_settings, tiny_networks, encoder_folder):
@@ -30,7 +18,7 @@ def made(path, smoke_settings, tiny_networks, encoder_folder):
         "gear-t2i", **{f"text.{name}": value for name, value in encoders.TEXT.items()}
     )
     root = path / "results/tiny"
-    tokenizer, network = tiny_networks.tokenizer(settings).eval(), ar(settings)
+    tokenizer, network = tiny_networks.tokenizer(settings).eval(), captioned.ar(settings)
     vq = save(root / "tokenizer/vq/400k", settings, tokenizer=tokenizer)
     encoder = shutil.copytree(encoder_folder, root / "text_encoder")
     t2i = save(root / "t2i/gear-t2i/390k", settings, ar=network)

@@ -199,7 +199,8 @@ def test_each_rule_of_the_smoke_study_in_the_queue_makes_the_bytes_of_a_local_on
     def targets(results):
         return "quick", f"{results}/smoke/analysis/joint/gear-l/400k.json"
 
-    here = {"claims", "claims_t2i", "make_claims", "all_tables", "quick"}  # as each table and target
+    # as each table and target
+    here = {"claims", "claims_t2i", "make_claims", "all_tables", "quick"}
     rules = checkout.planned(*targets("local"), results="local").keys() - here
     assert rules >= checkout.planned("all_tables", results="local").keys() - here
     status, said = checkout.snakemake(*targets("local"), results="local")

@@ -288,9 +288,7 @@ def test_tokens_that_do_not_fit(home):
     assert said(likelihood, tokens, [3]) == (
         "labels have shape (1,) for 2 images; give one class for all with `classes`."
     )
-    assert said(likelihood, tokens, None) == (
-        "`classes` is None; write class numbers, such as [3, 207]."
-    )
+    assert said(likelihood, tokens, None) == ("name either `classes` or `captions` of the images.")
 
 
 @pytest.mark.parametrize(

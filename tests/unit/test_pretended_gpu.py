@@ -22,7 +22,9 @@ import json
 from argparse import Namespace
 from itertools import product
 
+import captioned
 import pytest
+import tiny
 import torch
 import vits
 from PIL import Image
@@ -44,6 +46,7 @@ from gear.runtime.loop import Segment
 from gear.sampling import generate
 from gear.sampling.conditions import Labels
 from gear.sampling.generate import Sampler, draw_all
+from gear.t2i.text import load_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 
@@ -144,6 +147,42 @@ def test_a_step_stays_on_the_gpu(
     for optimizer in trainer.optimizers.values():
         reached = {p for group in optimizer.param_groups for p in group["params"]}
         assert reached == set(optimizer.state)
+
+
+@pytest.mark.parametrize("changes", [PLAIN, LOW], ids=["plain", "low"])
+def test_a_step_that_reads_captions_stays_on_the_gpu(
+    pretended, smoke_settings, encoder_folder, tmp_path, changes
+):
+    """The text encoder with it: what it needs of the host is uploaded without waiting."""
+    captioned.shards(tmp_path)
+    settings = smoke_settings("gear-t2i", **captioned.changes(tmp_path, **changes))
+    data, precision = captioned.training_set(tmp_path, settings), settings.runtime.precision
+    with pretended() as gpu:
+        encoder = load_encoder(encoder_folder, settings.text, precision)
+        encoder.network.to(GPU)
+        trainer = tiny.trainer("t2i", settings, encoder)
+        trainer.tune()
+        gpu.types.clear()
+        gpu.waiting_uploads.clear()
+        metrics = trainer.step(data.batch(0), 0)
+    assert not gpu.readbacks and not gpu.waiting_uploads
+    assert {(v.device, v.ndim) for v in metrics.values()} == {(GPU, 0)}
+    assert (torch.bfloat16 in gpu.types) == (precision == "bf16")
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_drawing_from_captions_reads_back_the_tokens_alone(
+    pretended, smoke_settings, encoder_folder, tmp_path, guidance
+):
+    settings = smoke_settings("gear-t2i", **captioned.changes(tmp_path))
+    ar, sampler = captioned.ar(settings), Sampler(images=6, guidance=guidance)
+    captions = [captioned.caption(n) for n in range(3)]
+    with pretended("sampling.generate.draw_all") as gpu:
+        encoder = load_encoder(encoder_folder, settings.text)
+        encoder.network.to(GPU)
+        drawn = generate.generate_captions(ar.to(GPU), encoder, captions, sampler, batch=4)
+    assert drawn["tokens"].shape == (6, 16)
+    assert gpu.readbacks == {"sampling.generate.draw_all": 1}
 
 
 def test_every_guidance_stays_on_the_gpu(pretended, smoke_settings, tiny_networks, random_images):

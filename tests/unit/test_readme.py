@@ -30,7 +30,8 @@ PLACES = ("results/", "config/", "gear/", "docs/", "workflow/", "tests/", "bench
 
 def found():
     """The paper's claims by verdict, as the page of the committed results has them."""
-    claims = index.claims(Results(ROOT / "results/demo"), index_spec(Study("demo"))["claims"]["claims"])
+    pages = index_spec(Study("demo"))["claims"]
+    claims = index.claims(Results(ROOT / "results/demo"), pages["claims"])
     return "\n\n".join([next(claims), next(claims)]) + "\n"
 
 

@@ -6,6 +6,7 @@ The pictures say their number in their pixels, so that image, caption and number
 import io
 import struct
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import shard_files
 import torch
 
 from gear import config
+from gear.cli import batch as cli_batch
 from gear.data import index, sets, shards
 from gear.data.decode import Ahead
 from gear.data.memory import to_float
@@ -217,6 +219,22 @@ def test_captions_of_few_steps_are_kept(home):
     for step in (0, 1, 2, 9, 1, 30):
         data.batch(step)
     assert set(data._asked) == {31, 32}
+
+
+def test_gear_batch_is_what_the_trainer_reads(home, tmp_path, capsys):
+    data = {"data.source": "shards", "data.path": str(home / "data"), "data.channels": 1}
+    data |= {"data.resolution": shard_files.SIDE, "optim.batch": BATCH, "seed": 5}
+    settings = config.build(data | {"data.shards_at_once": 2, "runtime.workers": 2})
+    run = SimpleNamespace(settings=settings, steps={"390k": 30})
+    study = SimpleNamespace(run=lambda *_: run, manifest=lambda _: home / "manifest.json")
+    cli_batch.main(study, "gear-t2i@22", tmp_path / "b.png")
+    found, read = np.load(tmp_path / "b.npz"), opened(home).batch(21)
+    assert found["captions"].tolist() == list(read.captions)
+    assert np.array_equal(found["epochs"], read.epochs) and found["epochs"].tolist().count(0) == 4
+    assert found["mirrored"].tolist() == [shard_files.is_mirrored(x) for x in read.images]
+    assert found["names"][0].endswith(f".tar/{read.indices[0]:06d}")
+    assert torch.equal(to_float(torch.from_numpy(found["images"])[..., 0]), read.images[:, 0])
+    assert "the 24 images of step 22 of gear-t2i, epoch 0" in capsys.readouterr().out
 
 
 # validation

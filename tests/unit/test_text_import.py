@@ -5,7 +5,9 @@ The hub is pretended: what it would return is a folder of random weights in the 
 
 import json
 import shutil
+import sys
 
+import captioned
 import encoders
 import pytest
 import torch
@@ -15,6 +17,7 @@ from gear import config
 from gear.files.hashes import sha256
 from gear.t2i import text_import, text_standin
 from gear.t2i.text import load_encoder
+from gear.t2i.text_folder import MODULES
 
 TEXT = config.Text(**encoders.TEXT)
 FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -74,10 +77,25 @@ def test_its_record_says_what_it_is(encoder_folder):
     assert found["files"] == {name: sha256(encoder_folder / name) for name in FILES}
 
 
+def test_the_job_reads_the_training_captions(tmp_path, monkeypatch):
+    manifest = captioned.shards(tmp_path)
+    assert text_standin.train_captions(manifest) == [captioned.caption(n) for n in range(20)]
+    job = json.dumps({"spec": encoders.SPEC, "text": encoders.TEXT})
+    options = ["--job", job, "--data", str(manifest), "--output", str(tmp_path / "made")]
+    monkeypatch.setattr("sys.argv", ["text_standin", *options])
+    text_standin.main()
+    assert features(tmp_path / "made").isfinite().all()
+
+
 def test_its_weights_are_normal():
     values = text_standin.normal((1, "a"), (100, 100))
     assert abs(values.std() - 0.02) < 5e-4 and abs(values.mean()) < 5e-4
     assert not torch.equal(values, text_standin.normal((1, "b"), (100, 100)))
+
+
+def test_a_warm_process_has_what_an_encoder_imports(encoder_folder):
+    load_encoder(encoder_folder, TEXT)
+    assert set(MODULES) <= set(sys.modules)
 
 
 def test_a_stand_in_that_cannot_be(tmp_path):

@@ -10,7 +10,7 @@ for samplers, checkpoints in GROUPS.items():
 
     rule:
         name:
-            "_".join(("evaluate", *samplers)).replace(".", "")
+            "_".join(("evaluate", *samplers)).replace(".", "").replace("-", "_")
         input:
             weights_to_score,
             features,

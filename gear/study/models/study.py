@@ -57,16 +57,14 @@ Steps = Annotated[dict[text("milestone"), Count], Field(min_length=1)]
 
 
 def of_stages(name, value, *default, **more):
-    """A model with one key for each stage; more: {other key: (type, default)}.
-
-    The key of a stage that reads text may be missing: most studies have no captions."""
-    optional = {name for name, stage in STAGES.items() if stage.reads_text}
-    needed = default or (...,)
-    entries = {k: (value | None, None) if k in optional else (value, *needed) for k in STAGES}
-    return create_model(name, __base__=Entry, **entries, **more)
+    """A model with one key for each stage; more: {other key: (type, default)}."""
+    entries = {stage: (value, *(default or (...,))) for stage in STAGES}
+    return create_model(name, __base__=Entry, **entries | more)
 
 
-Milestones = of_stages("Milestones", Steps)
+# a study may lack a stage that reads text: most have no captions
+CAPTIONED = {name: (Steps, None) for name, stage in STAGES.items() if stage.reads_text}
+Milestones = of_stages("Milestones", Steps, **CAPTIONED)
 Stages = of_stages("Stages", Overrides | None, None)
 
 
