@@ -134,6 +134,19 @@ def spread_of(results, claims):
     return spread
 
 
+def _reads_text(spec):
+    return "text_encoder" in spec
+
+
+def _spreads(results, study):
+    """{whether a table is of captions: `spread_of` the page of claims that is too}."""
+    found = dict.fromkeys((True, False), spread_of(results, study.claims_spec))
+    for claims in study.claims_specs.values():
+        source = study.table_specs.get(claims["spread"]["table"], {})
+        found[_reads_text(source)] = spread_of(results, claims)
+    return found
+
+
 def table(results, spec, spread):
     """The section of one table; spread: see `spread_of`."""
     sheet = kinds.sheet(results, spec, spread)
@@ -222,14 +235,16 @@ def page(study, root):
             chapters.append(f'<h2 id="{place}">{escape(head)}</h2>\n{found(results, claims)}')
             contents.append(f'<li><a href="#{place}">{escape(head)}</a></li>')
     heads = ("The paper's figures and tables", "Pictures, and questions of our own")
-    spread = spread_of(results, study.claims_spec)
+    spreads = _spreads(results, study)
     for number, (head, entries) in enumerate(zip(heads, ordered(study), strict=True)):
         made = [(n, spec) for n, spec in entries if _there(results.root, n, spec["name"])]
         missing += [spec["name"] for n, spec in entries if (n, spec) not in made]
         if not made:
             continue
         sections = "\n".join(
-            table(results, spec, spread) if noun == "Table" else figure(results, spec)
+            table(results, spec, spreads[_reads_text(spec)])
+            if noun == "Table"
+            else figure(results, spec)
             for noun, spec in made
         )
         chapters.append(f'<h2 id="part{number}">{head}</h2>\n{sections}')

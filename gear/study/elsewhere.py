@@ -10,6 +10,7 @@ stands in the cell alone.
 """
 
 from pathlib import Path
+from typing import Any
 
 from gear.files.mistakes import Mistake
 from gear.files.reading import read_record, required
@@ -31,7 +32,10 @@ KINDS = {
 def read(path):
     """The content of a file of one score. Mistake: it is missing, or no such file."""
     record = read_record(path, CURE)
-    return {key: required(record, key, kind, path, CURE) for key, kind in KINDS.items()}
+    content: dict[str, Any] = {
+        key: required(record, key, kind, path, CURE) for key, kind in KINDS.items()
+    }
+    return content
 
 
 def files(study, checkpoint, columns, row):

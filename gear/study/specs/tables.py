@@ -153,7 +153,7 @@ def _check_conditions(study, checkpoint, replicas, row, where):
             )
 
 
-def _without_lost_baselines(entry, rows):
+def _without_lost_baselines(entry, rows) -> list[dict]:
     """The rows; one whose baseline has no number of ours has no difference from it."""
     trained = {row["row"] for row in rows if row["source"] == "trained"}
     lost = {row["row"] for row in entry["rows"] if "run" in row} - trained
@@ -183,7 +183,8 @@ def table_spec(study, name):
     if entry.get("kind") == "configuration":
         return configuration_spec(study, name)
     if not shows_paper(study):  # without the rows that are the paper's alone
-        entry = entry | {"rows": [row for row in entry["rows"] if "run" in row], "paper": None}
+        ours = {"rows": [row for row in entry["rows"] if "run" in row]}
+        entry = {k: v for k, v in entry.items() if k != "paper"} | ours
     columns, left_out = _kept(study, entry, find_columns(study, entry, where), where)
     shown = [study.at(row["run"], where) for row in entry["rows"] if "run" in row]
     parameters = _parameters(study, shown, columns)
