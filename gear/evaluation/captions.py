@@ -36,16 +36,18 @@ def wanted(captions):
     return {k: np.array([found[k] for found in words]) for k in ("digit", "stroke", "slant")}
 
 
-def followed(scorer, tokenizer, samples, words):
-    """The measures of gear/metrics/following.py. words: what the prompts want."""
+def followed(scorer, batches, prompts, words):
+    """The measures of gear/metrics/following.py of batches of pictures, uint8 (n, C, H, W).
+
+    prompts: (N,) the number of each picture's prompt; words: what the prompts want."""
     seen = {"digit": [], "stroke": [], "slant": []}
-    for images in decoded(tokenizer, samples["tokens"]):
+    for images in batches:
         gray = images.cpu().numpy()[:, 0]
         seen["digit"].append(scorer.extract(images).probs_NC.argmax(-1))
         seen["stroke"].append(stroke(gray))
         seen["slant"].append(slant(gray))
     seen = {name: np.concatenate(parts) for name, parts in seen.items()}
-    of_each = {name: values[samples["prompts"]] for name, values in words.items()}
+    of_each = {name: values[prompts] for name, values in words.items()}
     return following(of_each, seen)
 
 
@@ -55,13 +57,14 @@ def scores(scorer, tokenizer, samples, captions, diverged=False):
     `following` is one of them where all captions are of digits and the features are those of the
     classifier of digits."""
     words = wanted(captions) if scorer.kind == "standin" else None
+    record = {"record": json.loads(str(samples["record"]))}
     if diverged:
-        found = scorer.nothing() | ({"following": dict.fromkeys(NAMES)} if words else {})
-        return found | {"record": json.loads(str(samples["record"]))}
-    found = scorer.of_samples(tokenizer, samples)
-    if words:
-        found["following"] = followed(scorer, tokenizer, samples, words)
-    return found
+        return scorer.nothing() | ({"following": dict.fromkeys(NAMES)} if words else {}) | record
+    if words is None:
+        return scorer.of_samples(tokenizer, samples)
+    images = [*decoded(tokenizer, samples["tokens"])]  # once for both; pictures of digits are small
+    found = {"following": followed(scorer, images, samples["prompts"], words)}
+    return scorer(images) | found | record
 
 
 @torch.no_grad()
