@@ -42,6 +42,7 @@ CODE = {
     "captions": (  # besides, where a checkpoint reads captions
         *("gear/t2i/transformer.py", "gear/t2i/text.py", "gear/t2i/prompts.py"),
         *("gear/t2i/shown.py", "gear/data/captions.py", "gear/data/shards.py"),
+        *("gear/data/tars.py", "gear/data/index.py", "gear/data/decode.py"),
     ),
     "report": ("gear/report/**/*.py", "gear/study/vocabulary.py"),
 }
