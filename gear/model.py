@@ -269,6 +269,8 @@ class Model:
         default: 64, and of prompts the largest power of two that fits into memory."""
         if (classes is None) == (prompts is None):
             raise Mistake("name either `classes` or prompts.")
+        if negative != "" and prompts is None:
+            raise Mistake("`negative` is for prompts; leave it out.")
         self.require_kind(prompts is not None)
         asked.check_sampling(count, guidance, temperature, top_k, top_p, seed)
         if batch is not None:
@@ -281,6 +283,7 @@ class Model:
         else:
             wanted = asked.texts(prompts)
             labels, seeds = texts.seeds(wanted, count, seed)
+            negative = asked.negative(negative, guidance)
             conditions = self._captions([wanted[n] for n in labels], negative)
             batch = batch or texts.fitting(self.ar, self.settings.text.slots, guidance != 1.0)
         sampler = Sampler(len(labels), guidance, temperature, top_k, top_p, seed=seed)

@@ -10,6 +10,7 @@ from gear.cli.weights import found_file, is_imported
 from gear.data import tars
 from gear.data.digits import SPLITS
 from gear.files.mistakes import Mistake, counted
+from gear.study import jobs
 from gear.study.sources import source
 from gear.t2i.prompts import read_prompts
 from gear.t2i.text_folder import read_folder
@@ -31,9 +32,15 @@ def captions(study, needed):
             "weights", features["weights"], "dinov2-l", "text_features.weights", stated
         )
         yield found_file("reference", features["reference"], "gpic", "text_features.reference")
+    drawn = {study.sampler(need.sampler).get("prompts") for need in needed.of("samples")}
     for name, entry in study.spec.get("prompts", {}).items():
-        if "file" in entry:
+        if "file" in entry and name in drawn:
             yield prompts(name, entry)
+    if {need.sampler for need in needed.of("scores")} & {*jobs.coco_samplers(study)}:
+        coco = study.spec["protocols"]["coco"]
+        for part, name in (("inception", "inception"), ("clip", "clip"), ("reference", "coco")):
+            what = "reference" if part == "reference" else "weights"
+            yield found_file(what, coco[part], name, f"protocols.coco.{part}")
 
 
 def shards(study):

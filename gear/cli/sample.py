@@ -13,7 +13,7 @@ import numpy as np
 
 from gear.cli import pictures
 from gear.data.png import enlarged, save_png
-from gear.files.mistakes import Mistake
+from gear.files.mistakes import Mistake, counted
 from gear.files.outputs import all_or_none, require_free
 from gear.model import joined, load
 from gear.runtime.progress import say
@@ -106,8 +106,8 @@ def of_prompts(args):
     pace = len(drawn.seeds) / (time.monotonic() - began)
     what = "from top to bottom, " if as_grid else ""
     print(
-        f"{args.output}: {len(prompts)} prompts {what}{args.count} pictures each, {pace:.3g} "
-        "pictures/s"
+        f"{args.output}: {counted(len(prompts), 'prompt')}, {what}{args.count} pictures each, "
+        f"{pace:.3g} pictures/s"
     )
 
 

@@ -197,7 +197,6 @@ class Index:
         self.counts = np.array([shard["samples"] for shard in shards])
         self.ends = np.cumsum(self.counts)
         self.rows = self._rows(required(index, "probe", str, manifest, AGAIN))
-        self.unconditional = content.get("unconditional", {})
 
     def _rows(self, digest):
         require_file(self.path, "make it again with the rule prepare_captions")

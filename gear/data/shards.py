@@ -97,10 +97,6 @@ class ShardSet:
         """[str]: the captions of the samples with these numbers."""
         return [self.caption(number) for number in range(begin, end)]
 
-    def keys(self, begin, end):
-        """[str]: the keys of the samples with these numbers."""
-        return [self.index.key(number) for number in range(begin, end)]
-
     def mirrored(self, epochs, numbers, captions):
         """(B,) bool: images that are mirrored in their epoch."""
         if not self.data.flip:

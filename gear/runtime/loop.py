@@ -294,7 +294,7 @@ class Segment:
         if self.writes:
             if record.get("replaced_images"):
                 broken = counted(record["replaced_images"], "broken image")
-                say(f"since this start of the training, others stood for {broken}")
+                say(f"others stood in for {broken} since this process started")
             checkpoint.save_state(self.states.milestone(self.stop), self.state())
             write(self.output / "curves.csv", curves(self.history))
             checkpoint.save_folder(self.output, self.trainer.exports(), record)

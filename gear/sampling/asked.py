@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from gear.files.mistakes import Mistake
+from gear.files.reading import named
 from gear.t2i import prompts
 
 PER_CLASS = 1_000_000  # seeds set aside for each class, of the 10^9 of each `seed`
@@ -79,9 +80,27 @@ def check_sampling(count, guidance, temperature, top_k, top_p, seed):
         raise Mistake(f"`guidance` is {guidance}; write a number, such as 1.5.")
 
 
+def _listed(wanted, name):
+    """A list, of one or of one text."""
+    if isinstance(wanted, str):
+        return [wanted]
+    if not isinstance(wanted, list | tuple):
+        raise Mistake(f"`{name}` is {named(wanted)}; write a list of texts.")
+    return list(wanted)
+
+
+def negative(wanted, guidance):
+    """The text of images without their caption; "" as in training."""
+    if wanted != "":
+        prompts.check(wanted, "`negative`")
+        if guidance == 1:
+            raise Mistake("`negative` acts by guidance alone; set `guidance` above 1.")
+    return wanted
+
+
 def texts(wanted, name="prompts"):
     """A list of texts, of a list or of one text."""
-    found = [wanted] if isinstance(wanted, str) else list(wanted)
+    found = _listed(wanted, name)
     if not found:
         raise Mistake(f"`{name}` is empty; write what the pictures show.")
     return [prompts.check(text, f"prompt {number}") for number, text in enumerate(found, 1)]
@@ -89,7 +108,7 @@ def texts(wanted, name="prompts"):
 
 def captions(wanted, count, where=None):
     """A list of `count` texts, of so many or of one for all. A caption may be empty."""
-    found = [wanted] if isinstance(wanted, str) else list(wanted)
+    found = _listed(wanted, "captions")
     found = found * count if len(found) == 1 else found
     if len(found) != count:
         raise Mistake(

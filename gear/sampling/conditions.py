@@ -26,12 +26,13 @@ class Captions:
 
     def __init__(self, ar, encoder, captions, negative=""):
         self.condition, self.encoder = ar.condition, encoder
-        self.captions, self.negative = captions, negative
+        self.captions, self.negative, self.text = captions, negative, None
 
     def prefix(self, begin, end):
         return self.condition(self.encoder(self.captions[begin:end]))
 
     def null(self, count):
-        # encoded once: all rows are equal
-        text = self.encoder([self.negative])
-        return self.condition(type(text)(*(part.repeat_interleave(count, 0) for part in text)))
+        if self.text is None:  # encoded once for all batches: all rows are equal
+            self.text = self.encoder([self.negative])
+        rows = (part.repeat_interleave(count, 0) for part in self.text)
+        return self.condition(type(self.text)(*rows))

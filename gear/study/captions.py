@@ -69,6 +69,11 @@ def _protocol(study, where):
     coco = jobs.coco_samplers(study)
     if coco and "coco" not in study.spec["protocols"]:
         raise Mistake(f"{where}: samplers.{coco[0]} needs protocols.coco; add it.")
+    if coco and study.spec["together"]:
+        raise Mistake(
+            f"{where}: samplers.{coco[0]} is scored by a job of its own; set together: false, or "
+            "take the sampler out."
+        )
 
 
 def check(study, where):

@@ -71,7 +71,10 @@ _ROWS = (
         trains=("ar", "projector"),
         averages=("ar",),
         module="gear.t2i.train",
-        code=(*CORE, "gear/alignment", "gear/ar", "gear/t2i"),
+        code=(
+            *(*CORE, "gear/alignment", "gear/ar", "gear/t2i/train.py"),
+            *("gear/t2i/transformer.py", "gear/t2i/text.py", "gear/t2i/text_folder.py"),
+        ),
         reads_text=True,
     ),
 )

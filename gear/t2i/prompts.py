@@ -65,7 +65,8 @@ def captions_of(entry, manifest, settings):
         from gear.data.sets import image_set  # needs torch
 
         data = image_set(settings, entry["split"], manifest, 1, 0)
-        where, found = f"{settings.data.path}/{entry['split']}", data.captions(0, len(data))[:count]
+        where = f"{settings.data.path}/{entry['split']}"
+        found = data.captions(0, min(count, len(data)))
     if len(found) < count:
         raise Mistake(
             f"{where} holds {len(found)} captions, prompts need {count}; lower `count` of the "

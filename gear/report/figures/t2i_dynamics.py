@@ -52,7 +52,8 @@ def _panel(axes, metric, spec, means):
     ends = [
         point for trainings in means.values() for points in trainings.values() for point in points
     ]
-    late = [value for step, value in ends if step > 0.05 * max(step for step, _ in ends)]
+    last = max(step for step, _ in ends)
+    late = [value for step, value in ends if step > 0.05 * last]
     room = 0.05 * (max(late) - min(late)) or 0.01
     axes.set_ylim(min(late) - room, max(late) + room)  # the first steps would fill the panel
     axes.set_title(TITLES[metric], loc="left")
