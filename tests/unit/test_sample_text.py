@@ -158,7 +158,7 @@ def test_a_grid_has_a_row_per_prompt(home, model, capsys):
     file = home.path / "p.txt"
     file.write_text("\n".join(PROMPTS) + "\n")
     sample(home, prompts=file, tokens=home.path / "t.npz", guidance=4, negative_prompt="six")
-    assert "grid.png: 3 prompts from top to bottom, 2 pictures each" in capsys.readouterr().out
+    assert "grid.png: 3 prompts, from top to bottom, 2 pictures each" in capsys.readouterr().out
     images = model.sample(prompts=PROMPTS, count=2, guidance=4.0, negative="six")
     with Image.open(home.path / "grid.png") as picture:
         grid, told = np.asarray(picture), picture.text

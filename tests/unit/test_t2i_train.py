@@ -296,4 +296,4 @@ def test_replaced_images_are_counted_and_said(task, capsys):
     captioned.index.prepare(task.path / "data", task.made.manifest)
     record = task.train(5)  # two epochs: each is met twice and counted once
     assert record["replaced_images"] == 2
-    assert "others stood for 2 broken images" in capsys.readouterr().err
+    assert "others stood in for 2 broken images" in capsys.readouterr().err
