@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 from gear.files.mistakes import Mistake
 from gear.report.seeds import Seeds
@@ -111,12 +112,26 @@ def running_mean(points, width):
 def loss_means(results, column, curve):
     """{seed: running mean} of the trainings of a curve; column: with metric and window.
 
-    The window is a share of a training's steps."""
+    The window is a share of a training's steps. A training that diverged ends before its first loss
+    that is not finite."""
     means = {}
     for run, path in curve["files"].items():
         points = read_loss(results, path, column["metric"])
-        means[curve["seeds"][run]] = running_mean(points, column["window"] * points[-1][0])
+        finite = list(takewhile(is_finite, points))
+        if finite:
+            width = column["window"] * points[-1][0]
+            means[curve["seeds"][run]] = running_mean(finite, width)
     return means
+
+
+def is_finite(point):
+    return math.isfinite(point[1])
+
+
+def loss_diverged(results, column, curve):
+    """Whether a training of a curve has a loss that is not finite."""
+    read = (read_loss(results, path, column["metric"]) for path in curve["files"].values())
+    return not all(is_finite(point) for points in read for point in points)
 
 
 def sooner(means, base, shift=0.0):

@@ -1,13 +1,13 @@
 """What gear doctor says of text to image: shards, text encoder, features and prompts."""
 
 import shutil
-from types import SimpleNamespace
 
 import encoders
 import pytest
 
 from gear import config
 from gear.cli import captions
+from gear.plan.targets import wanted
 from gear.study.registry import Study
 
 TEXT = config.Text(**encoders.TEXT)
@@ -15,21 +15,20 @@ TEXT = config.Text(**encoders.TEXT)
 
 def found(study, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    needed = SimpleNamespace(runs={target: "390k"})
-    return [(f.state, f.subject, f.said) for f in captions.captions(study, needed)]
+    return [(f.state, f.subject, f.said) for f in captions.captions(study, wanted(study, target))]
 
 
 def test_a_class_conditional_target_needs_none(paper, tmp_path, monkeypatch):
-    assert found(paper, "gear-l", tmp_path, monkeypatch) == []
+    assert found(paper, "temperature", tmp_path, monkeypatch) == []
 
 
 def test_the_paper_needs_all_of_it(paper, tmp_path, monkeypatch):
-    lines = found(paper, "gear-t2i", tmp_path, monkeypatch)
+    lines = found(paper, "t2i_benchmarks", tmp_path, monkeypatch)
     missing = [(subject, said) for state, subject, said in lines if state == "missing"]
     assert len(missing) == len(lines)
     subjects = [subject for subject, _ in missing]
     assert subjects[:4] == ["captions", "encoder", "weights", "reference"]
-    assert set(subjects[4:]) == {"prompts"}
+    assert subjects[4:] == ["prompts", "weights", "weights", "reference"]  # of COCO alone
     said = dict(missing)["encoder"]
     assert said.startswith(
         "weights/Qwen3-1.7B (Qwen3-1.7B) is not there; put its files there (Qwen/"
@@ -39,8 +38,13 @@ def test_the_paper_needs_all_of_it(paper, tmp_path, monkeypatch):
     assert "GPIC" in dict(missing)["captions"]
 
 
+def test_only_the_prompts_that_are_drawn_are_looked_for(paper, tmp_path, monkeypatch):
+    subjects = [subject for _, subject, _ in found(paper, "gpic", tmp_path, monkeypatch)]
+    assert subjects == ["captions", "encoder", "weights", "reference", "prompts"]
+
+
 def test_the_smoke_study_makes_its_own(smoke, tmp_path, monkeypatch):
-    lines = found(smoke, "gear-t2i", tmp_path, monkeypatch)
+    lines = found(smoke, "gpic", tmp_path, monkeypatch)
     assert {state for state, _, _ in lines} == {"ok"}
     assert any("made by the rule make_shards" in said for _, _, said in lines)
     assert any("a stand-in that the study makes" in said for _, _, said in lines)
@@ -58,7 +62,7 @@ def test_what_is_there_is_found(edited_config, encoder_folder, tmp_path, monkeyp
             text = '{"prompt": "a"}\n' * entry["count"]
             (tmp_path / entry["file"]).write_text(text)
     shutil.copytree(encoder_folder, tmp_path / "weights/Qwen3-1.7B")
-    lines = found(study, "gear-t2i", tmp_path, monkeypatch)
+    lines = found(study, "t2i_benchmarks", tmp_path, monkeypatch)
     told = {subject: (state, said) for state, subject, said in lines}
     assert told["captions"] == ("ok", "data/gpic/val: 1 shard")
     assert told["prompts"][0] == "ok" and "prompts" in told["prompts"][1]

@@ -10,7 +10,7 @@ from fakes import PROMPTS, cell, edit, fake, lines, make_figure, make_table
 
 from gear.files.mistakes import Mistake
 from gear.report import captioned, compare, index
-from gear.report.curves import running_mean, sooner
+from gear.report.curves import loss_diverged, running_mean, sooner
 from gear.report.files import Results
 from gear.report.make import make
 from gear.study import elsewhere
@@ -260,6 +260,18 @@ def test_dynamics_without_losses_is_one_sentence(tmp_path, demo):
         path.write_text(content)
         with pytest.raises(SystemExit, match=message):
             make_figure(tmp_path, spec)
+
+
+def test_a_training_that_diverged_ends_before_its_first_nan(tmp_path, demo):
+    spec = as_job(figure_spec(demo, "t2i_dynamics"))
+    fake(tmp_path, spec)
+    path = tmp_path / "t2i/gear-t2i/390k/curves.csv"
+    path.write_text("step,ntp,align_ar\n10,4,0\n20,3,-0.1\n30,nan,nan\n")
+    found = lines(make_figure(tmp_path, spec)["csv"])
+    drawn = [x for x in found if x["run"] == "gear-t2i" and x["kind"] == "running mean"]
+    assert [x["step"] for x in drawn if x["metric"] == "ntp"] == ["10", "20"]
+    curve = next(each for each in spec["curves"] if each["label"] == "GEAR")
+    assert loss_diverged(Results(tmp_path), {"metric": "ntp"}, curve)
 
 
 def test_prompts_stand_beside_the_first_pictures_of_each_model(tmp_path, demo):

@@ -45,17 +45,18 @@ def _panel(axes, metric, spec, means):
         for number_, points in enumerate(trainings.values()):
             first = {"label": label} if number_ == 0 else {}
             axes.plot(*zip(*points, strict=True), linewidth=1.1, alpha=0.85, **look, **first)
-        if label in bases:
+        if label in bases and trainings:
             end = next(iter(trainings.values()))[-1][1]
             dots = {"color": "#888888", "linestyle": ":", "linewidth": 0.9}
             axes.axhline(end, label=f"where {label} ends (first seed)", **dots)
     ends = [
         point for trainings in means.values() for points in trainings.values() for point in points
     ]
-    last = max(step for step, _ in ends)
+    last = max((step for step, _ in ends), default=0)
     late = [value for step, value in ends if step > 0.05 * last]
-    room = 0.05 * (max(late) - min(late)) or 0.01
-    axes.set_ylim(min(late) - room, max(late) + room)  # the first steps would fill the panel
+    if late:
+        room = 0.05 * (max(late) - min(late)) or 0.01
+        axes.set_ylim(min(late) - room, max(late) + room)  # the first steps would fill the panel
     axes.set_title(TITLES[metric], loc="left")
     axes.set_ylabel(AXES[metric])
     axes.set_xlabel("optimizer steps")

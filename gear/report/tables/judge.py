@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gear.report.curves import (
     before_divergence,
+    loss_diverged,
     loss_means,
     loss_speedups,
     read_curve,
@@ -178,6 +179,11 @@ class Judge:
 
         seen = factors()
         part = Part(column, "sooner", curve["label"], baseline["label"], len(seen), None)
+        if any(loss_diverged(self.results, column, each) for each in (curve, baseline)):
+            part.diverged = True
+            return part
+        if not seen:  # no seed in common
+            return part
         part.paper = float(column["paper"][curve["label"]]) if column["paper"] else None
         part.difference = sum(seen) / len(seen) if all(seen) else None
         part.holding = sum(factor > 1 for factor in seen)
