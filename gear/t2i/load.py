@@ -8,7 +8,8 @@ from gear.tokenizer.load import settings_of
 def load_ar(folder):
     """(AR with averaged weights, its settings) of a joint, ar or t2i checkpoint.
 
-    `settings.reads_text` says whether its condition is a caption or a class."""
+    `settings.reads_text` says whether the AR's condition is a caption or a class. Mistake: the
+    folder holds no AR, or its file is damaged."""
     settings = settings_of(folder)
     if not settings.reads_text:
         return load.load_ar(folder)

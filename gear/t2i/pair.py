@@ -1,4 +1,4 @@
-"""The text encoder that a checkpoint's AR reads: found, and told from others by its sha256."""
+"""Finding the text encoder that a checkpoint's AR was trained on, by the sha256 of its files."""
 
 from pathlib import Path
 
@@ -20,9 +20,10 @@ def stated(ar_folder):
 def find_encoder(ar_folder, text, text_encoder=None):
     """Folder of the text encoder that a checkpoint's AR was trained on.
 
-    text: config.Text; text_encoder: a folder that the user names; None: the one that run.json
+    text: config.Text; text_encoder: a folder that the user names. None: the folder that run.json
     names, or the one in the same results folder.
-    Mistake: it is not there, or has another width or other files than the training had."""
+    Mistake: the encoder is not there, has another width, or has other files than in the
+    training."""
     inputs = stated(ar_folder)
     if text_encoder is not None:
         return _checked(ar_folder, text_encoder, text, inputs)

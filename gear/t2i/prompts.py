@@ -29,22 +29,22 @@ class Prompt(NamedTuple):
 def read_prompts(path):
     """The Prompts of a file, in its order.
 
-    Mistake: no such file, another kind of file, an empty or broken line, a key that is there twice
-    or is no name of a file."""
+    Mistake: the file is missing or of another kind, a line is blank or broken, or a key is there
+    twice or cannot name a file."""
     path, readers = Path(path), {".txt": _plain, ".jsonl": _fields}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise Mistake(f"{path} is no file of prompts by its name; it ends in .txt or .jsonl.")
+        raise Mistake(f"{path} does not end in .txt or .jsonl; name a file of prompts.")
     lines = read_text(path, "name a file of prompts").removeprefix("\ufeff").split("\n")
     if not lines[-1]:
         lines.pop()
     if not lines:
-        raise Mistake(f"{path} has no prompt; write one a line.")
+        raise Mistake(f"{path} has no prompt; write one on each line.")
     prompts, seen = [], {}
     for number, line in enumerate(lines, 1):
         where = f"{path}, line {number},"
         if not line.strip():
-            raise Mistake(f"{where} is blank; remove it, each line is a prompt.")
+            raise Mistake(f"{where} is blank; remove the line, because each line is a prompt.")
         prompt = reader(line, number, where)
         twin = seen.setdefault(prompt.key.casefold(), number)
         if twin != number:
@@ -54,10 +54,10 @@ def read_prompts(path):
 
 
 def captions_of(entry, manifest, settings):
-    """The captions of one of a study's sets of prompts.
+    """The captions of one of a study's sets of prompts, a list of `count` texts.
 
-    entry: of the study's `prompts`; manifest: path of prepare_captions' manifest.json, which a
-    `split` needs; settings: config.Settings. Mistake: there are too few."""
+    entry: one of the study's `prompts`; manifest: path of prepare_captions' manifest.json, needed
+    for a `split`; settings: config.Settings. Mistake: the set has fewer captions than `count`."""
     count = entry["count"]
     if "file" in entry:
         where, found = entry["file"], [prompt.caption for prompt in read_prompts(entry["file"])]
@@ -76,13 +76,16 @@ def captions_of(entry, manifest, settings):
 
 
 def of_texts(texts):
-    """The Prompts of texts that a command names. Mistake: one is empty."""
+    """The Prompts of texts that a command names. Their keys are their numbers. Mistake: one is
+    empty."""
     checked = (check(text, f"prompt {number}") for number, text in enumerate(texts, 1))
     return [Prompt(f"{number:06d}", text, {}) for number, text in enumerate(checked)]
 
 
 def check(text, where):
-    """The text of a prompt. Mistake: it is no text or says nothing. where: begins the sentence."""
+    """The text, if it can be a prompt. Mistake: it is not a text, or it is empty.
+
+    where: the beginning of the Mistake's sentence."""
     if not isinstance(text, str):
         raise Mistake(f"{where} is {named(text)} and no text; write what the picture shows.")
     if not text.strip():
@@ -95,7 +98,9 @@ def check(text, where):
 
 
 def too_long(prompts):
-    """A sentence on prompts of more than LONG characters, or None. They are cut, not refused."""
+    """A sentence on prompts of more than LONG characters; None if there are none.
+
+    Long prompts are cut by the encoder, not refused."""
     long = [prompt.key for prompt in prompts if len(prompt.caption) > LONG]
     if not long:
         return None

@@ -1,4 +1,4 @@
-"""The prompts whose pictures the figures show. Nothing is chosen by what it looks like."""
+"""The prompts whose pictures the figures show. No prompt or picture is chosen by its looks."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,17 @@ class Group:
 
     prompts: list
     each: int  # pictures of each prompt
-    unseen: list  # of each prompt, whether it has words that training never has
+    unseen: list  # bool of each prompt: its words are not in the training captions
     one_seed: bool = False  # picture j of all prompts has the same random numbers
     guidance: float = GUIDANCE
 
 
 def shown(captions):
-    """{name: Group}: `prompts`, the first captions; where they are of digits, the last of them is
-    UNSEEN, and `words` has all digits in rows of thin left, thin right, bold left, bold right.
+    """{name: Group} of the figures.
 
-    captions: of the study's first set of prompts."""
+    `prompts` has the first captions. If all of these are of digits, UNSEEN takes the place of the
+    last one, and a second Group `words` has all digits in rows of thin left, thin right, bold left
+    and bold right. captions: of the study's first set of prompts."""
     first = list(captions[:PROMPTS])
     if any(words_of(text)["digit"] is None for text in first):
         return {"prompts": Group(first, EACH, [False] * len(first))}

@@ -1,14 +1,15 @@
 """The frozen text encoder: captions to features.
 
-Published: each caption is padded on the right to `slots` tokens, and the last hidden states are the
-features, those of padding too. Of the padded slots the AR reads only the last. Its state attends to
-the caption's tokens, not to itself or other padding. Here a caption of n tokens therefore takes
-n + 1 slots: its tokens, and one pad token with the position of the last slot. The features are the
-same, up to rounding. A caption has no token of beginning or end, and no chat template.
+The published code pads each caption on the right to `slots` tokens. The last hidden states are the
+features, also those of padding. Of the padded slots the AR reads only the last one. The state of
+this slot attends to the caption's tokens, but not to itself or to other padding. Here a caption of
+n tokens therefore takes n + 1 slots: its tokens, and one pad token with the position of the last
+slot. The features are the same, up to rounding. A caption has no token for its beginning or end,
+and no chat template.
 
-The features of the caption "" depend on what attention gives a row that may attend to nothing. By
-torch's scaled_dot_product_attention it is 0; transformers' eager path would take the mean of all
-columns. This encoder uses the former.
+The features of the caption "" depend on the attention of a row that may attend to nothing. With
+torch's scaled_dot_product_attention this attention is 0. With transformers' eager path it is the
+mean of all columns. This encoder uses scaled_dot_product_attention.
 
 Shapes: B captions, P slots of the batch (the longest caption's), C width of the features.
 """
@@ -29,9 +30,9 @@ from gear.t2i.transformer import Text
 class TextEncoder:
     """encoder(captions) -> Text, on the encoder's device, in float32.
 
-    A caption's features do not depend on the other captions of its batch, up to rounding.
-    `sha256`: {file name: sha256} of the weights and the tokenizer; `width`: C; `slots`: the most
-    tokens of a caption, the rest is cut, which is said once."""
+    captions: a list of B texts. A caption's features do not depend on the other captions of its
+    batch, up to rounding. `sha256`: {file name: sha256} of the weights and the tokenizer; `width`:
+    C; `slots`: the most tokens of a caption. A longer caption is cut, and a line says so once."""
 
     def __init__(self, network, tokenizer, pad, slots, sha256=None):
         """network: of transformers, returns last_hidden_state; tokenizer: tokenizers.Tokenizer;
@@ -48,7 +49,7 @@ class TextEncoder:
 
     def tokens(self, captions):
         """The token numbers of each caption, a list of at most `slots` each."""
-        # half a pair of surrogates is no text, but JSON can hold it
+        # JSON can hold half of a surrogate pair, which cannot be encoded
         captions = [caption.encode("utf-8", "replace").decode("utf-8") for caption in captions]
         found = self.tokenizer.encode_batch(captions, add_special_tokens=False)
         longest = max(len(each.ids) for each in found)
@@ -87,7 +88,7 @@ class Alone:
     """encoder(captions) -> Text whose features of a caption are the same numbers in any batch.
 
     In bfloat16 the rounding of a product depends on its shape. Each caption is therefore encoded
-    alone, once as long as it stays in the batches."""
+    alone. A caption of the call before is not encoded again."""
 
     def __init__(self, encoder):
         self.encoder, self.known = encoder, {}
@@ -105,7 +106,7 @@ class Alone:
 
 
 def _padded(text, slots):
-    """The Text in `slots` slots: padding of zeros before the last one."""
+    """The Text in `slots` slots: zeros are put in front of the last slot."""
     features_BPC, visible_BP = text
     spare = slots - visible_BP.shape[1]
     if not spare:
@@ -121,8 +122,8 @@ def load_encoder(folder, text, precision="fp32", device=None):
     """The TextEncoder of a folder in transformers' form (gear/t2i/text_folder.py).
 
     text: config.Text; precision: bf16 | fp32, of the weights and the arithmetic.
-    Mistake: the folder is absent or incomplete, has no tokenizer, another width or other weights
-    than its config.json says."""
+    Mistake: the folder is absent or incomplete, has no tokenizer or another width, or its weights
+    do not fit its config.json."""
     found = read_folder(folder, text)
     tokenizer = read_tokenizer(found)
     pad = tokenizer.token_to_id(found.pad)
@@ -142,7 +143,7 @@ def load_encoder(folder, text, precision="fp32", device=None):
 
 
 def read_tokenizer(found):
-    """The tokenizers.Tokenizer of a Folder, which neither cuts nor pads. Mistake: it is damaged."""
+    """The tokenizers.Tokenizer of a Folder. It neither cuts nor pads. Mistake: it is damaged."""
     # its threads would not survive the fork of a decoding process
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
@@ -162,7 +163,7 @@ def _network(found, dtype):
     from transformers import AutoModel
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # what it says of the weights is checked below
+    logging.set_verbosity_error()  # its warnings on the weights are checked below
     logging.disable_progress_bar()
     try:
         network, report = AutoModel.from_pretrained(

@@ -1,7 +1,7 @@
-"""The folder of a text encoder, in transformers' own form: what it holds, what is refused.
+"""The folder of a text encoder, in transformers' own form, and its checks.
 
-config.json, weights in .safetensors (one file, or shards with their index), tokenizer.json and
-tokenizer_config.json; run.json beside them where gear wrote the folder. No torch is loaded here.
+It holds config.json, weights in .safetensors (one file, or shards with their index), tokenizer.json
+and tokenizer_config.json. A folder that gear wrote also has run.json. No torch is loaded here.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ KINDS = ("qwen3", "qwen2", "llama")
 PARTS = ("text_config", "vision_config", "audio_config")  # of a model that reads more than text
 TOKENIZER = "tokenizer.json"
 INDEX = "model.safetensors.index.json"
-# what load_encoder imports, most of a process's first ten seconds: for gear.launch.warm
+# modules that load_encoder imports, which takes seconds: gear.launch.warm imports them once
 MODULES = (
     "tokenizers",
     "transformers.models.auto.modeling_auto",
@@ -46,7 +46,7 @@ class Folder(NamedTuple):
 def read_folder(path, text=None):
     """The Folder at a path. text: config.Text whose width it must have.
 
-    Mistake: it is absent or incomplete, of a kind that is not read, or of another width."""
+    Mistake: the folder is absent or incomplete, of another kind of model, or of another width."""
     path = Path(path)
     if not path.is_dir():
         raise Mistake(f"the text encoder {path} is not there; {NAMED}.")

@@ -1,7 +1,8 @@
 """Import a pretrained text encoder: its files, in transformers' own form, and run.json.
 
-The folder is local. If it is missing and the study pins a revision of the Hugging Face hub, the
-files are downloaded from there. Nothing else is downloaded, and no code of the folder is run.
+The source is a local folder. If it is missing and the study pins a revision of the Hugging Face
+hub, the files are downloaded from there. Nothing else is downloaded, and no code of the folder is
+run.
 
 python -m gear.t2i.text_import --job JSON --output DIR
 """
@@ -47,7 +48,9 @@ def fetch(spec):
 
 
 def find(spec):
-    """The local path of a study's text encoder. Mistake: it is missing, and no hub is named."""
+    """The local path of a study's text encoder.
+
+    Mistake: it is missing, and no hub is named or the download fails."""
     path = Path(spec["weights"])
     if path.exists():
         return path

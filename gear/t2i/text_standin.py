@@ -1,8 +1,8 @@
 """Make the stand-in for the text encoder: a small Qwen3 of random weights, with a tokenizer.
 
-The tokenizer is byte-level BPE, its merges are learned from the captions of the training shards.
-The weights are never trained: their features tell captions apart, and mean nothing. Every number
-has an address, so equal captions and settings give equal bytes.
+The tokenizer is byte-level BPE. Its merges are learned from the captions of the training shards.
+The weights are never trained. Their features differ between captions, but have no meaning. Every
+random number has an address, so equal captions and settings give equal bytes.
 
 python -m gear.t2i.text_standin --job JSON --data MANIFEST --output DIR
 """
@@ -27,7 +27,7 @@ from gear.runtime import rng
 from gear.t2i.text_folder import write_record
 
 PAD = "<|endoftext|>"
-BYTES = 256  # entries of the vocabulary that every caption can be written with
+BYTES = 256  # entries for single bytes, with which every caption can be written
 STD = 0.02  # of the weights' normal distribution, as Qwen3's
 # Qwen3's cut of a text into words: contractions, letters, single digits, signs, spaces
 WORDS = (

@@ -1,7 +1,8 @@
 """A fresh AR that reads captions, on a frozen tokenizer: next-token prediction and alignment.
 
-The losses and the update are those of stage 2 (paper Table 17). The condition of an image is its
-caption, as features of a frozen text encoder. A dropped caption is the empty one.
+The losses and the update are those of stage 2, with the settings of paper Table 17. The condition
+of an image is its caption, as features of a frozen text encoder. A dropped caption is replaced by
+the empty one.
 
 python -m gear.t2i.train --job JSON --name RUN --output DIR --data MANIFEST --tokenizer DIR
     --teacher DIR --encoder DIR
@@ -29,19 +30,21 @@ class CaptionUpdate(ARUpdate):
         return TextTransformer(settings.ar, codes, settings.text, side)
 
     def prefix(self, batch):
-        """The Prefix of each image's caption; of the empty caption where it is dropped."""
+        """The Prefix of each image's caption, or of the empty caption if it is dropped."""
         with self.trainer.autocast("fp32"):  # the encoder has a precision of its own, as in drawing
             text = self.encoder(self.kept(batch))
         return self.ar.condition(text)
 
     def kept(self, batch):
-        """The captions of a CaptionBatch, "" where one is dropped at (seed, epoch, image)."""
+        """The captions of a CaptionBatch, with "" for those dropped at (seed, epoch, image)."""
         drawn = rng.uniform((self.settings.seed, "caption drop"), batch.epochs, batch.indices)
         drop = drawn < self.settings.ar.label_dropout
         return ["" if d else caption for d, caption in zip(drop, batch.captions, strict=True)]
 
 
 class CaptionTrainer(ARTrainer):
+    """The trainer of stage t2i; encoder: gear.t2i.text.TextEncoder."""
+
     def __init__(self, settings, tokenizer, teacher, encoder):
         super().__init__(settings, tokenizer, teacher, CaptionUpdate)
         self.ar_update.encoder = encoder

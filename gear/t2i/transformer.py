@@ -1,13 +1,14 @@
 """LlamaGen with text: the AR's blocks, the first third of which has two streams.
 
-- a caption is the features of a frozen encoder, through a small MLP; its slots are the prefix
-- in a block with two streams, text has an attention norm, query, key, value and output of its own;
-  one joint causal attention and one feed-forward layer serve both
-- no slot has a position (gear/ar/transformer.py), so the order of words reaches the network by the
-  features and by causality. With ar.prefix_rope `zero`, as published, all visible text has the same
-  weight in an attention, and text's own query and key get no gradient; `identity` mends that
-- padding may be left out: of the padded slots only the last one reaches an image, as it predicts
-  the first token. A caption of n tokens needs n + 1 slots
+- a caption is given as the features of a frozen encoder. A small MLP turns them into the prefix
+- a block with two streams has an attention norm, query, key, value and output for text alone. Text
+  and image share one causal attention and one feed-forward layer
+- no slot has a position (gear/ar/transformer.py). The order of words reaches the network through
+  the features and through causality. With ar.prefix_rope `zero`, as published, all visible text
+  has the same weight in an attention, and the text's own query and key get no gradient. With
+  `identity` they get one
+- padding may be left out. Of the padded slots only the last one reaches an image, because it
+  predicts the first token. A caption of n tokens therefore needs n + 1 slots
 
 Shapes as in gear/ar/transformer.py: B images, P slots, S = P + tokens, D width; C of the features.
 """
@@ -24,16 +25,18 @@ from gear.ar.transformer import Block, Transformer
 
 
 class Text(NamedTuple):
-    """Captions as the encoder's features. The visible slots are the caption's tokens and come
-    first, the rest is padding. The last slot predicts the first token; it is visible only where
-    the caption fills all slots that the AR has."""
+    """Captions as the encoder's features.
+
+    The first slots are the caption's tokens, which are visible. The other slots are padding. The
+    last slot predicts the first token; it is visible only if the caption fills all slots that the
+    AR has."""
 
     features_BPC: torch.Tensor
     visible_BP: torch.Tensor  # bool
 
 
 class TextCondition(nn.Module):
-    """The Prefix of captions. It has no null of its own: that is the empty caption's features.
+    """The Prefix of captions. It has no null of its own; the null is the Prefix of the caption "".
 
     text: gear.config.Text; dim: D."""
 
@@ -44,7 +47,7 @@ class TextCondition(nn.Module):
         self.fc2 = nn.Linear(dim, dim, bias=False)
 
     def forward(self, text):
-        """text: Text."""
+        """The Prefix (B, P, D) of a Text."""
         features_BPC = text.features_BPC.to(self.fc1.weight.dtype)
         hidden_BPD = F.gelu(self.fc1(features_BPC), approximate="tanh")
         return Prefix(self.fc2(hidden_BPD), text.visible_BP)
@@ -77,7 +80,10 @@ def _streams(x_BSD, text, of_text, of_image):
 
 
 class TextTransformer(Transformer):
-    """config: gear.config.AR; codebook_size: K; text: gear.config.Text; side: sqrt(N)."""
+    """The AR of captions (paper Table 17); used as gear.ar.transformer.Transformer is.
+
+    config: gear.config.AR; codebook_size: K; text: gear.config.Text; side: tokens in a row of the
+    image."""
 
     def __init__(self, config, codebook_size, text, side):
         super().__init__(config, codebook_size, text, side)
@@ -90,5 +96,5 @@ class TextTransformer(Transformer):
 
 
 def two_streams(layers):
-    """How many of the blocks have two streams: the first third, as published."""
+    """The number of blocks with two streams: the first third of all blocks, as published."""
     return max(1, round(layers / 3))

@@ -79,7 +79,7 @@ def test_a_key_that_names_no_file(tmp_path, key):
 
 
 def test_other_files_are_refused(tmp_path):
-    assert "ends in .txt or .jsonl" in refused(tmp_path / "p.csv", "a\n")
+    assert "does not end in .txt or .jsonl" in refused(tmp_path / "p.csv", "a\n")
     assert "not UTF-8" in refused(tmp_path / "p.txt", b"\xff\xfe")
     with pytest.raises(ValueError, match="none.txt is missing; name a file of prompts"):
         prompts.read_prompts(tmp_path / "none.txt")
