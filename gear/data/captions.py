@@ -15,9 +15,9 @@ A caption names the digit, the width of its stroke (thin, bold, or no word betwe
 - slant: the angle of x = y tan(slant) by the second moments of the ink. It is positive where the
   digit leans right, as an italic / does.
 
-Of the demo's 10,240 digits, each word is true of more than a tenth (thin 0.31, bold 0.38, left 0.33,
-right 0.33). So no threshold had to be moved. The shares are printed, with a warning for each that
-is less than a tenth. Captions of the kind `short` do not name the slant.
+Of the demo's 10,240 digits, each word is true of more than a tenth (thin 0.31, bold 0.38, left
+0.33, right 0.33). So no threshold had to be moved. The shares are printed, with a warning for each
+that is less than a tenth. Captions of the kind `short` do not name the slant.
 
 The same settings give the same bytes. Kinds, order and the sizes of shards are functions of (seed,
 split, image), and the headers of the tars hold no time and no user. Shapes: N images, H, W pixels.
