@@ -1,8 +1,8 @@
 """Whether pictures of digits show what their captions say: the digit, its stroke and its slant.
 
-The demo has this measure in place of GenEval and DPG-Bench, which need photographs. It is not in the
-paper. Each value is computed a second time with the captions of other pictures, which shows what
-chance gives.
+The demo has this measure in place of GenEval and DPG-Bench, which need photographs. It is not in
+the paper. Each value is computed a second time with the captions of other pictures, which shows
+what chance gives.
 """
 
 import numpy as np
@@ -24,9 +24,7 @@ def following(wanted, seen):
     correlations, or None if one side is constant. Mistake: there are fewer than two pictures."""
     count = len(wanted["digit"])
     if count < 2:
-        raise Mistake(
-            f"{count} pictures are too few for captions of other pictures; draw two or more."
-        )
+        raise Mistake(f"{count} pictures are too few to shuffle their captions; draw two or more.")
     # each picture gets the caption of the next one in an addressed order: never its own
     order = rng.permutation(("following",), count)
     other = np.empty(count, np.int64)

@@ -77,7 +77,7 @@ def speedup(points, last, target, better):
 
 
 def read_loss(results, path, metric):
-    """[(step, loss)] of a curves.csv. Each line holds the mean over the steps since the line before.
+    """[(step, loss)] of a curves.csv. A line holds the mean of the steps since the line before it.
 
     Mistake: the file has no such column, no line, or a cell that is no number."""
     table, column = results.csv(path, ("step",)), LOSSES[metric]
