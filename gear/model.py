@@ -117,8 +117,9 @@ class Model:
 
     @cached_property
     def encoder(self):
-        """The gear.t2i.text.TextEncoder of an AR of texts, in the precision of its training. The
-        features of a caption do not depend on its batch."""
+        """The encoder of an AR that reads texts, in the precision of its training.
+
+        It is a gear.t2i.text.Alone: the features of a caption do not depend on its batch."""
         self.require_kind(True)
         folder, settings = self._encoder_folder or self._find_encoder(), self.settings
         precision = settings.runtime.precision
@@ -138,7 +139,7 @@ class Model:
         require(self.folder, "ar", "name a joint, ar or t2i checkpoint")
 
     def require_kind(self, texts):
-        """Mistake: there is no AR, or it reads texts where classes are given, or the reverse."""
+        """Mistake: there is no AR, or it does not read what is given: texts, or else classes."""
         self._require_ar()
         if self.settings.reads_text != texts:
             kinds = ("classes", "texts") if texts else ("texts", "classes")
@@ -262,11 +263,12 @@ class Model:
         negative="",
         batch=None,
     ):
-        """The Samples of `sample`, `batch` images after the other.
+        """Yields the Samples of `sample`, `batch` images at a time.
 
         guidance: 1 is none; logits are uncond + guidance (cond - uncond). top_k 0 and top_p 1: off.
-        prompts: texts, in place of classes; negative: the text of uncond. batch: changes no image;
-        default: 64, and of prompts the largest power of two that fits into memory."""
+        prompts: texts, in place of classes. negative: the text of uncond, which acts with guidance
+        alone. batch: how many images are drawn at once; it changes no image. Default: 64; for
+        prompts the largest power of two that fits into memory."""
         if (classes is None) == (prompts is None):
             raise Mistake("name either `classes` or prompts.")
         if negative != "" and prompts is None:

@@ -29,7 +29,7 @@ TILES = 2  # of a side of DPG's mosaic
 def files(output, prompts, count, layout=None):
     """Paths of all files that `write` makes. layout: None | geneval | dpg.
 
-    Mistake: the layout asks for something else."""
+    Mistake: `count` or the prompts do not fit the layout."""
     folder = Path(output)
     if layout == "geneval":
         numbers = [f"{index:05d}" for index in range(len(prompts))]
@@ -61,7 +61,7 @@ def require_new(output, force):
 def notes(model, options):
     """{key: text} for the PNGs: how they were drawn, and from which weights.
 
-    A batch is not told, because it changes no picture."""
+    The batch is left out, because it changes no picture."""
     said = {k: str(v) for k, v in options.items() if v not in (None, "") and k != "batch"}
     weights = sha256_once(model.folder / "weights.safetensors")
     return said | {"checkpoint_sha256": weights, "tokenizer_sha256": model.tokenizer_sha256}

@@ -1,4 +1,4 @@
-"""The demo's captioned images: what is measured on a digit, in words, in shards of unequal sizes.
+"""The demo's captioned images: digits with captions measured on them, in shards of unequal sizes.
 
     python -m gear.data.captions --input data/digits --output data/digits-shards --seed 0
 
@@ -15,12 +15,12 @@ A caption names the digit, the width of its stroke (thin, bold, or no word betwe
 - slant: the angle of x = y tan(slant) by the second moments of the ink. It is positive where the
   digit leans right, as an italic / does.
 
-With the demo's 10,240 digits each word has more than a tenth of the images (thin 0.31, bold 0.38,
-left 0.33, right 0.33), so no threshold had to be moved. The shares are printed, with a warning
-where one is less than a tenth.
+Of the demo's 10,240 digits, each word is true of more than a tenth (thin 0.31, bold 0.38, left
+0.33, right 0.33). So no threshold had to be moved. The shares are printed, with a warning for each
+that is less than a tenth. Captions of the kind `short` do not name the slant.
 
-Same settings give the same bytes: kinds, order and the sizes of shards are functions of (seed,
-split, image), and the headers of the tars hold no time and no user. Legend: N images, H, W pixels.
+The same settings give the same bytes. Kinds, order and the sizes of shards are functions of (seed,
+split, image), and the headers of the tars hold no time and no user. Shapes: N images, H, W pixels.
 """
 
 import argparse

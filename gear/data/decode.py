@@ -3,8 +3,8 @@
 While a training works on one batch, the workers decode the next batches into shared memory. Only
 orders (lines of JSON) and answers pass through pipes. The pixels depend only on the order, so they
 are the same for any number of workers. With 0 workers the training decodes the images itself.
-A damaged file is a Mistake; a damaged image of a shard is reported with its row, and replaced by
-the caller.
+A damaged file is a Mistake. A damaged image of a shard is reported with its row, and the caller
+replaces it.
 
 The workers are started as programs and not forked. A forked process would hold the training's lock
 on its folder, its GPU and its threads' locks. When a training ends in any way, the pipe of orders

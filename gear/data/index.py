@@ -1,12 +1,12 @@
 """The index of captioned shards, made by the rule prepare_captions and read by every job.
 
-`manifest.json` names the shards of both splits with their bytes, their samples and a probe of their
-content, and counts what is not used and why. Beside it, `train.npy` and `val.npy` have a row for
-each sample (gear.data.tars.ROW), in the order of the shards' names. They are read through a memory
-map, so that 100 million samples cost a training no memory. `skipped.txt` has a line for each sample
-that cannot be used.
+`manifest.json` names the shards of both splits, with their size in bytes, their number of samples
+and a probe of their content. It also counts what is not used, and why. Beside it, `train.npy` and
+`val.npy` have a row for each sample (gear.data.tars.ROW), in the order of the shards' names. These
+files are read through a memory map, so that 100 million samples cost a training no memory.
+`skipped.txt` has a line for each sample that cannot be used.
 
-Samples that cannot be used are at most LIMIT of all; beyond, no manifest is written.
+If more than LIMIT of a split's samples cannot be used, no manifest is written.
 """
 
 import multiprocessing
@@ -28,15 +28,15 @@ from gear.files.reading import read_record, require_file, required
 
 SKIPPED = "skipped.txt"
 LIMIT = 0.01  # of the samples may be skipped
-SMALL = 2**28  # bytes of all shards which this process reads itself
+SMALL = 2**28  # bytes; if all shards together have no more, this process reads them itself
 AGAIN = "remove it and make it again with the rule prepare_captions"
 
 
 def prepare(path, output, expected=None):
-    """The manifest of the shards below `path`, written to `output` with the index beside it.
+    """The manifest of the shards below `path`. It is written to `output`, with the index beside it.
 
-    expected: {split: number of samples, or None if it is not known}. Mistake: shards that are
-    missing or damaged, too many samples that cannot be used, or another number of samples."""
+    expected: {split: number of samples, or None if it is not known}. Mistake: shards are missing or
+    damaged, too many samples cannot be used, or the number of samples is another one."""
     from gear.files.aside import aside, write_json
 
     beside = Path(output).parent
@@ -154,7 +154,9 @@ def _plain(key):
 
 
 def _check(path, splits, skipped, listed, expected):
-    """Write what is skipped. Mistake: it is too much, or there is another number of samples."""
+    """Write the list of skipped samples.
+
+    Mistake: too many are skipped, or the number of samples is not the expected one."""
     from gear.files.aside import write
 
     write(listed, "".join(skipped))
@@ -179,8 +181,9 @@ class Index:
     """The samples of one split, by number: in the order of the shards' names, then of the tars."""
 
     def __init__(self, manifest, split, path):
-        """manifest: path of manifest.json; path: data.path. Mistake: they do not agree, or the
-        index is missing or of another manifest."""
+        """manifest: path of manifest.json; path: data.path.
+
+        Mistake: the manifest is of another path, or the index is missing or of another manifest."""
         record = read_record(manifest)
         if "splits" not in record:
             raise Mistake(f"{manifest} is of another kind of data than shards; {AGAIN}.")

@@ -43,12 +43,12 @@ class Order:
 
 
 class ShardOrder:
-    """The samples of each optimizer step's batch, where samples lie in shards.
+    """The samples of each optimizer step's batch, for samples in shards.
 
-    Every epoch permutes the shards. The samples of `at_once` shards that then follow each other are
-    permuted together, so that a training reads few shards at a time, and no permutation is longer
-    than their samples. Every sample comes once an epoch: a batch at the end of an epoch takes its
-    rest from the order of the next one."""
+    Every epoch permutes the shards. In this order, each group of `at_once` shards has its samples
+    permuted together. A training therefore reads few shards at a time, and no permutation is longer
+    than the samples of a group. Every sample comes once in an epoch: the last batch of an epoch
+    takes its missing samples from the order of the next epoch."""
 
     def __init__(self, counts, at_once, batch, seed, where):
         """counts: (S,) samples of each shard; where: their folder, for the message.

@@ -6,13 +6,13 @@
 `path` holds train/*.tar and val/*.tar; a sample is `{key}.json` ({"caption", "caption_type"}) with
 `{key}.jpg`, `.jpeg` or `.png` (gear/data/tars.py). The short side of an image is resized as in a
 folder, then the square in the middle is cut (paper, Table 17). Half of the training images are
-mirrored at (seed, epoch, image), but none whose caption names left or right, unless
-data.flip_directions is true, as was published.
+mirrored, at (seed, epoch, image). Images whose caption names left or right are not mirrored, unless
+data.flip_directions is true, as in the published code.
 
-A sample whose caption is missing, null, empty or no text is trained with the caption "", which is
-the unconditional one. In training a broken image is replaced by that of another sample, with its
-caption, at (seed, epoch, image, attempt), so that the batch is the same for any number of
-processes. In validation it is a Mistake.
+A sample whose caption is missing, null, empty or not a text is trained with the caption "", which
+is the unconditional one. In training, a broken image is replaced by another sample with its
+caption. The other sample is drawn at (seed, epoch, image, attempt), so that the batch is the same
+for any number of processes. In validation a broken image is a Mistake.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from gear.files.mistakes import Mistake, counted, some
 from gear.runtime import rng
 
 DIRECTION = re.compile(r"\b(left|right)(-?(most|hand(ed)?|wards?|side))?\b", re.IGNORECASE)
-ATTEMPTS = 100  # replacements that are tried; beyond, nearly all images are broken
+ATTEMPTS = 100  # replacements that are tried; if all fail, nearly all images are broken
 
 
 class CaptionBatch(NamedTuple):
@@ -56,7 +56,7 @@ class CaptionBatch(NamedTuple):
 class ShardSet:
     """Captioned images; the interface of gear.data.stream.StreamSet, with captions for labels."""
 
-    classes = []  # a set of captions has none
+    classes = []  # captioned images have no classes
 
     def __init__(self, data, manifest, split, batch, seed, workers, share=slice(None)):
         """data: config.Data; manifest: path of prepare_captions' manifest.json; workers: decoding
@@ -132,7 +132,7 @@ class ShardSet:
         return CaptionBatch(images, tuple(captions), numbers, epochs)
 
     def _replacement(self, epoch, number):
-        """(number, caption, image) of the sample that stands for one whose image is broken."""
+        """(number, caption, image) of the sample that replaces one whose image is broken."""
         for attempt in range(ATTEMPTS):
             place = rng.uniform((self.seed, "broken"), epoch, number, attempt)
             other = min(int(place * len(self)), len(self) - 1)

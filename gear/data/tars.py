@@ -21,8 +21,9 @@ from gear.files.reading import reason_of, require_file
 
 IMAGES = ("jpg", "jpeg", "png")
 KEY = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$", re.DOTALL)
-# of a sample: where its members' bytes begin and how many they are, and how far its json's header
-# begins before them. 28 bytes: 2.8 GB for 100 million samples, read through a memory map.
+# A sample's row: the places of its json and its image in the shard, their sizes in bytes, and how
+# far before the json its header begins. 28 bytes, so 2.8 GB for 100 million samples, read through a
+# memory map.
 SIZES = ("json_size", "image_size", "head")
 ROW = np.dtype([("json", "<i8"), ("image", "<i8"), *((name, "<u4") for name in SIZES)])
 LONGEST = 2**24  # bytes of a json
@@ -44,7 +45,8 @@ class Found(NamedTuple):
 def caption_of(data):
     """(caption, None | 'empty' | 'no text') of the bytes of a sample's json.
 
-    A caption that is missing, null or empty, or that is no text, is "". Mistake: no JSON."""
+    A caption that is missing, null, empty or not a text becomes "". Mistake: the bytes are not a
+    JSON mapping."""
     try:
         record = json.loads(data)
     except (ValueError, RecursionError):  # also an integer of thousands of digits
@@ -171,10 +173,10 @@ def _fault(texts, images, seen):
 
 
 def probe(path):
-    """A hash of a file's length and of blocks of bytes spread over it.
+    """A hash (32 hex digits) of a file's length and of blocks of bytes spread over the file.
 
-    It tells a file that was copied from one that was made anew, whatever its time says, and reads
-    64 KiB. A few bytes that were changed in place may escape it."""
+    It reads 64 KiB. A copy of a file has the same hash, whatever its time says; a file that was
+    made anew has another one. A few bytes that were changed in place may not change the hash."""
     size = os.path.getsize(path)
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:

@@ -1,6 +1,6 @@
-"""All that is asked of one text-to-image checkpoint: samples, scores, likelihood, pictures.
+"""The evaluation of one text-to-image checkpoint: samples, scores, likelihood, pictures.
 
-gear/evaluation/checkpoint.py calls it where the checkpoint reads captions.
+gear/evaluation/checkpoint.py calls `evaluate` for a checkpoint that reads captions.
 """
 
 import json
@@ -29,7 +29,7 @@ from gear.tokenizer.load import load_frozen
 
 
 def wanted(captions):
-    """{'digit', 'stroke', 'slant': (N,)} of captions, or None where one of them names no digit."""
+    """{'digit', 'stroke', 'slant': (N,)} of N captions, or None if one of them names no digit."""
     words = [words_of(caption) for caption in captions]
     if any(found["digit"] is None for found in words):
         return None
@@ -52,10 +52,10 @@ def followed(scorer, batches, prompts, words):
 
 
 def scores(scorer, tokenizer, samples, captions, diverged=False):
-    """{protocol: {metric: value}} of a sampler's samples, with their record; null if diverged.
+    """{protocol: {metric: value}} of a sampler's samples, and their record.
 
-    `following` is one of them where all captions are of digits and the features are those of the
-    classifier of digits."""
+    The protocol `following` is among them if all captions are of digits and the features are those
+    of the stand-in classifier of digits. diverged: all values are None."""
     words = wanted(captions) if scorer.kind == "standin" else None
     record = {"record": json.loads(str(samples["record"]))}
     if diverged:
@@ -76,8 +76,10 @@ def tokens_of(tokenizer, data, settings):
 
 
 def pictures(ar, encoder, tokenizer, captions):
-    """Arrays for the figures of pictures, for each group of gear/t2i/shown.py: its name, (prompts,
-    pictures of each, H, W, C) uint8; `<name>_prompts` and `<name>_unseen`."""
+    """{array: values} for the figures of pictures, for each Group of gear/t2i/shown.py.
+
+    `<name>` is uint8 (prompts, pictures of each, H, W, C); `<name>_prompts` has the texts and
+    `<name>_unseen` a bool of each."""
     arrays = {}
     for name, group in shown(captions).items():
         sampler = Sampler(len(group.prompts) * group.each, group.guidance)
@@ -93,7 +95,8 @@ def pictures(ar, encoder, tokenizer, captions):
 def evaluate(job, args, settings):
     """Write every declared file of one checkpoint.
 
-    Scores are null where it, or the tokenizer that it froze, diverged."""
+    job: the rule's JSON; args: its options; settings: config.Settings. Scores are null if the
+    checkpoint, or the tokenizer that it froze, diverged."""
     device = use()
     scorer = Scorer(job["text"], args.features, device)
     data = validation_set(settings, args.data)

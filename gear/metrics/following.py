@@ -1,7 +1,8 @@
 """Whether pictures of digits show what their captions say: the digit, its stroke and its slant.
 
-This is a measure of the demo, in place of GenEval and DPG-Bench, which need photographs. Each value
-is computed a second time with the captions of other pictures, which says what chance gives.
+The demo has this measure in place of GenEval and DPG-Bench, which need photographs. It is not in
+the paper. Each value is computed a second time with the captions of other pictures, which shows
+what chance gives.
 """
 
 import numpy as np
@@ -16,14 +17,14 @@ NAMES = tuple(f"{name}{end}" for end in ("", "_shuffled") for name in ("digit", 
 def following(wanted, seen):
     """{'digit', 'stroke', 'slant', and each with `_shuffled`}.
 
-    wanted, seen: {'digit', 'stroke', 'slant': (N,)}. Wanted is what the captions say: stroke -1
-    thin, 1 bold, 0 neither; slant -1 left, 1 right, 0 neither. Seen is measured: the digit that a
-    classifier reads, the stroke in pixels, the slant in degrees. `digit` is a share of the
-    pictures, the others are Pearson's correlations, None where one side is constant.
-    Mistake: fewer than two pictures."""
+    wanted, seen: {'digit', 'stroke', 'slant': (N,)} of N pictures. `wanted` is what the captions
+    say: stroke -1 thin, 1 bold, 0 neither; slant -1 left, 1 right, 0 neither. `seen` is measured on
+    the pictures: the digit that a classifier reads, the stroke in pixels, the slant in degrees.
+    `digit` is the share of pictures that show the wanted digit. The others are Pearson's
+    correlations, or None if one side is constant. Mistake: there are fewer than two pictures."""
     count = len(wanted["digit"])
     if count < 2:
-        raise Mistake(f"{count} pictures are too few to be compared with others' captions.")
+        raise Mistake(f"{count} pictures are too few to shuffle their captions; draw two or more.")
     # each picture gets the caption of the next one in an addressed order: never its own
     order = rng.permutation(("following",), count)
     other = np.empty(count, np.int64)

@@ -1,4 +1,4 @@
-"""Sentences of captions on pictures that were drawn from captions: how, and what is measured."""
+"""Sentences, for the notes of tables, on pictures that were drawn from captions."""
 
 from gear.study.vocabulary import BENCHMARKS
 
@@ -28,7 +28,7 @@ def text_encoder(spec):
 
 
 def record_words(record):
-    """A protocol record in words: all that decides what pictures a score is of."""
+    """A protocol record in words: guidance and the other settings of drawing, seed and prompts."""
     words = [f"guidance {record['guidance']:g}"]
     if "temperature" in record:
         words.append(f"temperature {record['temperature']:g}")
@@ -55,7 +55,7 @@ def records(rows):
 
 
 def measures(metrics):
-    """The sentences on what pictures of captions are measured by."""
+    """The sentences on the measures of pictures of captions."""
     said = []
     if "digit" in metrics:
         said.append(

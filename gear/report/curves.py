@@ -78,7 +78,7 @@ def speedup(points, last, target, better):
 
 
 def read_loss(results, path, metric):
-    """[(step, loss)] of a curves.csv. A line holds the mean since the line before it.
+    """[(step, loss)] of a curves.csv. A line holds the mean of the steps since the line before it.
 
     Mistake: the file has no such column, no line, or a cell that is no number."""
     table, column = results.csv(path, ("step",)), LOSSES[metric]
@@ -135,7 +135,7 @@ def loss_diverged(results, column, curve):
 
 
 def sooner(means, base, shift=0.0):
-    """The Speedup of a training's loss over its baseline's, both as running means.
+    """The Speedup of a training over its baseline; means, base: running means of their losses.
 
     shift: added to the value at which the baseline ends."""
     last, target = base[-1][0], base[-1][1] + shift
@@ -144,6 +144,6 @@ def sooner(means, base, shift=0.0):
 
 
 def loss_speedups(results, column, curve, baseline, shift=0.0):
-    """{seed: Speedup} of a curve's trainings, over the seeds that its baseline has too."""
+    """{seed: Speedup} of a curve's trainings, for the seeds that its baseline has too."""
     ours, theirs = (loss_means(results, column, each) for each in (curve, baseline))
     return {s: sooner(ours[s], theirs[s], shift) for s in ours if s in theirs}

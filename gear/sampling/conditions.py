@@ -8,7 +8,7 @@ import torch
 
 
 class Labels:
-    """Classes (n,) int64, an array of numpy."""
+    """labels: the class of each of n images, a numpy array (n,) of int64."""
 
     def __init__(self, ar, labels):
         self.condition, self.device = ar.condition, ar.head.weight.device
@@ -22,7 +22,7 @@ class Labels:
 
 
 class Captions:
-    """n texts. negative: the text of images without their caption; "" as in training."""
+    """captions: a list of n texts; negative: the text in place of the caption, for guidance."""
 
     def __init__(self, ar, encoder, captions, negative=""):
         self.condition, self.encoder = ar.condition, encoder

@@ -1,4 +1,4 @@
-"""Pictures of texts that a user asks for: their seeds, and how many are drawn at once."""
+"""Pictures of a user's prompts: their seeds, and how many of them are drawn at once."""
 
 from collections import Counter
 
@@ -10,14 +10,14 @@ from gear.runtime import rng
 MOST = {"cuda": 4096, "cpu": 256}  # pictures at once; more are not faster
 SHARE = 0.6  # of the free memory
 COPIES = 6  # float64 copies of the logits while a token is chosen
-WIDTHS = 16  # widths D of a position that the widest layers need at once
+WIDTHS = 16  # numbers that the widest layers hold at once for a position, in units of the width D
 
 
 def seeds(texts, count, seed):
     """(numbers (N,), seeds (N,)) int64: text by text, `count` pictures of each.
 
-    Picture j of a text is a function of (seed, text, j). A text that comes again goes on counting,
-    so that its pictures are others."""
+    Picture j of a text is a function of (seed, text, j). If a text comes again, j goes on counting,
+    so that it gets other pictures."""
     seen, found = Counter(), []
     for text in texts:
         base = rng.seed_of("prompt", seed, text) >> 1  # so that adding j stays in 63 bits
@@ -27,7 +27,7 @@ def seeds(texts, count, seed):
 
 
 def bytes_of_one(ar, slots, guided):
-    """Bytes that drawing one picture needs, about."""
+    """About how many bytes the drawing of one picture needs; slots: of the longest caption."""
     config, length = ar.config, slots + ar.length
     weight = ar.embedding.weight
     cache = 2 * config.layers * length * config.dim * weight.element_size()

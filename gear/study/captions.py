@@ -1,6 +1,6 @@
-"""What must fit together in a study whose runs read captions, checked before any training.
+"""Checks of a study whose runs read captions, before any training.
 
-`parts` is checked before the tables are read, which take their columns from these parts."""
+`parts` runs before the tables are read, because tables take their columns from these parts."""
 
 from gear.files.mistakes import Mistake
 from gear.study import jobs
@@ -10,7 +10,7 @@ PARTS = ("text_encoder", "prompts")  # of a study's file
 
 
 def parts(study, where):
-    """Mistake where parts of the study's file contradict each other, or one is missing."""
+    """Mistake where parts of the study's file contradict each other, or a part is missing."""
     for run in study.runs.values():
         reads = STAGES[run.stage].reads_text
         if run.settings.reads_text != reads:
@@ -31,7 +31,7 @@ def parts(study, where):
                 "studies/demo.yaml, or delete milestones.t2i."
             )
     if study.captioned.hold != "stream":
-        raise Mistake(f"{where}: images of shards are not held in memory; set data.hold: stream.")
+        raise Mistake(f"{where}: images in shards cannot be held in memory; set data.hold: stream.")
     _protocol(study, where)
 
 
@@ -46,7 +46,7 @@ def _sampler(study, name, sampler, where):
 
 
 def _protocol(study, where):
-    """protocols.text, its features, and the numbers of images that it compares."""
+    """Mistake where protocols.text, its features or its numbers of images do not fit."""
     protocol = study.spec["protocols"].get("text")
     if protocol is None:
         raise Mistake(f"{where} has no protocols.text, which the stage t2i needs; add it.")

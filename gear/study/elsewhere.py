@@ -1,12 +1,12 @@
-"""Scores that other people's scorers gave: GenEval and DPG-Bench are no part of this project.
+"""Scores by the scorers of other projects: GenEval and DPG-Bench are not part of this project.
 
 A score is a file scored/<study>/<run>/<step>/<benchmark>-cfg<guidance>.json, such as
 
     {"run": "gear-t2i", "step": "390k", "weights_sha256": "...", "guidance": 16, "score": 0.33,
      "prompts_sha256": "..."}
 
-Where it is there while the study is read, it is the cell's file. Until then the paper's value
-stands in the cell alone.
+If the file exists when the study is read, the table's cell shows its score. Otherwise the cell
+shows the paper's value alone.
 """
 
 from pathlib import Path
@@ -30,7 +30,8 @@ KINDS = {
 
 
 def read(path):
-    """The content of a file of one score. Mistake: it is missing, or no such file."""
+    """{key: value} of a file of one score, with the keys of KINDS. Mistake: it is missing or of
+    another form."""
     record = read_record(path, CURE)
     content: dict[str, Any] = {
         key: required(record, key, kind, path, CURE) for key, kind in KINDS.items()
@@ -39,7 +40,7 @@ def read(path):
 
 
 def files(study, checkpoint, columns, row):
-    """{metric: {sampler: its file}} of a checkpoint's scores that are there.
+    """{metric: {sampler: file}} of a checkpoint's scores whose files exist.
 
     columns: of the table; row: of tables.yaml. Mistake: a file is of another run, step or
     guidance."""
@@ -68,8 +69,8 @@ def files(study, checkpoint, columns, row):
 def score(path, weights):
     """(the score, the hash of its prompts) of a file.
 
-    weights: sha256 of the run's weights, or None where its record states none. Mistake: the
-    pictures were drawn with others."""
+    weights: sha256 of the run's weights, or None if its record states none. Mistake: the pictures
+    were drawn with other weights."""
     content = read(path)
     if weights and content["weights_sha256"] != weights:
         raise Mistake(

@@ -16,11 +16,11 @@ FILES = {  # kind of a need: its file below the study's root; the rules write th
 }
 
 
-ELSEWHERE = "scored"  # folder beside results/ of scores that other people's scorers gave
+ELSEWHERE = "scored"  # folder beside results/, for scores by the scorers of other projects
 
 
 def place(root, path):
-    """Where a file of a spec lies: below a study's root, but for those of ELSEWHERE."""
+    """The path of a file of a spec: below the study's root, except for files in ELSEWHERE."""
     return path if path.startswith(f"{ELSEWHERE}/") else f"{root}/{path}"
 
 
@@ -73,7 +73,7 @@ class Need(str):
 
 
 class Elsewhere(Need):
-    """A file of one score that a scorer outside this project gave; see `place`.
+    """A file with one score by the scorer of another project; see `place`.
 
     sampler: the sampler whose guidance the pictures were drawn with."""
 

@@ -175,7 +175,7 @@ def test_claims_on_tables_that_a_study_does_not_make_are_counted():
         ("[GEAR-B, GEAR-L, GEAR-XL]", "[GEAR-M]", "no curve 'GEAR-M' has a baseline"),
         ("figure: convergence", "figure: codebook", "no curve of figure 'codebook' has a baseline"),
         ("        sampler: cfg\n", "", "several gfid; add its `sampler:`"),
-        ("    table: size\n", "", "name either a table or the figure"),
+        ("    table: size\n", "", "name either a table or a figure"),
         ("VQ, LFQ and IBQ all gain", "GEAR gains at every size", "is there twice"),
         ("tests: [{metric: is, higher:", "tests: [{metric: is, hihger:", "Did you mean 'higher'"),
     ],

@@ -1,4 +1,4 @@
-"""Losses over the steps as running means, and how much sooner a curve is where its baseline is."""
+"""Losses over the steps as running means, and each curve's speed-up over its baseline."""
 
 from matplotlib.figure import Figure
 
@@ -63,7 +63,7 @@ def _panel(axes, metric, spec, means):
 
 
 def _csv_lines(metric, curves, means):
-    """A line per drawn point."""
+    """Yields a line of the CSV for each point of the curves."""
     for label, trainings in means.items():
         runs = {seed: run for run, seed in curves[label]["seeds"].items()}
         for seed, points in trainings.items():
@@ -74,7 +74,7 @@ def _csv_lines(metric, curves, means):
 
 
 def _csv_speedups(spec, metric, curve, found):
-    """A line per speed-up: its `value` is the factor, reached at `step`."""
+    """Yields a line of the CSV for each speed-up: `value` is the factor, reached at `step`."""
     runs = {seed: run for run, seed in curve["seeds"].items()}
     printed = spec["paper"].get(curve["label"], {}).get(metric)
     for seed, speedup in found.items():

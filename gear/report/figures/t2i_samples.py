@@ -1,4 +1,4 @@
-"""Prompts and their pictures: left the text, then the first pictures of each checkpoint."""
+"""Prompts and their pictures: on the left the text, then the first pictures by each checkpoint."""
 
 import textwrap
 
@@ -11,13 +11,13 @@ from gear.report.figures.drawing import Drawing
 from gear.report.figures.grids import CSV, csv_line, inches, mosaic
 from gear.t2i.shown import GUIDANCE
 
-WIDTH, LINES = 38, 4  # letters of a line of a prompt, and lines at most
+WIDTH, LINES = 38, 4  # of a prompt's text: letters in a line, and lines at most
 BETWEEN = 0.3  # gap between two checkpoints, in pictures
 UNSEEN = "†"
 
 
 def draw(results, spec):
-    """A line for each prompt. The checkpoints must have the same prompts; else Mistake."""
+    """A Drawing with a line for each prompt. Mistake: the checkpoints have different prompts."""
     rows = spec["rows"]
     names = ("prompts", "prompts_prompts", "prompts_unseen")
     archives = [results.arrays(row["file"], *names) for row in rows]

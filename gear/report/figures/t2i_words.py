@@ -1,4 +1,4 @@
-"""One digit a column, one pair of words a row, and one seed for all pictures."""
+"""Pictures with one digit per column, one pair of words per row, and one seed for all."""
 
 from gear.data.captions import SLANTS, STROKES, words_of
 from gear.files.mistakes import Mistake
@@ -11,7 +11,9 @@ COLUMNS = 10
 
 
 def draw(results, spec):
-    """A row for each stroke and slant, a column for each digit. Mistake: other prompts."""
+    """A Drawing with a row for each stroke and slant, and a column for each digit.
+
+    Mistake: the prompts are others."""
     (row,) = spec["rows"]
     pictures, prompts = results.arrays(row["file"], "words", "words_prompts")
     words = [words_of(str(prompt)) for prompt in prompts]

@@ -1,4 +1,4 @@
-"""A table of settings: the paper's beside those that a run of the study resolves to."""
+"""A table of settings: the paper's beside the resolved settings of one of the study's runs."""
 
 from gear.report import caption
 from gear.report.files import csv_text
@@ -9,12 +9,12 @@ HEAD = ("Setting", "Paper", "Ours")
 
 
 def forms(results, spec):
-    """{ending: text} of the table: csv, md, tex and html. It reads no file of the results."""
+    """{ending: text} of the table: csv, md, tex and html. No file of the results is read."""
     return {"csv": csv_text(COLUMNS, csv_lines(spec)), **formats(sheet(spec))}
 
 
 def compared(spec):
-    """(how many settings are as in the paper, how many it prints)."""
+    """(number of settings that are the paper's, number of settings that the paper prints)."""
     said = [row["same"] for row in spec["rows"] if "same" in row]
     return sum(said), len(said)
 

@@ -169,9 +169,10 @@ class Judge:
         return part
 
     def losses(self, column, curve, baseline):
-        """The Part of a loss that is sooner where its baseline's ends, paired over seeds.
+        """The Part on whether a loss reaches the end of its baseline's sooner, paired over seeds.
 
-        With one seed as in `curve`, by the paired spread of the loss on validation captions."""
+        With one seed it is judged as in `curve`, with the paired spread of the loss on validation
+        captions as margin."""
 
         def factors(shift=0.0):
             found = loss_speedups(self.results, column, curve, baseline, shift)

@@ -1,7 +1,7 @@
 """The spec of a page of claims: each claim's criterion and the rows that it names.
 
-A claim on a table or figure that the study does not make is left out, and so is one on a metric
-that the study cannot measure. Their number is kept.
+A claim is left out if the study does not make its table or figure, or cannot measure its metric.
+The number of such claims is kept.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
@@ -59,7 +59,7 @@ def _curve_tests(study, claim, where):
     spec, tests, names = study.figure_specs[figure], [], []
     known = [c["label"] for c in spec.get("curves", ()) if c.get("baseline")]
     if not known:
-        raise Mistake(f"{where}: no curve of figure '{figure}' has a baseline; name convergence.")
+        raise Mistake(f"{where}: no curve of figure '{figure}' has a baseline; name another one.")
     for test in claim["tests"]:
         for name in test.get("sooner", [""]):
             if name not in known:
@@ -121,7 +121,7 @@ def claims_spec(study, page="claims"):
             raise Mistake(f"{where}: the claim is there twice; reword one.")
         names.add(claim["claim"])
         if ("table" in claim) == ("figure" in claim):
-            raise Mistake(f"{where}: name either a table or the figure convergence.")
+            raise Mistake(f"{where}: name either a table or a figure with speed-ups.")
         if claim.get("page", "claims") != page:
             continue
         if not _measurable(study, claim):

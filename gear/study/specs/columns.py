@@ -1,6 +1,6 @@
 """The columns of a table: a metric, the sampler whose pictures it scores, and the protocol.
 
-A column that a study cannot measure stays where the paper prints it, and shows its values alone.
+A column that a study cannot measure is kept if the paper has values for it, and shows these alone.
 """
 
 from gear.files.mistakes import Mistake, did_you_mean
@@ -17,7 +17,9 @@ def draws_captions(study, sampler):
 
 
 def block_of(study, key, sampler):
-    """The block of a metric of a sampler's pictures: precision of captions' pictures is in gpic."""
+    """The block of a metric of a sampler's pictures.
+
+    Precision and recall of pictures of captions are in the block gpic."""
     block = METRICS[key].block
     return "gpic" if block == "generation" and draws_captions(study, sampler) else block
 
@@ -60,8 +62,10 @@ def _drawn(study, sampler, where):
 
 
 def _column(study, key, sampler, where, example=None):
-    """One column. sampler: '' for what is no score of pictures, None where each row names its own;
-    example: one of those."""
+    """One column of a table. Mistake: the sampler does not exist.
+
+    sampler: '' for a metric that is not a score of pictures, None if each row names its own
+    sampler; example: one of the rows' samplers."""
     if metric(key, where).block == "benchmark":
         protocol = BENCHMARKS[key]
     else:
@@ -103,11 +107,13 @@ def columns(study, entry, where):
 
 
 def _part(study, part, where):
-    """The columns below one head, whose metrics of COCO have a sampler of their own."""
+    """Yields the columns below one head. Metrics of COCO have a sampler of their own.
+
+    Mistake: a metric is not a score of pictures."""
     for key in part["metrics"]:
         block = metric(key, where).block
         if block not in SAMPLED:
-            raise Mistake(f"{where}: '{key}' is no score of pictures; leave it out of `parts`.")
+            raise Mistake(f"{where}: '{key}' is not a score of pictures; leave it out of `parts`.")
         sampler = part["coco"] if block in COCO and "coco" in part else part["sampler"]
         yield _column(study, key, sampler, where) | {"part": part["head"]}
 

@@ -1,6 +1,6 @@
 """The spec of a table of settings: the paper's beside those that a run resolves to.
 
-It reads no file: a study's settings are known before anything is trained.
+It reads no file, because a study's settings are known before anything is trained.
 """
 
 import re
@@ -12,7 +12,7 @@ from gear.study.published import published_row
 from gear.study.specs.world import named, pick, shows_paper, world
 
 UNITS = {"k": 1e3, "M": 1e6}
-ABOUT = 0.01  # share by which a number that the paper writes with ~ may differ
+ABOUT = 0.01  # share by which ours may differ from a number that the paper writes with ~
 
 
 def _tokenizer(study, run):
@@ -42,7 +42,7 @@ def _seen(study, run):
     return list(run.steps.values())[-1] * run.settings.optim.batch
 
 
-DERIVED = {  # settings that are no number of gear/config.py: a function of (study, run)
+DERIVED = {  # settings that gear/config.py does not state: {name: function of (study, run)}
     "tokenizer": _tokenizer,
     "tokenizer training": _tuned,
     "AR model": lambda study, run: f"LlamaGen-{run.settings.ar.size.upper()}",
@@ -59,7 +59,7 @@ DERIVED = {  # settings that are no number of gear/config.py: a function of (stu
 
 
 def _words(value):
-    """A setting in words: 0.0001, on, '0.9, 0.999'."""
+    """A setting as the table prints it, such as 0.0001, on, or '0.9, 0.999'."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list | tuple):
@@ -76,7 +76,8 @@ def _number(text):
 
 
 def same(ours, paper):
-    """Whether our setting is the paper's: numbers by value, names also with a size behind."""
+    """Whether our setting is the paper's. Numbers compare by value. A name may have a suffix: ours
+    'DINOv2-B' is the paper's 'DINOv2'."""
     (mine, _), (theirs, rough) = _number(ours), _number(paper)
     if mine is not None and theirs is not None:
         return abs(mine - theirs) <= (ABOUT * theirs if rough else 0)

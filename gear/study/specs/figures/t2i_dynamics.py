@@ -1,4 +1,4 @@
-"""The losses of text-to-image trainings over their steps, and how much sooner GEAR is there."""
+"""The losses of text-to-image trainings over their steps, and GEAR's speed-up over its baseline."""
 
 from typing import Annotated
 
@@ -29,7 +29,7 @@ class Entry(shown.Figure):
 
 
 def _curve(study, curve, where):
-    """A curve with all trainings of its run; the last milestone's curves.csv holds all steps."""
+    """A curve with all trainings of its run. curves.csv of the last milestone holds all steps."""
     run = study.run(curve["run"], where)
     milestones = list(run.steps.items())
     files, seeds = {}, {}

@@ -1,4 +1,4 @@
-"""One digit a column, one pair of words a row: only the words differ between the pictures."""
+"""Pictures with one digit per column and one pair of words per row: only the words differ."""
 
 from gear.study.specs.figures.t2i_samples import Entry, spec
 
