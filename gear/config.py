@@ -22,14 +22,13 @@ DEFAULTS = 1
 
 @dataclass(frozen=True)
 class Data:
-    # folder: existing images | digits: a rule makes the images | shards: images with captions
-    source: str = "folder"
+    source: str = "folder"  # folder | digits: a rule makes the images | shards: with captions
     path: str = "data/imagenet"  # <path>/{train,val}/<class>/<image>; shards: {train,val}/*.tar
     resolution: int = 256  # pixels, height = width
     channels: int = 3
     classes: int = 1000
-    # stream: files of any size are decoded when needed; training uses random crops, validation the
-    # centre crop | memory: all files have the resolution and are decoded once
+    # stream: files are decoded when needed; random crops in training, centre crops in validation
+    # memory: all files have the resolution and are decoded once
     hold: str = "stream"
     flip: bool = True  # mirror half of the training images
     interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
@@ -218,7 +217,6 @@ REPLACED = {
     "data.name": "delete it, nothing read it",
 }
 
-
 # The interval of each number, and of each item of a list: [ ] include the end, ( ) exclude it.
 RANGES = {
     "seed": "[0, 4294967295]",
@@ -401,8 +399,3 @@ def difference(settings):
 def dumps(settings):
     """One line of JSON with the settings that differ from the defaults."""
     return json.dumps(difference(settings), sort_keys=True, separators=(",", ":"))
-
-
-def loads(text):
-    """The Settings of a text that `dumps` wrote."""
-    return build(json.loads(text))

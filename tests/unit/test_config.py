@@ -95,7 +95,7 @@ def test_settings_are_frozen():
 def test_every_run_survives_the_journey_to_its_job(study):
     for run in Study(study).runs.values():
         text = config.dumps(run.settings)
-        assert "\n" not in text and config.loads(text) == run.settings
+        assert "\n" not in text and config.build(json.loads(text)) == run.settings
         difference = config.difference(run.settings)
         assert config.build(difference) == run.settings
         resolved = json.loads(json.dumps(dataclasses.asdict(run.settings)))  # as in run.json
