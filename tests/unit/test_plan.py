@@ -261,7 +261,7 @@ def test_a_target_needs_its_rows_and_their_tokenizers(paper):
     assert wanted(paper, "depth_similarity").of("analysis") and not found.of("analysis")
 
 
-RATES = {"tokenizer": 200.0, "joint": 300.0, "ar": 400.0, "draw": 20.0}
+RATES = {"tokenizer": 200.0, "joint": 300.0, "ar": 400.0, "t2i": 400.0, "draw": 20.0}
 
 
 def budget_of(study, target):
