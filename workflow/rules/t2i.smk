@@ -47,7 +47,7 @@ if STUDY.captioned:
         input:
             rules.make_shards.output if STUDY.makes_data else [],
         output:
-            CAPTIONS,
+            manifest=CAPTIONS,
             train=f"{R}/captions/train.npy",
             val=f"{R}/captions/val.npy",
         log:
@@ -60,11 +60,11 @@ if STUDY.captioned:
         resources:
             **jobs.needs(STUDY, "prepare_captions"),
         params:
-            path=STUDY.captioned.path,
+            path=lambda w: STUDY.captioned.path,
             counts=jobs.captions(STUDY),
         shell:
             "python -m gear.launch.warm gear.data.shards --path {params.path:q} {params.counts} "
-            "--output {output[0]:q} 2>&1 | tee {log:q}"
+            "--output {output.manifest:q} 2>&1 | tee {log:q}"
 
 
 if jobs.encoder_kind(STUDY) == "standin":
@@ -84,7 +84,7 @@ if jobs.encoder_kind(STUDY) == "standin":
             **jobs.needs(STUDY, "make_text_encoder"),
         params:
             cfg={"json": jobs.text_encoder(STUDY)},
-            output=f"{R}/text_encoder",
+            output=lambda w: f"{R}/text_encoder",
         shell:
             "python -m gear.launch.warm gear.t2i.text_standin --job {params.cfg[json]:q} "
             "--data {input:q} --output {params.output:q} 2>&1 | tee {log:q}"
@@ -105,7 +105,7 @@ if jobs.encoder_kind(STUDY) == "pretrained":
             **jobs.needs(STUDY, "import_text_encoder"),
         params:
             cfg={"json": jobs.text_encoder(STUDY)},
-            output=f"{R}/text_encoder",
+            output=lambda w: f"{R}/text_encoder",
         shell:
             "python -m gear.launch.warm gear.t2i.text_import --job {params.cfg[json]:q} "
             "--output {params.output:q} 2>&1 | tee {log:q}"
@@ -155,7 +155,7 @@ rule train_t2i:
     params:
         cfg=lambda w: {"json": jobs.training(STUDY, w.run, w.step)},
         tokenizer=initial_option,
-        encoder=f"{R}/text_encoder",
+        encoder=lambda w: f"{R}/text_encoder",
     shell:
         LAUNCH + "gear.t2i.train --job {params.cfg[json]:q} "
         '--name {wildcards.run}@{wildcards.step} --output "$(dirname {output.weights:q})" '
