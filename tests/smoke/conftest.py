@@ -7,6 +7,8 @@ from checkout import ROOT, Checkout, copy_of
 from shared import built_once, copied
 
 from gear.launch.warm import Warm
+from gear.study import jobs
+from gear.study.registry import Study
 
 
 def build(folder):
@@ -20,7 +22,7 @@ def warm():
     process = Warm()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEAR_WARM", "")  # so that it is put back
-        path = process.start()
+        path = process.start(jobs.imports(Study("smoke")))
     yield path
     process.stop()
 
