@@ -16,7 +16,7 @@ from gear.study.configfiles import CONFIG, chosen, read_checked, read_entries, s
 from gear.study.needs import split
 from gear.study.resolve import checkpoint, resolve, run_of
 from gear.study.specs.claims import claims_spec, pages
-from gear.study.specs.tables import figure_spec, inputs, table_spec
+from gear.study.specs.tables import NoColumn, figure_spec, inputs, table_spec
 from gear.study.stages import STAGES
 
 
@@ -50,7 +50,7 @@ class Study:
         self.figures = self._pick("figures")
         self.claims = read_checked("claims", folder)
         configchecks.claims(self)
-        self.table_specs = {name: table_spec(self, name) for name in self.tables}
+        self.table_specs = self._table_specs()
         self.figure_specs = {name: figure_spec(self, name) for name in self.figures}
         fit.study(self)
 
@@ -100,10 +100,21 @@ class Study:
                 self.choice("seeds", entry["seeds"], f"{kind}.yaml, {name}")
         return selection
 
+    def _table_specs(self):
+        """{name: spec} of the tables. `tables: all` leaves out a table without a column."""
+        specs = {}
+        for name in tuple(self.tables):
+            try:
+                specs[name] = table_spec(self, name)
+            except NoColumn:
+                if self.spec["tables"] != "all":
+                    raise
+                del self.tables[name]
+        return specs
+
     def _has(self, entry):
         """Whether the study has what a table or figure needs."""
-        text = self.spec["protocols"].get("text", {}).get("name")
-        return not entry.get("made_captions") or text == "demo_text"
+        return not entry.get("made_captions") or self.makes_captions
 
     def _rows(self, rows, where):
         """The rows of a table that this study shows. Mistake: a row names an unknown study."""
@@ -260,6 +271,12 @@ class Study:
     def makes_data(self):
         """Whether a rule makes the images; otherwise it lists those of a folder."""
         return self.data.source == "digits"
+
+    @property
+    def makes_captions(self):
+        """Whether the captions are those of the digits, whose words can be measured on pictures."""
+        text = self.spec["protocols"].get("text", {}).get("name")
+        return self.makes_data and text == "demo_text"
 
     @cached_property
     def captioned(self):

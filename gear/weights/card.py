@@ -85,6 +85,9 @@ def _scores(folder):
         content = read_record(path)
         for note in content.pop("notes", ()):
             notes.append(f"- {path.stem}: {note}")
+        if drawn := content.pop("record", None):
+            said = ", ".join(f"{name} {value}" for name, value in drawn.items())
+            notes.append(f"- {path.stem} was drawn with {said}")
         for protocol, values in content.items():
             for metric, value in values.items():
                 shown = "diverged" if value is None else f"{value:.5g}"

@@ -3,9 +3,12 @@
 import re
 
 import pytest
+import yaml
 
 from gear.study import fit, jobs
+from gear.study.configfiles import CONFIG
 from gear.study.registry import Study
+from gear.study.specs.claims import claims_spec
 
 PROTOCOL = "  text: {name: demo_text, neighbours: 3, prdc_images: 64, images: 64}\n"
 ENCODER = (
@@ -30,7 +33,7 @@ MISFITS = {
     "no encoder": ([(ENCODER, "")], "has no `text_encoder`, which the stage t2i needs; copy it"),
     "in memory": (
         [("hold: stream}", "hold: memory}")],
-        "not held in memory; set data.hold: stream",
+        "cannot be held in memory; set data.hold: stream",
     ),
     "unknown prompts": (
         [("text: {images: 64, prompts: val}", "text: {images: 64, prompts: vall}")],
@@ -142,3 +145,19 @@ def test_the_other_studies_have_what_they_need(paper):
     assert paper.captioned.path == "data/gpic" and paper.captioned.hold == "stream"
     assert jobs.encoder_kind(paper) == "pretrained" and jobs.captions(paper) == "--train 100000000"
     assert Study("demo").captioned.path == "data/digits-shards"
+
+
+def test_the_block_of_the_document_makes_a_study_of_ones_own_captions(edited_config):
+    document = (CONFIG.parent / "docs/text-to-image.md").read_text(encoding="utf-8")
+    added = yaml.safe_load(document.split("```yaml\n")[1].split("```")[0])
+    folder = edited_config("studies/folder.yaml", "title:", "title:")
+    path = folder / "studies/folder.yaml"
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key, value in added.items():
+        own[key] = own.get(key, {}) | value
+    path.write_text(yaml.safe_dump(own, sort_keys=False), encoding="utf-8")
+    study = Study("folder", folder=folder)
+    assert study.runs["gear-t2i"].settings.reads_text
+    assert {"gpic", "t2i_control"} <= set(study.tables)
+    assert "t2i_words" not in study.figures  # it shows the captions of digits
+    assert claims_spec(study, "claims_t2i")["left_out"] > 0

@@ -102,8 +102,20 @@ def _measurable(study, claim):
     if "figure" in claim:
         return claim["figure"] in study.figures
     spec = study.table_specs.get(claim["table"])
-    lost = spec.get("left_out", ()) if spec else ()
-    return spec is not None and not any(test["metric"] in lost for test in claim["tests"])
+    return spec is not None and not any(_is_lost(spec, test) for test in claim["tests"])
+
+
+def _is_lost(spec, test):
+    """Whether the table of a test has its column in other studies alone."""
+
+    def found(columns):
+        return any(
+            metric == test["metric"] and test.get("sampler", sampler) == sampler
+            for metric, sampler in columns
+        )
+
+    kept = [(column["metric"], column["sampler"]) for column in spec["columns"]]
+    return found(spec.get("left_out", ())) and not found(kept)
 
 
 def claims_spec(study, page="claims"):

@@ -40,8 +40,7 @@ def measured(study, key, sampler):
     block = METRICS[key].block
     if block == "benchmark":
         return False
-    text = study.spec["protocols"].get("text", {})
-    if block == "following" and text.get("name") != "demo_text":
+    if block == "following" and not study.makes_captions:
         return False
     return block not in SAMPLED or sampler is None or sampler in study.spec["samplers"]
 

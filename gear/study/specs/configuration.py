@@ -34,7 +34,8 @@ def _schedule(study, run):
 
 
 def _epochs(study, run):
-    images = study.spec["captions" if run.settings.reads_text else "data"].get("train")
+    stated = study.spec.get("captions" if run.settings.reads_text else "data", {})
+    images = stated.get("train")
     return _seen(study, run) / images if images else ""
 
 

@@ -47,8 +47,12 @@ def _replica(study, checkpoint, row, columns):
     return {"run": checkpoint.run, "seed": seed, "files": files}
 
 
+class NoColumn(Mistake):
+    """A study can measure no column of a table."""
+
+
 def _kept(study, entry, columns, where):
-    """(the columns that the study measures or the paper prints, the metrics of the others)."""
+    """(the columns that the study measures or the paper prints, [metric, sampler] of others)."""
     printed, there = set(), set()
     for row in entry["rows"]:
         printed |= {int(p) for p in _paper_cells(study, entry, row, columns, None, where) if p}
@@ -61,8 +65,8 @@ def _kept(study, entry, columns, where):
         if column.get("measured", True) or position in printed or column["metric"] in there
     ]
     if not kept:
-        raise Mistake(f"{where}: study '{study.name}' can measure none of its columns; drop it.")
-    return kept, sorted({c["metric"] for c in columns} - {c["metric"] for c in kept})
+        raise NoColumn(f"{where}: study '{study.name}' can measure none of its columns; drop it.")
+    return kept, [[c["metric"], c["sampler"]] for c in columns if c not in kept]
 
 
 def _parameters(study, checkpoints, columns):
