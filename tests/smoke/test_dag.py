@@ -45,7 +45,7 @@ sys.meta_path.insert(0, Refused())
 from gear.study import jobs
 from gear.study.registry import Study
 from gear.report.make import make
-from gear.study.specs.claims import claims_spec
+from gear.study.specs.claims import claims_spec, pages
 from gear.study.specs.tables import figure_spec, table_spec
 study, root, new = Study("smoke"), "results/smoke", "rebuilt"
 as_jobs_get_it = lambda spec: json.loads(jobs.line(spec))
@@ -53,7 +53,8 @@ for name in study.tables:
     make("table", root, as_jobs_get_it(table_spec(study, name)), f"{new}/tables/{name}")
 for name in study.figures:
     make("figure", root, as_jobs_get_it(figure_spec(study, name)), f"{new}/figures/{name}")
-make("claims", root, as_jobs_get_it(claims_spec(study)), f"{new}/tables/claims")
+for page in pages(study):
+    make("claims", root, as_jobs_get_it(claims_spec(study, page)), f"{new}/tables/{page}")
 assert "torch" not in sys.modules
 print(time.perf_counter() - start)
 """
@@ -65,7 +66,12 @@ def test_all_tables_and_figures_are_rebuilt_without_torch_in_a_minute(checkout):
     root = checkout.folder / "results/smoke"
     made = [p for noun in ("tables", "figures") for p in (root / noun).iterdir() if p.is_file()]
     study = read_yaml(checkout.folder / "config/studies/smoke.yaml")
-    assert {path.stem for path in made} == {*study["tables"], *study["figures"], "claims"}
+    assert {path.stem for path in made} == {
+        *study["tables"],
+        *study["figures"],
+        "claims",
+        "claims_t2i",
+    }
     for path in made:
         again = checkout.folder / "rebuilt" / path.relative_to(root)
         assert again.read_bytes() == path.read_bytes(), path.name

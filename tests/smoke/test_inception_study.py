@@ -16,7 +16,10 @@ from gear.tokenizer.load import load_frozen
 
 IMAGES, CLASSES, VAL = 12, 3, 6
 CHECKPOINT = "joint/gear-b/400k"
-CHANGES = (  # of the smoke study
+CHANGES = (  # of the smoke study, whose captions are left out
+    ("  t2i: {50k: 1, 100k: 2, 200k: 3, 390k: 4}\n", ""),
+    (", gpic, t2i_configuration, t2i_control]", "]"),
+    (", t2i_dynamics, t2i_samples]", "]"),
     ("together: true", "together: false"),
     ("data: {train: 128, val: 64, seed: 0}", "data: {}"),
     (

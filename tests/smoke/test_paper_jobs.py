@@ -37,8 +37,10 @@ def test_the_plan_knows_what_weights_and_samples_take(checkout):
     assert status == 0, text
     planned = json.loads(text[: text.rindex("}") + 1])["budget"]["bytes"]
     root = checkout.folder / "results/smoke"
-    stages = [root / stage for stage in ("tokenizer", "joint", "ar")]
+    stages = [root / stage for stage in ("tokenizer", "joint", "ar", "t2i")]
     weights = [path for stage in stages for path in stage.rglob("weights.safetensors")]
     samples = [p for p in (root / "samples").rglob("*.npz") if "pictures" not in p.name]
-    for kind, paths in (("weights", weights), ("samples", samples)):  # small files with headers
-        assert sum(p.stat().st_size for p in paths) == pytest.approx(planned[kind], rel=0.2), kind
+    # small files, with headers and, of captions, with records
+    for kind, paths, share in (("weights", weights, 0.2), ("samples", samples, 0.3)):
+        size = sum(p.stat().st_size for p in paths)
+        assert size == pytest.approx(planned[kind], rel=share), kind

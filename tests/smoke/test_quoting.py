@@ -27,7 +27,7 @@ def write(checkout, file, old, new):
 
 def test_a_data_path_that_looks_like_commands_is_a_folder(edited_checkout):
     quoted = NASTY.replace("\\", "\\\\").replace('"', '\\"')
-    write(edited_checkout, "studies/smoke.yaml", "path: data/digits-smoke", f'path: "{quoted}"')
+    write(edited_checkout, "studies/smoke.yaml", "path: data/digits-smoke,", f'path: "{quoted}",')
     target = "elsewhere/smoke/teacher/dinov2/weights.safetensors"  # made of the manifest's images
     status, text = edited_checkout.snakemake(target, results="elsewhere")
     assert status == 0, text[-3000:]
@@ -41,7 +41,7 @@ def test_a_data_path_that_looks_like_commands_is_a_folder(edited_checkout):
     "old, new, sentence",
     [
         ("  plain: {images", '  "a;touch ran": {images', "'a;touch ran' cannot be the name of a s"),
-        ("path: data/digits-smoke", "path: --help", "begins with '-', as an option does"),
+        ("path: data/digits-smoke,", "path: --help,", "begins with '-', as an option does"),
     ],
 )
 def test_a_name_or_path_that_cannot_be_is_refused_before_any_job(
