@@ -53,7 +53,8 @@ def shards(study):
         try:
             found = tars.shards_of(Path(root, split))
         except Mistake as error:
-            yield Finding(MISSING, "captions", f"{error} ({source('gpic')})")
+            known = f" ({source('gpic')})" if Path(root) == Path("data/gpic") else ""
+            yield Finding(MISSING, "captions", f"{error}{known}")
             return
         yield Finding(OK, "captions", f"{root}/{split}: {counted(len(found), 'shard')}")
 

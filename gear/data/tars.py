@@ -238,7 +238,7 @@ def shards_of(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise Mistake(
-            f"{folder} does not exist; put the shards there, or correct settings.data.path."
+            f"{folder} does not exist; put the shards there, or correct data.path of the stage t2i."
         )
     names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     shards = [name for name in names if name.lower().endswith(".tar")]

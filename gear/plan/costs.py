@@ -73,8 +73,8 @@ def text_encoder(spec, text, piece=counts.piece):
         return piece("text_encoder", width, *shape, spec["vocabulary"], text.slots)
     if text.width not in ENCODERS:
         raise Mistake(
-            f"the size of {spec['label']} with text.width {text.width} is not known; add it to "
-            "ENCODERS in gear/plan/costs.py."
+            f"the size of {spec['label']} with text.width {text.width} is not known, which costs "
+            "and disk need; add it to ENCODERS in gear/plan/costs.py. Trainings do not need it."
         )
     return piece("text_encoder", text.width, *ENCODERS[text.width], text.slots)
 

@@ -110,7 +110,7 @@ PARTS = parts()
 NUMBERS = [part for part in PARTS.values() if part[1] in (int, float)]
 KEYS = [
     (PARTS[model][0], PARTS[model][3], key)
-    for model in sorted(ALL_MODELS - {Run, SeedLists}, key=lambda model: model.__name__)
+    for model in sorted(ALL_MODELS - {Run, SeedLists}, key=lambda m: (m.__name__, m.__module__))
     for key in model.keys()
 ]
 
