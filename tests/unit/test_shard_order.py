@@ -252,7 +252,7 @@ def test_validation_is_in_the_order_of_numbers(home, workers):
     assert [shard_files.number_of(x) for x in images] == [0, 1, 2, 3, 4]
     assert not any(map(shard_files.is_mirrored, images))
     assert data.captions(1, 5) == [shard_files.caption(n) for n in range(1, 5)]
-    assert data.keys(0, 5) == [f"{n:06d}" for n in range(5)]
+    assert [data.index.key(n) for n in range(5)] == [f"{n:06d}" for n in range(5)]
     assert [n for _, names in pieces for n in names][3] == "001.tar/000003"
     assert torch.equal(data.take(np.array([4, 0])), images[[4, 0]])
 
