@@ -11,12 +11,14 @@ import re
 from gear.artifacts.units import under, write_record
 from gear.study.jobs import CODE, code
 
-PARAM = re.compile(r"'code': \{'(\w+)': '([0-9a-f]{12})'\}")
+PARAM = re.compile(r"'code': \{([^}]*)\}")
+PAIR = re.compile(r"'(\w+)': '([0-9a-f]{12})'")
 
 
 def changes(job):
     """{kind: (recorded hash, current hash)} of a job's code, where the two differ."""
-    recorded = dict(pair for param in job["params"] for pair in PARAM.findall(param))
+    hashes = (found for param in job["params"] for found in PARAM.findall(param))
+    recorded = dict(pair for found in hashes for pair in PAIR.findall(found))
     current = {kind: code(kind)[kind] for kind in recorded if kind in CODE}
     return {kind: (recorded[kind], now) for kind, now in current.items() if recorded[kind] != now}
 
