@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from gear.files.mistakes import Mistake, did_you_mean
 
 # The version of the defaults below. A job receives only settings that differ from the defaults, so
-# a changed default would re-run nothing, and results of the old default would stay. Increase
-# this number with every change of a default; tests/unit/test_defaults.py fails if you forget it.
-# A new setting does not need a new number.
+# a changed default would re-run nothing, and results of the old default would stay. Increase this
+# number with every change of a default, not with a new setting; tests/unit/test_defaults.py fails
+# if you forget it.
 DEFAULTS = 1
 
 
