@@ -295,14 +295,15 @@ def picking(study, name):
 
 def evaluation(study, name, samplers=()):
     """The line of a checkpoint's validation and pictures, and of the scores of `samplers`."""
-    settings, protocols = study.runs[name].settings, dict(study.spec["protocols"])
+    settings, protocols = study.runs[name].settings, study.spec["protocols"]
     chosen = {s: study.sampler(s) for s in samplers}
-    text = protocols.pop("text", None)
     if settings.reads_text:
         sets = {s["prompts"]: study.prompts(s["prompts"]) for s in chosen.values()}
-        return of_settings(settings, "data", "runtime", samplers=chosen, text=text, prompts=sets)
+        own = {"text": protocols["text"], "prompts": sets}
+        return of_settings(settings, "data", "runtime", samplers=chosen, **own)
     sections = ("data", "tokenizer", "joint", "runtime")
-    return of_settings(settings, *sections, samplers=chosen, **protocols)
+    own = {part: protocols[part] for part in ("generation", "validation")}
+    return of_settings(settings, *sections, samplers=chosen, **own)
 
 
 def _options(paths):
