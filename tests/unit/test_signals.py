@@ -24,6 +24,7 @@ print('ready', flush=True); time.sleep(60)" 2>&1 | tee /dev/null'''
 shell = subprocess.Popen(["bash", "-c", f"set -o pipefail; {job}; exit $?"])
 try:
     with lock:  # SIGTERM comes while Snakemake holds its lock
+        print("waiting", flush=True)
         while threading.active_count() == 1:
             time.sleep(0.01)
 except KeyboardInterrupt:
@@ -39,7 +40,7 @@ def test_the_second_signal_ends_the_jobs(first, second):
         [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        assert parent.stdout.readline() == "ready\n"
+        assert {parent.stdout.readline() for _ in range(2)} == {"ready\n", "waiting\n"}
         jobs = psutil.Process(parent.pid).children(recursive=True)
         parent.send_signal(getattr(signal, f"SIG{first}"))
         assert parent.stdout.readline() == "no further job\n"
