@@ -7,11 +7,11 @@ the changed settings, as one line of JSON, so a new setting with a default re-ru
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.values import convert
 
 # The version of the defaults below. A job receives only settings that differ from the defaults, so
 # a changed default would re-run nothing, and results of the old default would stay. Increase this
@@ -143,6 +143,7 @@ class Runtime:
     tf32: bool = False  # on a GPU: float32 convolutions in TF32; matrix products never
     channels_last: bool = False  # memory format of convolutions
     compile: bool = False  # torch.compile of each block
+    kernels: str = "auto"  # auto | reference | fused: see Settings.kernels
     log_every: int = 50  # optimizer steps between two lines of metrics
     loggers: tuple[str, ...] = ()  # of tensorboard, wandb; metrics.jsonl is always written
     checkpoint_minutes: float = 30.0
@@ -175,6 +176,11 @@ FREE = frozenset(
 )
 
 
+# Scores (positions times codes) of an optimizer step from which `auto` is `fused`. On a CPU the
+# fused form is the faster one from about 2^17 on (benchmarks/README.md).
+FUSED_FROM = 2**20
+
+
 @dataclass(frozen=True)
 class Settings:
     seed: int = 0
@@ -193,6 +199,19 @@ class Settings:
         """Whether the AR's condition is a caption; otherwise it is a class."""
         return self.data.source == "shards"
 
+    @property
+    def kernels(self):
+        """The form of assignment and head: reference, which holds all scores, or fused."""
+        form = self.runtime.kernels
+        return self.automatic_kernels if form == "auto" else form
+
+    @property
+    def automatic_kernels(self):
+        """What `auto` is: a function of the run alone, so that every machine continues it alike."""
+        tokens = (self.data.resolution // self.tokenizer.downsampling) ** 2
+        scores = self.optim.batch * tokens * self.tokenizer.codebook_size
+        return "fused" if scores >= FUSED_FROM else "reference"
+
 
 CHOICES = {
     "data.source": ("folder", "digits", "shards"),
@@ -207,6 +226,7 @@ CHOICES = {
     "joint.ntp_path": ("input", "target", "both"),
     "runtime.precision": ("bf16", "fp32"),
     "runtime.frozen_precision": ("same", "bf16", "fp32"),
+    "runtime.kernels": ("auto", "reference", "fused"),
     "runtime.loggers": ("tensorboard", "wandb"),
     "runtime.on_nonfinite": ("stop", "record"),
 }
@@ -298,63 +318,6 @@ def _fields(cls=Settings, prefix=""):
 
 
 TYPES = dict(_fields())
-SAID = {  # the example has a dot, because YAML reads 1e-4 as text
-    int: "a whole number",
-    float: "a number, such as 1.0e-4",
-    bool: "true or false",
-    str: "text",
-}
-
-
-def _in_range(name, value):
-    """The number itself. Mistake: not finite, or outside the setting's interval."""
-    interval = RANGES.get(name, "(-inf, inf)")
-    low, high = interval[1:-1].split(", ")
-    from_low = float(low) <= value if interval[0] == "[" else float(low) < value
-    to_high = value <= float(high) if interval[-1] == "]" else value < float(high)
-    if not (from_low and to_high):  # NaN also ends here
-        ends = [f"{'at least' if interval[0] == '[' else 'above'} {low}"]
-        ends += [f"{'at most' if interval[-1] == ']' else 'below'} {high}"]
-        text = " and ".join(end for end in ends if not end.endswith("inf")) or "finite"
-        raise Mistake(f"setting '{name}' is {value!r}; it must be {text}.")
-    return value
-
-
-def _convert_list(name, values, items):
-    """The values as a tuple. Mistake: wrong length, or a name occurs twice."""
-    if not isinstance(values, list | tuple):
-        raise Mistake(f"setting '{name}' is {values!r}; it must be a list.")
-    if items[1] is not ... and len(values) != len(items):
-        raise Mistake(f"setting '{name}' is {values!r}; it must be a list of {len(items)} values.")
-    if not values and name in RANGES:
-        raise Mistake(f"setting '{name}' is {values!r}; it must have a value.")
-    converted = tuple(_convert(name, value, items[0]) for value in values)
-    if name in CHOICES and len(set(converted)) < len(converted):
-        raise Mistake(f"setting '{name}' is {values!r}; it must name each once.")
-    return converted
-
-
-def _convert(name, value, kind=None):
-    """The value in the setting's type. Mistake: it has another type.
-
-    kind: the type of a list's items; None: the setting's type."""
-    kind = kind or TYPES[name]
-    origin = typing.get_origin(kind)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        kind = next(t for t in typing.get_args(kind) if t is not type(None))
-    if origin is tuple:
-        return _convert_list(name, value, typing.get_args(kind))
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return _in_range(name, float(value))
-    if type(value) is kind:
-        if name in CHOICES and value not in CHOICES[name]:
-            raise Mistake(
-                f"setting '{name}' cannot be {value!r}. {did_you_mean(value, CHOICES[name])}"
-            )
-        return _in_range(name, value) if kind is int else value
-    raise Mistake(f"setting '{name}' is {value!r}; it must be {SAID[kind]}.")
 
 
 def check(overrides, where=None, others=()):
@@ -369,7 +332,10 @@ def check(overrides, where=None, others=()):
                 raise Mistake(f"the setting '{name}' is gone; {REPLACED[name]}.")
             if name not in TYPES:
                 raise Mistake(f"unknown setting {name!r}. {did_you_mean(name, [*TYPES, *others])}")
-        return {name: _convert(name, value) for name, value in flat.items()}
+        return {
+            name: convert(name, value, TYPES[name], CHOICES.get(name), RANGES.get(name))
+            for name, value in flat.items()
+        }
     except Mistake as error:
         raise Mistake(f"{where}: {error}" if where else str(error)) from None
 
@@ -391,8 +357,12 @@ def build(overrides, where="settings"):
 
 
 def difference(settings):
-    """Flat {dotted name: value} of the settings that differ from the defaults, sorted."""
+    """Flat {dotted name: value} of the settings that differ from the defaults, sorted.
+
+    runtime.kernels is left out where it says what `auto` is for these settings."""
     values, defaults = (flatten(dataclasses.asdict(s)) for s in (settings, Settings()))
+    if settings.kernels == settings.automatic_kernels:
+        del values["runtime.kernels"]
     return {name: values[name] for name in sorted(values) if values[name] != defaults[name]}
 
 

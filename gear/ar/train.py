@@ -4,6 +4,7 @@ python -m gear.ar.train --job JSON --name RUN --output DIR --data MANIFEST --tok
     --teacher DIR
 """
 
+import torch
 import torch.nn.functional as F
 
 from gear.alignment.loss import alignment_loss
@@ -13,12 +14,30 @@ from gear.ar.condition import dropped
 from gear.ar.transformer import Transformer
 from gear.data.memory import to_device
 from gear.data.sets import training_set
+from gear.kernels import functions
 from gear.runtime import job, optim, rng
 from gear.runtime.device import setup
 from gear.runtime.loop import Segment
 from gear.runtime.trainer import Trainer
 from gear.tokenizer.autoencoder import Tokenizer
 from gear.tokenizer.load import check_tokenizer, load_frozen
+
+
+def cross_entropy(state_ND, head, target_N):
+    """L_NTP (paper eq. 4) of the states that the head reads, from all logits (N, K)."""
+    return F.cross_entropy(head(state_ND).float(), target_N)
+
+
+def fused_cross_entropy(state_ND, head, target_N):
+    """The same a chunk of logits at a time. Products have the dtype of autocast, as the head's."""
+    weight_KD, kind = head.weight, state_ND.device.type
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        state_ND, weight_KD = state_ND.to(dtype), weight_KD.to(dtype)
+    return functions.CrossEntropy.apply(state_ND, weight_KD, target_N)
+
+
+NTP = {"reference": cross_entropy, "fused": fused_cross_entropy}  # by Settings.kernels
 
 
 class ARUpdate:
@@ -59,8 +78,10 @@ class ARUpdate:
     def losses(self, indices_BN, prefix, target_BNF):
         """(L_NTP, L_align^h) of the hard read-out (paper eq. 4, 5)."""
         u = self.ar.embedding(indices_BN[:, :-1])
-        logits, tap = self.ar(u, prefix, tap=self.settings.align.layer)
-        ntp = F.cross_entropy(logits.flatten(0, 1).float(), indices_BN.flatten())
+        state_BND, tap = self.ar.states(u, prefix, tap=self.settings.align.layer)
+        ntp = NTP[self.settings.kernels](
+            state_BND.flatten(0, 1), self.ar.head, indices_BN.flatten()
+        )
         return ntp, alignment_loss(self.projector(tap), target_BNF)
 
     def update(self, indices, parts, targets, number):
@@ -85,7 +106,8 @@ class ARUpdate:
 class ARTrainer(Trainer):
     def __init__(self, settings, tokenizer, teacher, update=ARUpdate):
         super().__init__(settings)
-        self.tokenizer, self.teacher = tokenizer.to(self.device), teacher.to(self.device)
+        self.tokenizer = tokenizer.use(settings.kernels).to(self.device)
+        self.teacher = teacher.to(self.device)
         self.ar_update = update(self, teacher, tokenizer.downsampling)
         self.networks += [tokenizer]
         self.blocks += tokenizer.blocks()

@@ -170,6 +170,11 @@ class Transformer(nn.Module):
         Position k predicts token k and is aligned with patch k (both from 0). `tap` is the block
         (from 1) whose output is returned; with `stop` the blocks above it and the head are left
         out and the logits are None."""
+        state_BND, tapped = self.states(u_BTD, prefix, tap, stop)
+        return None if state_BND is None else self.head(state_BND), tapped
+
+    def states(self, u_BTD, prefix, tap=None, stop=False):
+        """(what the head reads (B, T+1, D), tap); see `forward`."""
         # the tables' dtype: a read-out under autocast is bfloat16
         parts = (x.to(self.embedding.weight.dtype) for x in (prefix.vectors_BPD, u_BTD))
         x_BSD, tapped = self.dropout(torch.cat([*parts], 1)), None
@@ -180,7 +185,7 @@ class Transformer(nn.Module):
                 tapped = predicting(x_BSD, prefix)
                 if stop:
                     return None, tapped
-        return self.head(self.norm(predicting(x_BSD, prefix))), tapped
+        return self.norm(predicting(x_BSD, prefix)), tapped
 
 
 def predicting(x_BSD, prefix):

@@ -310,6 +310,7 @@ class Segment:
         return {
             "settings": dataclasses.asdict(self.settings),
             "difference": config.difference(self.settings),
+            "kernels": self.settings.kernels,  # what `auto` is
             "steps": self.stop,
             "status": self.status,
             "collapsed_at": self.guards.collapsed_at,

@@ -29,6 +29,9 @@ def identity(settings, inputs=()):
     setting existed therefore stays valid."""
     changed = config.difference(settings)
     values = {name: value for name, value in changed.items() if name not in config.FREE}
+    values["runtime.kernels"] = settings.kernels
+    if settings.kernels == "reference":  # states from before the setting existed have no form
+        del values["runtime.kernels"]
     if config.DEFAULTS != FIRST:  # states of the first defaults have no number
         values["defaults"] = config.DEFAULTS
     return json.loads(json.dumps(values | {"inputs": sorted(inputs)}))
@@ -36,7 +39,7 @@ def identity(settings, inputs=()):
 
 FIRST = 1  # number of the defaults of a state that states no number
 DEFAULTS = json.loads(json.dumps(config.flatten(dataclasses.asdict(config.Settings()))))
-DEFAULTS["defaults"] = FIRST
+DEFAULTS |= {"defaults": FIRST, "runtime.kernels": "reference"}
 
 
 def require_same(stored, mine, path, cure):

@@ -15,8 +15,8 @@ from typing import Annotated, Literal, Union
 import pydantic
 from pydantic import Field
 
-from gear.config import SAID
 from gear.files.mistakes import Mistake, did_you_mean
+from gear.files.values import SAID
 from gear.study.models.base import PATTERNS, text
 from gear.study.models.shown import Claims, Tables
 from gear.study.models.study import Device, Runs, Study

@@ -10,7 +10,7 @@ Every quantizer has A = scale <f(z), c> + shift, so features and codes determine
 
 Losses, read-outs and statistics ask for a reduction of A: an index, a mixture of rows, an entropy,
 sums of probabilities. This class computes A (B, N, K) once, and all reductions share it. It is the
-reference for kernels: a kernel is a subclass that replaces a method and never holds (B, N, K).
+reference form; the fused form (gear/tokenizer/fused.py) never holds (B, N, K).
 
 Shapes: B images, N positions, K codes, D code width, W width of a table, R rows of a chunk.
 """
@@ -78,7 +78,7 @@ class Assignment:
         The sums are of the entropy of p = softmax(A / tau), of that of softmax(A), in nats, of the
         largest p, and for each k of the k largest p (all p if K < k). rows: slice of the B N
         positions."""
-        for scores_RK in self.scores().flatten(0, 1)[rows].split(ROWS):
+        for scores_RK in self.parts(rows):
             log_p_RK = (scores_RK / tau).log_softmax(-1)
             p_RK = log_p_RK.exp()
             largest_Rk = p_RK.topk(min(max(ks), p_RK.shape[1]), dim=1).values
@@ -89,17 +89,25 @@ class Assignment:
             sums += [largest_Rk[:, :k].contiguous().sum() for k in ks]
             yield torch.stack(sums)
 
-    # ---- A as a tensor (B, N, K), which a kernel avoids ---------------------------------------
+    def parts(self, rows):
+        """Yields A (R, K) of ROWS positions at a time. rows: slice of the B N positions."""
+        yield from self.scores().flatten(0, 1)[rows].split(ROWS)
+
+    def scores_of(self, features_RD):
+        """A (R, K) of some features; float32 also under autocast, because in bfloat16 some
+        positions would get a neighbouring code."""
+        with torch.autocast(features_RD.device.type, enabled=False):
+            # a scale of 1 and a shift of 0 are skipped: each would be one more pass over A
+            scaled = features_RD if self.scale == 1 else self.scale * features_RD
+            scores_RK = scaled @ self.codes_KD.T
+            return scores_RK + self.shift if self.shift else scores_RK
+
+    # ---- A as a tensor (B, N, K), which the fused form avoids ----------------------------------
 
     @cached_property
     def _scores_BNK(self):
-        # float32 also under autocast: in bfloat16 some positions would get a neighbouring code
-        off = torch.autocast(self.features_BND.device.type, enabled=False)
-        with off, torch.set_grad_enabled(self.differentiable):
-            # a scale of 1 and a shift of 0 are skipped: each would be one more pass over A
-            scaled = self.features_BND if self.scale == 1 else self.scale * self.features_BND
-            scores_BNK = scaled @ self.codes_KD.T
-            return scores_BNK + self.shift if self.shift else scores_BNK
+        with torch.set_grad_enabled(self.differentiable):
+            return self.scores_of(self.features_BND)
 
     @cached_property
     def _hard_BN(self):

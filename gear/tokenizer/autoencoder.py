@@ -57,6 +57,11 @@ class Tokenizer(nn.Module):
         kinds = (vqgan.Residual, vqgan.Attention)
         return [module for module in self.modules() if isinstance(module, kinds)]
 
+    def use(self, form):
+        """Take the reference or the fused form of the assignment; see Settings.kernels."""
+        self.quantizer.form = self.quantizer.forms[form]
+        return self
+
     def encode(self, x_BCHW):
         """z (B, N, D) of images, before quantization, in raster order."""
         return self.quant_conv(self.encoder(x_BCHW)).flatten(2).transpose(1, 2)

@@ -13,17 +13,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear.tokenizer.assignment import Assignment
+from gear.tokenizer.fused import FusedAssignment
 from gear.tokenizer.quantized import Quantized
 
 
 class IBQ(nn.Module):
+    forms = {"reference": Assignment, "fused": FusedAssignment}  # runtime.kernels
+    form = Assignment
+
     def __init__(self, config):
         super().__init__()
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, config.code_dim))
 
     def assignment(self, z_BND):
         """A (paper eq. 6) of features (B, N, D)."""
-        return Assignment(z_BND.float(), self.codebook.float())
+        return self.form(z_BND.float(), self.codebook.float())
 
     def lookup(self, indices_BN):
         """Code vectors (B, N, D) of indices."""

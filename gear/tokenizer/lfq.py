@@ -12,10 +12,14 @@ from torch import nn
 
 from gear.files.mistakes import Mistake
 from gear.tokenizer.assignment import Assignment
+from gear.tokenizer.fused import CubeAssignment
 from gear.tokenizer.quantized import Quantized
 
 
 class LFQ(nn.Module):
+    forms = {"reference": Assignment, "fused": CubeAssignment}  # runtime.kernels
+    form = Assignment
+
     def __init__(self, config):
         super().__init__()
         if config.codebook_size != 2**config.code_dim:
@@ -35,7 +39,7 @@ class LFQ(nn.Module):
 
         -|z - c|^2 = 2 <z, c> - |z|^2 - D. The last two terms are equal for all codes, so they
         change no softmax and are left out."""
-        return Assignment(z_BND.float(), self.hypercube, scale=2)
+        return self.form(z_BND.float(), self.hypercube, scale=2)
 
     def lookup(self, indices_BN):
         """Code vectors (B, N, D) of indices, with values -1 and +1."""

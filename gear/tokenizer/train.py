@@ -46,6 +46,7 @@ class TokenizerTrainer(Trainer):
             tokenizer = load_tokenizer(initial, "live.tokenizer")
             self.average.module = load_tokenizer(initial).requires_grad_(False)
         self.average.module.to(self.device)
+        tokenizer.use(settings.kernels)
         self.tokenizer = self.modules["tokenizer"] = tokenizer.to(self.device).train()
         self.averages["tokenizer"] = self.average
         self.optimizers["tokenizer"] = optim.adamw(

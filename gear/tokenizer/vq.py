@@ -11,10 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from gear.tokenizer.assignment import Assignment
+from gear.tokenizer.fused import FusedAssignment
 from gear.tokenizer.quantized import Quantized
 
 
 class VQ(nn.Module):
+    forms = {"reference": Assignment, "fused": FusedAssignment}  # runtime.kernels
+    form = Assignment
+
     def __init__(self, config):
         super().__init__()
         weight = torch.empty(config.codebook_size, config.code_dim)
@@ -29,7 +33,7 @@ class VQ(nn.Module):
         """A (paper eq. 6) of features (B, N, D).
 
         A = -|z - e|^2 = 2 z.e - 2 for unit vectors z and e."""
-        return Assignment(F.normalize(z_BND.float(), dim=-1), self.codes(), scale=2, shift=-2)
+        return self.form(F.normalize(z_BND.float(), dim=-1), self.codes(), scale=2, shift=-2)
 
     def lookup(self, indices_BN):
         """Code vectors (B, N, D) of indices, the input of the decoder."""

@@ -1,26 +1,34 @@
 """Every reduction of an assignment against its formula, and what is shared between them."""
 
+import itertools
+
 import pytest
 import tiny
 import torch
 import torch.nn.functional as F
 
+from gear.kernels import chunked
 from gear.tokenizer import assignment as module
 from gear.tokenizer.assignment import Assignment
 from gear.tokenizer.autoencoder import QUANTIZERS
+from gear.tokenizer.fused import FusedAssignment
 
 B, N, K, D, W = 2, 5, 12, 3, 4
 TAU = 0.3
 SCALES = [(1.0, 0.0), (2.0, 0.0), (2.0, -2.0)]
 
 
-@pytest.fixture(params=SCALES)
-def case(request):
-    """(an Assignment in float64 that learns, the same A by the formula)"""
-    scale, shift = request.param
+FORMS = [Assignment, FusedAssignment]
+
+
+@pytest.fixture(params=itertools.product(SCALES, FORMS), ids=str)
+def case(request, monkeypatch):
+    """(an assignment in float64 that learns, the same A by the formula)"""
+    (scale, shift), form = request.param
+    monkeypatch.setattr(chunked, "ELEMENTS", 3 * K)  # four chunks of the fused form
     z = torch.randn(B, N, D, dtype=torch.float64, requires_grad=True)
     codes = torch.randn(K, D, dtype=torch.float64, requires_grad=True)
-    return Assignment(z, codes, scale, shift), scale * (z[:, :, None] * codes).sum(-1) + shift
+    return form(z, codes, scale, shift), scale * (z[:, :, None] * codes).sum(-1) + shift
 
 
 def one_hot(scores):
@@ -102,15 +110,16 @@ def test_the_largest_masses_a_chunk_at_a_time(case, monkeypatch, rows, chunks, k
         lambda a, table: a.weights(TAU),
         lambda a, table: a.read(table, TAU, positions=slice(1, None)),
         lambda a, table: a.entropies(TAU),
+        lambda a, table: a.entropies(TAU)[1],
     ],
-    ids=["scores", "weights", "read", "entropies"],
+    ids=["scores", "weights", "read", "entropies", "mean"],
 )
 def test_gradients_to_features_codes_and_table(case, reduction):
     a, _ = case
     table = torch.randn(K, W, dtype=torch.float64, requires_grad=True)
 
     def function(features, codes, table):
-        return reduction(Assignment(features, codes, a.scale, a.shift), table)
+        return reduction(type(a)(features, codes, a.scale, a.shift), table)
 
     assert torch.autograd.gradcheck(function, (a.features_BND, a.codes_KD, table))
 

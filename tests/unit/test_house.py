@@ -22,6 +22,7 @@ FLOORS = (
     "runtime",
     "data",
     "foreign",
+    "kernels",
     "alignment",
     "tokenizer",
     "ar",
