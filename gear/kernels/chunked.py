@@ -1,4 +1,4 @@
-"""The assignment a few rows at a time, in torch: for the CPU, and for a GPU without Triton.
+"""The assignment a few rows at a time, in torch.
 
 S = scale features codes^T exists for R rows at once, in a buffer that all chunks share. The
 gradients compute S again. All sums over rows have a fixed order, so equal inputs give equal bits.

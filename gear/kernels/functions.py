@@ -1,8 +1,8 @@
 """Differentiable reductions of the assignment and the head's loss, without a tensor N x K.
 
-A reduction calls Triton kernels (gpu.py) for tensors on a GPU and otherwise chunks (chunked.py);
-both have the same functions. S = scale features codes^T; features and codes are float32, also under
-autocast. The shift of A changes no softmax and no argmax, so S has none.
+S = scale features codes^T, a chunk of rows at a time (chunked.py), on every device. Features and
+codes are float32, also under autocast. The shift of A changes no softmax and no argmax, so S has
+none.
 
 Shapes: N positions, K codes, D code width, W width of a table.
 """
@@ -16,17 +16,6 @@ from torch.autograd.function import once_differentiable
 from gear.kernels import chunked
 
 
-def kernels(tensor):
-    """The module whose functions reduce S on a tensor's device."""
-    if tensor.device.type != "cuda":
-        return chunked
-    try:
-        from gear.kernels import gpu
-    except ImportError:  # a torch without Triton
-        return chunked
-    return gpu
-
-
 def plain(device):
     """A context without autocast, in which every product has the dtype of its factors."""
     return torch.autocast(device.type, enabled=False)
@@ -38,9 +27,7 @@ class Entropies(Function):
     @staticmethod
     def forward(ctx, features_ND, codes_KD, scale):
         with plain(features_ND.device):
-            statistics, entropy_N, mean_K = kernels(features_ND).entropy(
-                features_ND, codes_KD, scale
-            )
+            statistics, entropy_N, mean_K = chunked.entropy(features_ND, codes_KD, scale)
         ctx.scale = scale
         ctx.save_for_backward(features_ND, codes_KD, statistics, entropy_N)
         return entropy_N, mean_K
@@ -50,7 +37,7 @@ class Entropies(Function):
     def backward(ctx, grad_N, grad_K):
         features_ND, codes_KD, statistics, entropy_N = ctx.saved_tensors
         with plain(features_ND.device):
-            gradients = kernels(features_ND).entropy_grad(
+            gradients = chunked.entropy_grad(
                 features_ND, codes_KD, ctx.scale, statistics, entropy_N, grad_N, grad_K
             )
         return *gradients, None
@@ -67,7 +54,7 @@ class Read(Function):
         ctx.scale, statistics = scale, None
         if indices_N is None:
             with plain(features_ND.device):
-                statistics, u_NW = kernels(features_ND).read(features_ND, codes_KD, scale, table_KW)
+                statistics, u_NW = chunked.read(features_ND, codes_KD, scale, table_KW)
         else:
             u_NW = table_KW[indices_N]
         ctx.save_for_backward(features_ND, codes_KD, table_KW, statistics, indices_N)
@@ -77,12 +64,12 @@ class Read(Function):
     @once_differentiable
     def backward(ctx, grad_NW):
         features_ND, codes_KD, table_KW, statistics, indices_N = ctx.saved_tensors
-        on, soft = kernels(features_ND), indices_N is None
+        soft = indices_N is None
         wants_table, grad_NW = ctx.needs_input_grad[2], grad_NW.contiguous()
         with plain(features_ND.device):
             if not soft:  # the value needed no softmax
-                statistics = on.read(features_ND, codes_KD, ctx.scale, table_KW)[0]
-            of_features, of_codes, of_table = on.read_grad(
+                statistics = chunked.read(features_ND, codes_KD, ctx.scale, table_KW)[0]
+            of_features, of_codes, of_table = chunked.read_grad(
                 features_ND,
                 codes_KD,
                 ctx.scale,

@@ -9,17 +9,17 @@ Shapes: B images, N positions, K codes, D code width, W width of a table.
 import torch
 import torch.nn.functional as F
 
-from gear.kernels import functions
+from gear.kernels import chunked, functions
 from gear.tokenizer import assignment
 
 
 class FusedAssignment(assignment.Assignment):
-    """The Assignment of VQ and IBQ by the kernels of gear/kernels/."""
+    """The Assignment of VQ and IBQ by the functions of gear/kernels/."""
 
     def hard(self):
         features_ND = self.features_BND.detach().flatten(0, 1)
         with functions.plain(features_ND.device):
-            indices_N = functions.kernels(features_ND).argmax(features_ND, self.codes_KD.detach())
+            indices_N = chunked.argmax(features_ND, self.codes_KD.detach())
         return indices_N.unflatten(0, self.features_BND.shape[:2])
 
     def read(self, table_KW, tau, straight_through=False, positions=slice(None)):

@@ -196,7 +196,10 @@ def test_a_step_of_the_papers_size_makes_no_tensor_of_all_scores(run):
 
 
 def test_auto_depends_on_the_run_alone():
-    paper, demo = config.Settings(), config.build({"tokenizer.codebook_size": 64})
+    paper, demo = (
+        config.Settings(),
+        config.build({"tokenizer.codebook_size": 64, "optim.batch": 32}),
+    )
     assert (paper.kernels, demo.kernels) == ("fused", "reference")
     named = config.build({"runtime.kernels": "reference"})
     assert named.kernels == "reference"
