@@ -17,6 +17,7 @@ def graceful(*_):
     with lock:
         print("no further job", flush=True)
 signal.signal(signal.SIGTERM, graceful)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 signals.end_jobs_at_the_second()
 job = sys.executable + ''' -c "import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit('state saved'))
