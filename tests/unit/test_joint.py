@@ -227,11 +227,14 @@ def test_guidance_runs_without_dropout_and_the_update_with_it(joint):
         same = prefix.vectors_BPD == ar.condition.weight
         return same.all(-1).nonzero()[:, 1].tolist()
 
-    def note(module, arguments, _):
-        learns = {p.requires_grad for p in module.parameters()}
-        calls.append((module.training, learns, conditions(arguments[1])))
+    states = ar.states
 
-    ar.register_forward_hook(note)
+    def noted(u, prefix, *arguments, **options):
+        learns = {p.requires_grad for p in ar.parameters()}
+        calls.append((ar.training, learns, conditions(prefix)))
+        return states(u, prefix, *arguments, **options)
+
+    ar.states = noted
     trainer.step(batch, 3)
     assert calls == [(False, {False}, batch.labels.tolist()), (True, {True}, [10] * 8)]
 
