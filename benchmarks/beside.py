@@ -60,16 +60,14 @@ class Peak:
 
 def measured(work, repeats):
     """{'seconds': median of a call, 'mib': of the first call}."""
-    seconds = []
-    with Peak() as peak:
-        began = clock()
-        work()
-        seconds.append(clock() - began)
-    for _ in range(repeats - 1):
-        began = clock()
-        work()
-        seconds.append(clock() - began)
-    return {"seconds": statistics.median(seconds), "mib": peak.mib}
+    seconds, mib = [], []
+    for _ in range(repeats):
+        with Peak() as peak:
+            began = clock()
+            work()
+            seconds.append(clock() - began)
+        mib.append(peak.mib)
+    return {"seconds": statistics.median(seconds), "mib": mib[0]}
 
 
 def alternate(script, ways, options, rounds):

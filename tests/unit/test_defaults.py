@@ -58,6 +58,15 @@ def test_a_state_of_other_defaults_is_refused(smoke_settings, monkeypatch):
         state.require_same(before, state.identity(smoke_settings()), "latest.pt", "delete it")
 
 
+def test_a_state_goes_on_only_with_the_form_that_it_began_with(smoke_settings):
+    before = state.identity(smoke_settings())
+    assert before == state.identity(smoke_settings(**{"runtime.kernels": "reference"}))
+    fused = state.identity(smoke_settings(**{"runtime.kernels": "fused"}))
+    said = "with runtime.kernels 'reference', this run has 'fused'; delete it"
+    with pytest.raises(ValueError, match=said):
+        state.require_same(before, fused, "latest.pt", "delete it")
+
+
 if __name__ == "__main__":
     TABLE.write_text(
         json.dumps({"number": config.DEFAULTS, "settings": defaults()}, indent=1) + "\n"
