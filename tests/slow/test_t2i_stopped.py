@@ -15,6 +15,7 @@ import traceback
 
 import captioned
 import encoders
+import psutil
 import pytest
 import tiny
 
@@ -131,7 +132,6 @@ def start(home, output, processes):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that a kill reaches all of its processes
     )
 
 
@@ -156,7 +156,9 @@ def test_a_stopped_job_goes_on_to_the_same_bytes(home, whole, number):
     if number == signal.SIGTERM:
         job.send_signal(number)
     else:
-        os.killpg(job.pid, number)
+        # torchrun's processes have sessions of their own, which a signal to its group misses
+        for process in (*psutil.Process(job.pid).children(recursive=True), job):
+            process.kill()
     said = job.communicate()[1]
     assert ("the state is saved" in said) == (number == signal.SIGTERM), said
     if (folder / "1k").exists():  # its end deletes the state
