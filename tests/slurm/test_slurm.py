@@ -197,7 +197,8 @@ def test_what_could_never_run_is_said_before_it_is_queued(checkout, changes, sen
 
 def test_each_rule_of_the_smoke_study_in_the_queue_makes_the_bytes_of_a_local_one(checkout):
     def targets(results):
-        return "quick", f"{results}/smoke/analysis/joint/gear-l/400k.json"
+        of_t2i = f"{results}/smoke/metrics/t2i/llamagen-repa-t2i/50k/text.json"
+        return "quick", f"{results}/smoke/analysis/joint/gear-l/400k.json", of_t2i
 
     # as each table and target
     here = {"claims", "claims_t2i", "make_claims", "all_tables", "quick"}
@@ -211,7 +212,8 @@ def test_each_rule_of_the_smoke_study_in_the_queue_makes_the_bytes_of_a_local_on
     names = [p.relative_to(local) for p in local.rglob("*.csv")]
     names += [p.relative_to(local) for p in local.rglob("weights.safetensors")]
     names += [p.relative_to(local) for p in (local / "analysis").rglob("400k.json")]
-    assert {"tables", "analysis", "tokenizer", "joint", "ar"} <= {name.parts[0] for name in names}
+    stages = {"tokenizer", "joint", "ar", "t2i"}
+    assert {"tables", "analysis", *stages} <= {name.parts[0] for name in names}
     for name in names:
         assert (queued / name).read_bytes() == (local / name).read_bytes(), name
 
