@@ -6,6 +6,7 @@ the changed settings, as one line of JSON, so a new setting with a default re-ru
 """
 
 import dataclasses
+import functools
 import json
 import typing
 from dataclasses import dataclass, field
@@ -366,6 +367,7 @@ def difference(settings):
     return {name: values[name] for name in sorted(values) if values[name] != defaults[name]}
 
 
+@functools.cache  # a study writes the line of a run for each of its jobs
 def dumps(settings):
     """One line of JSON with the settings that differ from the defaults."""
     return json.dumps(difference(settings), sort_keys=True, separators=(",", ":"))

@@ -59,8 +59,11 @@ def _code(text):
             return f"Constant({node.value!r})"
         if isinstance(node, ast.Raise):  # the message is for people
             return "Raise()"
-        fields = {k: _counted(node, v) for k, v in ast.iter_fields(node)}
-        texts = (f"{k}={shape(v)}" for k, v in fields.items() if v not in (None, []))
+        texts = []
+        for name in node._fields:
+            value = _counted(node, getattr(node, name, None))
+            if value is not None and value != []:
+                texts.append(f"{name}={shape(value)}")
         return f"{type(node).__name__}({','.join(texts)})"
 
     return shape(ast.parse(text))

@@ -27,10 +27,15 @@ def _published(path):
     return rows
 
 
+@functools.lru_cache(maxsize=4)
+def _samplers(path):
+    cells = _published(path).values()
+    return list(dict.fromkeys(c[0] for row in cells for found in row.values() for c in found))
+
+
 def published_samplers(study):
     """The samplers that paper.csv names."""
-    cells = _published(str(study.folder / "paper.csv")).values()
-    return list(dict.fromkeys(c[0] for row in cells for found in row.values() for c in found))
+    return _samplers(str(study.folder / "paper.csv"))
 
 
 def published_row(study, table, row, where):

@@ -5,6 +5,7 @@ import shlex
 
 from gear.files.outputs import require_writable_folder
 from gear.launch import failures, signals, slurm
+from gear.launch.scheduler import look_once_a_second
 from gear.launch.warm import Warm
 from gear.study import fit, jobs
 from gear.study.needs import Checkpoint, place
@@ -135,6 +136,7 @@ onstart:
         require_writable_folder(R)
     except Mistake as error:
         sys.exit(f"gear: {error}")
+    look_once_a_second(workflow.scheduler)
     if workflow.executor_plugin.name == "slurm":
         slurm.require(workflow)
     else:
