@@ -32,7 +32,7 @@ from gear.files.mistakes import Mistake, did_you_mean
 from gear.files.reading import read_record
 from gear.runtime.checkpoint import require_finite
 from gear.runtime.device import use
-from gear.sampling import asked, texts
+from gear.sampling import asked, batches, texts
 from gear.sampling.asked import PER_CLASS
 from gear.sampling.conditions import Captions, Labels
 from gear.sampling.decode import decode
@@ -287,7 +287,7 @@ class Model:
             labels, seeds = texts.seeds(wanted, count, seed)
             negative = asked.negative(negative, guidance)
             conditions = self._captions([wanted[n] for n in labels], negative)
-            batch = batch or texts.fitting(self.ar, self.settings.text.slots, guidance != 1.0)
+            batch = batch or batches.fitting(self.ar, self.settings.text.slots, guidance != 1.0)
         sampler = Sampler(len(labels), guidance, temperature, top_k, top_p, seed=seed)
         done = 0
         for tokens in draw_parts(self.ar, conditions, seeds, sampler, batch or DRAWN):

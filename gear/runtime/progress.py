@@ -21,10 +21,11 @@ def say(text):
 
 
 def counter(what, total, seconds=5.0):
-    """A function of how many are done, which says `what 512/2048  110/s  14 s left` every
-    `seconds`.
+    """A function of how many are done, which may be a part of one more.
 
-    Work that is shorter says nothing."""
+    It says `images drawn 512/2048  110 images/s  14 s left` every `seconds`. Work that is shorter
+    says nothing. what: begins with the name of what is counted."""
+    unit = what.split()[0]
     began = printed = time.monotonic()
 
     def report(done):
@@ -33,7 +34,8 @@ def counter(what, total, seconds=5.0):
         if now - printed >= seconds and done:
             printed = now
             pace = (now - began) / done
-            say(f"{what} {done}/{total}  {1 / pace:.3g}/s  {pace * (total - done):.0f} s left")
+            left = f"{1 / pace:.3g} {unit}/s  {pace * (total - done):.0f} s left"
+            say(f"{what} {int(done)}/{total}  {left}")
 
     return report
 

@@ -1,9 +1,11 @@
 """Drawing tokens: guidance, temperature, top-k, top-p, one seed per image.
 
-- static key-value cache, attention over the valid prefix only
+- each key and value is computed once. On a CPU attention reads the positions so far and no
+  others; on a GPU the steps have fixed shapes and are recorded (gear/sampling/replay.py)
 - token of image i at position t: inverse of the cumulative distribution at u(seed_i, t), so that
   samples do not depend on batch size or on how many processes share the work
 - logits = uncond + guidance (cond - uncond); the order is guidance, temperature, top-k, top-p
+- the largest power of two of images that fits into the memory of a GPU is drawn at once
 
 python -m gear.sampling.generate --job JSON --checkpoint DIR --output FILE.npz
 
@@ -20,13 +22,16 @@ import numpy as np
 import torch
 
 from gear import config
-from gear.ar.transformer import Decoder
 from gear.files.aside import aside
 from gear.files.mistakes import Mistake
 from gear.runtime import rng
 from gear.runtime.device import setup, use
-from gear.runtime.progress import counter
+from gear.runtime.progress import counter, say
+from gear.sampling import batches
 from gear.sampling.conditions import Captions, Labels
+from gear.sampling.inference import DTYPES, inference
+from gear.sampling.replay import Replay
+from gear.sampling.steps import Steps
 from gear.t2i.load import load_ar
 from gear.t2i.prompts import captions_of
 from gear.t2i.text import load_encoder
@@ -44,8 +49,11 @@ class Sampler:
     labels: str = "uniform"  # uniform: each drawn at random | balanced: 0, 1, ..., 0, 1, ...
     seed: int = 0
     prompts: str = ""  # a set of captions of the study, instead of labels
+    precision: str = "float32"  # float32 | bf16 (gear/sampling/inference.py)
 
     def __post_init__(self):
+        if self.precision not in DTYPES:
+            raise Mistake(f"`precision` is '{self.precision}'; it is {' or '.join(DTYPES)}.")
         if self.images < 1 or self.temperature <= 0 or not 0 < self.top_p <= 1:
             raise Mistake(
                 f"{self}: images must be at least 1, temperature above 0 and top_p in (0, 1]; "
@@ -55,7 +63,9 @@ class Sampler:
 
 def filtered(logits_BK, sampler):
     """Logits after temperature, top-k (ties kept) and top-p; what is ruled out is -inf."""
-    logits = logits_BK.float() / sampler.temperature
+    logits = logits_BK.float()
+    if sampler.temperature != 1:
+        logits = logits / sampler.temperature
     if sampler.top_k:
         # the k-th largest of each row (B, 1); codes that tie with it stay
         least = logits.topk(min(sampler.top_k, logits.shape[-1]), -1).values[:, -1:]
@@ -84,44 +94,108 @@ def choose(logits_BK, u_B):
     return indices.clamp_max(logits_BK.shape[-1] - 1)
 
 
-@torch.no_grad()
+def uniforms(seeds_B, positions):
+    """(N, B) float64 in [0, 1) for each position and image.
+
+    Each token has an address of its own, so that no generator has a state to share."""
+    return rng.uniform(("sampling",), seeds_B, np.arange(positions)[:, None])
+
+
+class Drawer:
+    """Draws batches of images with one AR and one sampler.
+
+    fixed: whether all steps have one shape, as CUDA graphs need it. Default: on a GPU."""
+
+    def __init__(self, ar, sampler, fixed=None):
+        self.ar, self.sampler, self.guided = ar, sampler, sampler.guidance != 1.0
+        self.network = inference(ar, sampler.precision, sampler.guidance)
+        self.weight = self.network.embedding.weight
+        self.recorded = batches.on_gpu(self.weight.device)
+        self.fixed = self.recorded if fixed is None else fixed
+        self.replay, self.shape = None, None
+
+    @torch.no_grad()
+    def __call__(self, prefix, seeds_B, null=None, report=lambda share: None):
+        """Tokens (B, N) int64; see draw. report(share): called while the images are drawn."""
+        if self.guided:  # 2 B rows: those with their condition, then the same images with the null
+            null = self.ar.condition.null(len(seeds_B)) if null is None else null
+            prefix = prefix.beside(null)
+        prefix = prefix._replace(vectors_BPD=prefix.vectors_BPD.to(self.weight.dtype))
+        # one copy to the device for all positions: each would wait for it
+        u_NB = torch.from_numpy(uniforms(seeds_B, self.ar.length)).to(self.weight.device)
+        return (self.by_replay if self.fixed else self.by_steps)(prefix, u_NB, report)
+
+    def next_token(self, logits_BK, u_B):
+        return choose(filtered(logits_BK, self.sampler), u_B)
+
+    def by_steps(self, prefix, u_NB, report):
+        steps, x_BSD, tokens = Steps(self.network, prefix), prefix.vectors_BPD, []
+        for u_B in u_NB:
+            tokens.append(self.next_token(steps.next_logits(x_BSD), u_B))
+            # both halves read the token that was drawn: (B,) -> (B or 2 B, 1, D)
+            x_BSD = self.network.embedding(tokens[-1])[:, None].repeat(1 + self.guided, 1, 1)
+            report(len(tokens) / len(u_NB))
+        return torch.stack(tokens, 1)
+
+    def by_replay(self, prefix, u_NB, report):
+        prefix, (N, B) = prefix.padded(self.ar.condition.slots), u_NB.shape
+        if self.shape != (N, B):
+            self.release()
+            self.shape, rows = (N, B), len(prefix.vectors_BPD)
+            self.replay = Replay(self.network, rows, B, self.next_token, self.recorded)
+        return self.replay(prefix, u_NB, report)
+
+    def release(self):
+        """Give back the memory of the keys and values."""
+        self.replay = self.shape = None
+        if self.recorded:
+            torch.cuda.empty_cache()
+
+
 def draw(ar, prefix, seeds_B, sampler, null=None):
     """Tokens (B, N) int64 for conditions, as a Prefix, and image seeds.
 
     null: the Prefix of as many images without their condition, which guidance needs. Default: that
     of an AR with classes."""
-    guided = sampler.guidance != 1.0
-    if guided:  # 2 B rows: those with their condition, then the same images with the null
-        prefix = prefix.beside(ar.condition.null(len(seeds_B)) if null is None else null)
-    decoder, x, tokens = Decoder(ar, prefix), prefix.vectors_BPD, []
-    for position in range(ar.length):
-        logits = decoder.next_logits(x)
-        if guided:
-            cond, uncond = logits.chunk(2)
-            logits = uncond + sampler.guidance * (cond - uncond)
-        # an address of its own for every token, so that no generator has a state to share
-        u = rng.uniform(("sampling",), seeds_B, np.uint64(position))
-        token = choose(filtered(logits, sampler), u)
-        tokens.append(token)
-        # both halves read the token that was drawn: (B,) -> (B or 2 B, 1, D)
-        x = ar.embedding(torch.cat([token, token]) if guided else token)[:, None]
-    return torch.stack(tokens, 1)
+    return Drawer(ar, sampler)(prefix, seeds_B, null)
 
 
-def draw_parts(ar, conditions, seeds, sampler, batch):
+def draw_parts(ar, conditions, seeds, sampler, batch=None):
     """Yields tokens (B, N) int64 on the AR's device, of `batch` images at once.
 
-    conditions: of gear/sampling/conditions.py, one for each of the seeds."""
-    report = counter("images drawn", len(seeds))
-    for begin in range(0, len(seeds), batch):
-        end = min(begin + batch, len(seeds))
-        null = conditions.null(end - begin) if sampler.guidance != 1.0 else None
-        prefix = conditions.prefix(begin, end)
-        yield draw(ar, prefix, seeds[begin:end], sampler, null)
-        report(end)
+    conditions: of gear/sampling/conditions.py, one for each of the seeds. batch: 256 on a CPU if
+    it is None, and on a GPU the largest power of two that fits, which is found by trying."""
+    drawer, images, given, said = Drawer(ar, sampler), len(seeds), batch, None
+    batch = given or batches.to_try(drawer.network, ar.condition.slots, drawer.guided, images)
+    report, begin = counter("images drawn", images), 0
+    while begin < images:
+        end = min(begin + batch, images)
+        try:
+            tokens = _part(drawer, conditions, seeds, begin, end, report)
+        except torch.OutOfMemoryError:
+            if given or batch == 1:
+                raise
+            tokens = None
+        if tokens is None:  # no longer in `except`, where the error holds the memory
+            batch //= 2
+            drawer.release()
+            continue
+        if drawer.recorded and batch not in (given, said):
+            said = batch
+            say(f"{batch} images are drawn at once")
+        begin = end
+        yield tokens
 
 
-def draw_all(ar, conditions, seeds, sampler, batch):
+def _part(drawer, conditions, seeds, begin, end, report):
+    """Tokens of the images begin to end."""
+    count = end - begin
+    null = conditions.null(count) if drawer.guided else None
+    prefix = conditions.prefix(begin, end)
+    return drawer(prefix, seeds[begin:end], null, lambda share: report(begin + share * count))
+
+
+def draw_all(ar, conditions, seeds, sampler, batch=None):
     """Tokens (n, N) int32 of all images; see draw_parts."""
     # one copy to the host for all of them: each would wait for the device
     tokens = torch.cat(list(draw_parts(ar, conditions, seeds, sampler, batch)))
@@ -142,14 +216,14 @@ def requests(sampler, classes):
     return (rng.uniform(("label",), seeds) * classes).astype(np.int64), seeds
 
 
-def generate(ar, classes, sampler, batch=256):
+def generate(ar, classes, sampler, batch=None):
     """{'tokens' (n, N) int32, 'labels' (n,), 'seeds' (n,)} of a whole sampler."""
     labels, seeds = requests(sampler, classes)
     tokens = draw_all(ar, Labels(ar, labels), seeds, sampler, batch)
     return {"tokens": tokens, "labels": labels.astype(np.int32), "seeds": seeds}
 
 
-def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=256):
+def generate_captions(ar, encoder, captions, sampler, seeds=None, batch=None):
     """{'tokens' (n, N) int32, 'prompts' (n,) int32, 'seeds' (n,), 'record' JSON} of a sampler.
 
     captions: of the prompts, each of which has as many images; image i is of prompt i // images.
@@ -172,7 +246,7 @@ def record_of(sampler, captions):
     """How the images of captions were drawn; every score of them states it."""
     # as the encoder reads them: half a pair of surrogates is no text, but JSON can hold it
     text = "\n".join(captions).encode("utf-8", "replace")
-    return {
+    record = {
         "guidance": sampler.guidance,
         "temperature": sampler.temperature,
         "top_k": sampler.top_k,
@@ -182,6 +256,9 @@ def record_of(sampler, captions):
         "prompts": len(captions),
         "prompts_sha256": hashlib.sha256(text).hexdigest(),
     }
+    # records of before this setting have none
+    lower = {"precision": sampler.precision} if sampler.precision != "float32" else {}
+    return record | lower
 
 
 def save_arrays(path, arrays):

@@ -26,6 +26,7 @@ CODE = {
     "samples": (
         *("gear/ar/transformer.py", "gear/ar/condition.py"),
         *("gear/sampling/generate.py", "gear/sampling/conditions.py", "gear/runtime/rng.py"),
+        *(f"gear/sampling/{name}.py" for name in ("inference", "steps", "replay")),
     ),
     "scores": (
         *("gear/features/*.py", "gear/metrics/*.py", "gear/evaluation/*.py"),

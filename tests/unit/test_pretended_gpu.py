@@ -7,9 +7,10 @@ not name as meant.
 - A step runs with all of its forward passes, its metrics, gradient clipping, the fused AdamW and
   the moving averages. It has no readback, and the host does not wait for any upload. A report has
   one readback, of all means.
-- Drawing has one readback, of all tokens. Scoring, validation and pictures have readbacks where
-  features, tokens and metrics become arrays of the host; MEANT lists and counts them. The analysis
-  of features reads back its measures, and whether features are finite.
+- Drawing has one readback, of all tokens, and one upload for each batch. Scoring, validation and
+  pictures have readbacks where features, tokens and metrics become arrays of the host; MEANT lists
+  and counts them. The analysis of features reads back its measures, and whether features are
+  finite.
 - A fault that is planted in a step must be found.
 
 Not covered: the backward pass and the recomputation in it, which need a driver (each parameter that
@@ -23,6 +24,7 @@ from argparse import Namespace
 from itertools import product
 
 import captioned
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -45,7 +47,7 @@ from gear.runtime import checkpoint
 from gear.runtime.loop import Segment
 from gear.sampling import generate
 from gear.sampling.conditions import Labels
-from gear.sampling.generate import Sampler, draw_all
+from gear.sampling.generate import Drawer, Sampler, draw_all
 from gear.t2i.text import load_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
@@ -272,6 +274,22 @@ def test_drawing_reads_back_the_tokens_alone(pretended, smoke_settings, tiny_net
     with pretended("sampling.generate.draw_all") as gpu:
         tokens = draw_all(ar, Labels(ar.to(GPU), labels), seeds, SAMPLERS[name], batch=4)
     assert tokens.shape == (6, ar.length) and gpu.readbacks == {"sampling.generate.draw_all": 1}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_batch_is_drawn_with_one_upload(
+    pretended, smoke_settings, tiny_networks, fixed, precision
+):
+    sampler = Sampler(3, guidance=1.5, top_k=5, top_p=0.9, precision=precision)
+    ar = tiny_networks.ar(smoke_settings()).requires_grad_(False)
+    with pretended() as gpu:
+        drawer = Drawer(ar.to(GPU), sampler, fixed)
+        gpu.waiting_uploads.clear()  # of the weights
+        prefix = ar.condition(torch.zeros(3, dtype=torch.long, device=GPU))
+        assert drawer(prefix, np.arange(3)).shape == (3, ar.length)
+    assert gpu.waiting_uploads == {"sampling.generate.Drawer.__call__": 1}  # of all random numbers
+    assert (torch.bfloat16 in gpu.types) == (precision == "bf16")
 
 
 def test_feature_networks_read_back_features_and_what_pil_resizes(pretended):

@@ -58,7 +58,7 @@ def test_long_work_is_counted_and_short_work_says_nothing(monkeypatch, capsys):
     for done in (10, 20, 40, 60):
         report(done)
     assert capsys.readouterr().err == (
-        "images drawn 20/100  3.33/s  24 s left\nimages drawn 60/100  5/s  8 s left\n"
+        "images drawn 20/100  3.33 images/s  24 s left\nimages drawn 60/100  5 images/s  8 s left\n"
     )
 
 

@@ -15,6 +15,7 @@ from pytest import approx
 
 import gear as api
 from gear.files.hashes import sha256
+from gear.sampling import batches
 from gear.sampling import texts as asked_texts
 from gear.sampling.generate import Sampler, draw
 from gear.t2i.text import load_encoder
@@ -105,13 +106,13 @@ def test_the_prompt_and_the_negative_prompt_matter(model):
 
 
 def test_the_batch_that_fits(model, monkeypatch):
-    one = asked_texts.bytes_of_one(model.ar, 24, True)
-    assert one > asked_texts.bytes_of_one(model.ar, 24, False)
+    one = batches.bytes_of_one(model.ar, 24, True)
+    assert one > batches.bytes_of_one(model.ar, 24, False)
     for room, batch in ((0, 1), (1.7, 1), (5.1, 2), (1e9, 256)):
-        monkeypatch.setattr(asked_texts, "free", lambda _, room=room: room * one)
-        assert asked_texts.fitting(model.ar, 24, True) == batch
+        monkeypatch.setattr(batches, "free", lambda _, room=room: room * one)
+        assert batches.fitting(model.ar, 24, True) == batch
     monkeypatch.undo()
-    assert asked_texts.free(torch.device("cpu")) > 2**20
+    assert batches.free(torch.device("cpu")) > 2**20
 
 
 def test_likelihood_of_texts(home, model):

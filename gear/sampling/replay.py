@@ -1,0 +1,95 @@
+"""The loop of drawing as one CUDA graph for each length class.
+
+A GPU may need less time for a step than the host needs to start its hundreds of kernels. A step
+whose shapes and addresses never change is therefore recorded once and then replayed. Everything
+that changes, such as the position and the token that was drawn last, is a tensor on the GPU.
+
+Shapes: B images, N tokens of an image, P slots of the prefix, D width.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from gear.runtime.progress import say
+from gear.sampling.steps import FixedDecoder, length_class
+
+
+@contextmanager
+def plain_writes():
+    """Inside, torch writes to numbered places with its plain kernels.
+
+    Its deterministic kernels make the host wait, which a recording does not allow. Where all places
+    are different, both write the same."""
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+
+
+class Replay:
+    """Draws batches of `images` images from prefixes of `rows` rows.
+
+    next_token(logits, u_B): the tokens (B,) of one position. recorded: whether steps are recorded,
+    which needs CUDA; otherwise each step runs by itself."""
+
+    def __init__(self, network, rows, images, next_token, recorded):
+        self.network, self.copies, self.next_token = network, rows // images, next_token
+        self.decoder, self.recorded = FixedDecoder(network, rows), recorded
+        self.graphs, self.pool = {}, None
+        device = network.embedding.weight.device
+        self.uniforms_NB = torch.zeros(network.length, images, dtype=torch.float64, device=device)
+        self.tokens_NB = torch.zeros(network.length, images, dtype=torch.long, device=device)
+        self.token_B = torch.zeros(images, dtype=torch.long, device=device)
+        self.number = torch.zeros(1, dtype=torch.long, device=device)  # of the token to draw
+
+    @plain_writes()
+    def __call__(self, prefix, uniforms_NB, report):
+        """Tokens (B, N). report(share): called after each position."""
+        self.uniforms_NB.copy_(uniforms_NB)
+        self.number.zero_()
+        self.choose(self.decoder.first_logits(prefix))
+        for number in range(1, self.network.length):
+            self.advance(length_class(self.decoder.slots + number))
+            report((number + 1) / self.network.length)
+        return self.tokens_NB.T.clone()
+
+    def choose(self, logits):
+        u_B = self.uniforms_NB.index_select(0, self.number)[0]
+        self.token_B.copy_(self.next_token(logits, u_B))
+        self.tokens_NB.index_copy_(0, self.number, self.token_B[None])
+        self.number += 1
+
+    def step(self, end):
+        """Read the last token, draw the next one."""
+        # both halves of a batch with guidance read the token: (B,) -> (rows, 1, D)
+        x_BSD = self.network.embedding(self.token_B)[:, None].repeat(self.copies, 1, 1)
+        at_S = self.number + (self.decoder.slots - 1)
+        self.choose(self.decoder.next_logits(x_BSD, at_S, end))
+
+    def advance(self, end):
+        """The step, recorded if it is the first one of its length class."""
+        if end in self.graphs:
+            self.graphs[end].replay()
+            return
+        self.step(end)
+        if self.recorded:
+            self.record(end)
+
+    def record(self, end):
+        """Record the step. It does not run meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool):
+                self.step(end)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.recorded = False
+            say(f"warning: the steps of drawing are not recorded, which is slower: {error}")
+            return
+        self.pool = graph.pool()  # of all graphs: none runs beside another
+        self.graphs[end] = graph
