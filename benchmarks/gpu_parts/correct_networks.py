@@ -12,7 +12,7 @@ from benchmarks.gpu_parts.report import row
 from gear.ar.condition import Prefix
 from gear.ar.transformer import Block, Cache, Transformer, rotary_table
 from gear.runtime import rng
-from gear.sampling.generate import Sampler, draw
+from gear.sampling.generate import Drawer, Sampler, draw
 from gear.t2i.transformer import TextBlock
 from gear.tokenizer.autoencoder import Tokenizer
 
@@ -108,6 +108,7 @@ def text_drawing(context, guidance):
 def greedy(name, ar, prefix, null, guidance):
     sampler = Sampler(images=4, guidance=guidance, top_k=1)
     tokens = draw(ar, prefix, np.arange(4), sampler, null)
+    unrecorded = Drawer(ar, sampler, fixed=False)(prefix, np.arange(4), null)
     logits, _ = ar(ar.embedding(tokens[:, :-1]), prefix)
     if guidance != 1.0:
         uncond, _ = ar(ar.embedding(tokens[:, :-1]), null)
@@ -117,7 +118,8 @@ def greedy(name, ar, prefix, null, guidance):
     same = (logits.argmax(-1) == tokens).float().mean().item()
     # a token that differs must be one that ties within rounding
     gap = ((best - drawn) / logits.std()).max().item()
-    return row(name, ok=gap < 1e-4, tokens_equal=same, largest_gap=gap)
+    loops = (unrecorded == tokens).float().mean().item()
+    return row(name, ok=gap < 1e-4, tokens_equal=same, loops_equal=loops, largest_gap=gap)
 
 
 # ---- tokenizer and a whole step ------------------------------------------------------------------

@@ -20,7 +20,7 @@ from gear.plan.pieces import ar as counted_ar
 from gear.plan.pieces import text_ar as counted_text_ar
 from gear.plan.pieces import tokenizer as counted_tokenizer
 from gear.sampling.decode import decoded
-from gear.sampling.generate import Sampler, draw
+from gear.sampling.generate import Drawer, Sampler
 from gear.study.stages import STAGES
 from gear.tokenizer.autoencoder import Tokenizer
 
@@ -142,7 +142,8 @@ def drawn(context, name, ar, prefix, null, guidance, flops, rated=False):
     """The row of drawing from a Prefix. flops: of one image; rated: for config/devices.yaml."""
     images = len(prefix.vectors_BPD)
     sampler, seeds = Sampler(images=images, guidance=guidance), np.arange(images)
-    seconds = seconds_of(lambda: draw(ar, prefix, seeds, sampler, null), context.device, count=1)
+    drawer = Drawer(ar, sampler)  # once, as for the many batches of a sampler
+    seconds = seconds_of(lambda: drawer(prefix, seeds, null), context.device, count=1)
     sequences = images * (2 if guidance != 1 else 1)
     rate = flops * sequences / seconds / 1e12
     bandwidth = drawing_bytes(ar, sequences, prefix.slots) / seconds / 1e12
