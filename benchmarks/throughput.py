@@ -25,7 +25,7 @@ from gear.data.memory import Batch
 from gear.data.shards import CaptionBatch
 from gear.plan.costs import cost, networks_of
 from gear.runtime.device import setup, use
-from gear.sampling.generate import Sampler, draw
+from gear.sampling.generate import Drawer, Sampler
 from gear.study.registry import Study
 from gear.study.stages import STAGES
 from gear.t2i.transformer import Text
@@ -113,7 +113,8 @@ def drawing(study, trainer, batch):
     sampler = Sampler(images=batch)
     ar = trainer.modules["ar"].eval()
     prefix = ar.condition(labels)
-    seconds = median_seconds(lambda _: draw(ar, prefix, np.arange(batch), sampler), 1)
+    drawer = Drawer(ar, sampler)
+    seconds = median_seconds(lambda _: drawer(prefix, np.arange(batch)), 1)
     return networks_of(run, study)["ar"].flops["ar"] * batch / seconds / 1e12
 
 

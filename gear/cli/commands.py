@@ -148,6 +148,12 @@ def _sample(commands):
     command.add_argument("--top-k", type=int, default=0, help="0: off (default)")
     command.add_argument("--top-p", type=float, default=1.0, help="1: off (default)")
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of the AR's arithmetic; bf16 is faster and draws other images (fp32)",
+    )
     command.add_argument("--aspect", help="only 1:1 (default)")
     command.add_argument("--output", required=True, help=".png: a grid; of prompts also a folder")
     command.add_argument(

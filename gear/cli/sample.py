@@ -20,7 +20,7 @@ from gear.runtime.progress import say
 from gear.sampling.generate import save_arrays
 from gear.t2i.prompts import of_texts, read_prompts, too_long
 
-OPTIONS = ("guidance", "temperature", "top_k", "top_p", "seed", "batch")
+OPTIONS = ("guidance", "temperature", "top_k", "top_p", "seed", "batch", "precision")
 
 
 def grid(images_NCHW, columns):

@@ -37,6 +37,8 @@ def record_words(record):
         count = record["images"]
         words.append(f"{count} image{'s' if count > 1 else ''} a prompt")
         words.append(f"sampling seed {record['seed']}")
+    if "precision" in record:
+        words.append(f"precision {record['precision']}")
     return ", ".join([*words, f"prompts sha256 {record['prompts_sha256'][:16]}"])
 
 

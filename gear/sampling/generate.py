@@ -49,10 +49,10 @@ class Sampler:
     labels: str = "uniform"  # uniform: each drawn at random | balanced: 0, 1, ..., 0, 1, ...
     seed: int = 0
     prompts: str = ""  # a set of captions of the study, instead of labels
-    precision: str = "float32"  # float32 | bf16 (gear/sampling/inference.py)
+    precision: str = "fp32"  # fp32 | bf16 (gear/sampling/inference.py)
 
     def __post_init__(self):
-        if self.precision not in DTYPES:
+        if self.precision not in (*DTYPES,):
             raise Mistake(f"`precision` is '{self.precision}'; it is {' or '.join(DTYPES)}.")
         if self.images < 1 or self.temperature <= 0 or not 0 < self.top_p <= 1:
             raise Mistake(
@@ -110,8 +110,8 @@ class Drawer:
         self.ar, self.sampler, self.guided = ar, sampler, sampler.guidance != 1.0
         self.network = inference(ar, sampler.precision, sampler.guidance)
         self.weight = self.network.embedding.weight
-        self.recorded = batches.on_gpu(self.weight.device)
-        self.fixed = self.recorded if fixed is None else fixed
+        self.gpu = self.records = batches.on_gpu(self.weight.device)
+        self.fixed = self.gpu if fixed is None else fixed
         self.replay, self.shape = None, None
 
     @torch.no_grad()
@@ -142,13 +142,15 @@ class Drawer:
         if self.shape != (N, B):
             self.release()
             self.shape, rows = (N, B), len(prefix.vectors_BPD)
-            self.replay = Replay(self.network, rows, B, self.next_token, self.recorded)
-        return self.replay(prefix, u_NB, report)
+            self.replay = Replay(self.network, rows, B, self.next_token, self.records)
+        tokens_BN = self.replay(prefix, u_NB, report)
+        self.records = self.replay.recorded  # a recording that failed is not tried again
+        return tokens_BN
 
     def release(self):
-        """Give back the memory of the keys and values."""
+        """Give back the memory of the keys and values, and of the recorded steps."""
         self.replay = self.shape = None
-        if self.recorded:
+        if self.gpu:
             torch.cuda.empty_cache()
 
 
@@ -164,23 +166,19 @@ def draw_parts(ar, conditions, seeds, sampler, batch=None):
     """Yields tokens (B, N) int64 on the AR's device, of `batch` images at once.
 
     conditions: of gear/sampling/conditions.py, one for each of the seeds. batch: 256 on a CPU if
-    it is None, and on a GPU the largest power of two that fits, which is found by trying."""
-    drawer, images, given, said = Drawer(ar, sampler), len(seeds), batch, None
-    batch = given or batches.to_try(drawer.network, ar.condition.slots, drawer.guided, images)
+    it is None, and on a GPU the largest power of two that fits, which is found by trying. A batch
+    for which a GPU has no memory is halved."""
+    drawer, images, said = Drawer(ar, sampler), len(seeds), batch
+    batch = batch or batches.to_try(drawer.network, ar.condition.slots, drawer.guided, images)
     report, begin = counter("images drawn", images), 0
     while begin < images:
         end = min(begin + batch, images)
-        try:
-            tokens = _part(drawer, conditions, seeds, begin, end, report)
-        except torch.OutOfMemoryError:
-            if given or batch == 1:
-                raise
-            tokens = None
-        if tokens is None:  # no longer in `except`, where the error holds the memory
+        tokens = _part(drawer, conditions, seeds, begin, end, report)
+        if tokens is None:
             batch //= 2
             drawer.release()
             continue
-        if drawer.recorded and batch not in (given, said):
+        if drawer.gpu and batch != said:
             said = batch
             say(f"{batch} images are drawn at once")
         begin = end
@@ -188,11 +186,16 @@ def draw_parts(ar, conditions, seeds, sampler, batch=None):
 
 
 def _part(drawer, conditions, seeds, begin, end, report):
-    """Tokens of the images begin to end."""
+    """Tokens of the images begin to end. None: the GPU has no memory for all of them at once."""
     count = end - begin
-    null = conditions.null(count) if drawer.guided else None
-    prefix = conditions.prefix(begin, end)
-    return drawer(prefix, seeds[begin:end], null, lambda share: report(begin + share * count))
+    try:
+        null = conditions.null(count) if drawer.guided else None
+        prefix = conditions.prefix(begin, end)
+        return drawer(prefix, seeds[begin:end], null, lambda share: report(begin + share * count))
+    except torch.OutOfMemoryError:
+        if count == 1:
+            raise
+        return None  # no second try here: the error holds the memory until the function ends
 
 
 def draw_all(ar, conditions, seeds, sampler, batch=None):
@@ -257,7 +260,7 @@ def record_of(sampler, captions):
         "prompts_sha256": hashlib.sha256(text).hexdigest(),
     }
     # records of before this setting have none
-    lower = {"precision": sampler.precision} if sampler.precision != "float32" else {}
+    lower = {"precision": sampler.precision} if sampler.precision != "fp32" else {}
     return record | lower
 
 

@@ -5,7 +5,8 @@
 - the head sees one state of an image. With guidance that is uncond + guidance (cond - uncond): the
   head is linear, so that the logits are those of guidance, for half of the products
 - on a CPU the weights of linear layers lie in the order in which oneDNN reads them. MKL, which
-  torch takes for float32, would put them into its own order for each token
+  torch takes for float32, would put them into its own order for each token. oneDNN also sums an
+  image's products in the same order in every batch, which MKL does not if there are few rows
 
 Shapes: B rows, S positions, D width, K codes.
 """
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # as runtime.precision
 
 
 class Packed(nn.Module):
@@ -30,11 +31,13 @@ class Packed(nn.Module):
 
     def forward(self, x):
         low = x.to(self.dtype)
-        if self.packed:
-            y = torch.ops.mkldnn._linear_pointwise(low, self.weight, None, "none", [], "")
-        else:
-            y = F.linear(low, self.weight)
-        return y.to(x.dtype)
+        if not self.packed:
+            return F.linear(low, self.weight).to(x.dtype)
+        # a row that is alone stands there twice: oneDNN sums one row in another order than several
+        alone = low.numel() == low.shape[-1]
+        rows = low.expand(2, *low.shape[1:]) if alone else low
+        y = torch.ops.mkldnn._linear_pointwise(rows, self.weight, None, "none", [], "")
+        return y[: len(x)].to(x.dtype)
 
 
 def packs(weight):
@@ -85,12 +88,12 @@ def on_cpu(network, dtype):
     return network
 
 
-def inference(ar, precision="float32", guidance=1.0):
+def inference(ar, precision="fp32", guidance=1.0):
     """The copy of an AR for one precision and guidance; weights that need no change are shared.
 
-    precision float32: as the AR has it."""
+    precision fp32: as the AR has it."""
     weight = ar.embedding.weight
-    dtype = weight.dtype if precision == "float32" else DTYPES[precision]
+    dtype = weight.dtype if precision == "fp32" else DTYPES[precision]
     host = weight.device.type == "cpu"
     memo = {id(x): x for x in (*ar.parameters(), *ar.buffers())}  # deepcopy copies none of these
     if not host and weight.dtype != dtype:

@@ -8,6 +8,7 @@ Shapes: B images, N tokens of an image, P slots of the prefix, D width.
 """
 
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -21,20 +22,28 @@ def plain_writes():
 
     Its deterministic kernels make the host wait, which a recording does not allow. Where all places
     are different, both write the same."""
-    strict = torch.are_deterministic_algorithms_enabled()
+    if not torch.are_deterministic_algorithms_enabled():
+        yield  # the switch would load the compiler
+        return
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+
+
+@cache
+def side_stream(device):
+    """The stream on which steps are recorded: one, because cuBLAS keeps memory for each stream."""
+    return torch.cuda.Stream(device)
 
 
 class Replay:
     """Draws batches of `images` images from prefixes of `rows` rows.
 
     next_token(logits, u_B): the tokens (B,) of one position. recorded: whether steps are recorded,
-    which needs CUDA; otherwise each step runs by itself."""
+    which needs CUDA; otherwise each step runs by itself, as it does after a recording failed."""
 
     def __init__(self, network, rows, images, next_token, recorded):
         self.network, self.copies, self.next_token = network, rows // images, next_token
@@ -74,20 +83,30 @@ class Replay:
         """The step, recorded if it is the first one of its length class."""
         if end in self.graphs:
             self.graphs[end].replay()
-            return
-        self.step(end)
-        if self.recorded:
-            self.record(end)
+        elif self.recorded:
+            self.run_and_record(end)
+        else:
+            self.step(end)
 
-    def record(self, end):
-        """Record the step. It does not run meanwhile."""
+    def run_and_record(self, end):
+        """Run the step once, then record it, which does not run it."""
+        here, side = torch.cuda.current_stream(), side_stream(self.number.device)
+        # libraries get their memory in the first run on a stream, so that no recording holds it
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            self.step(end)
+        here.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self.pool):
+            # thread_local: another thread, such as NCCL's watchdog, may use the GPU meanwhile
+            options = {"stream": side, "capture_error_mode": "thread_local"}
+            with torch.cuda.graph(graph, self.pool, **options):
                 self.step(end)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            torch.cuda.set_stream(here)  # torch 2.11 may stay on the other one
+            # the end of a recording that failed raises one more error, about the recording
+            if torch.OutOfMemoryError in (type(error), type(error.__context__)):
+                raise torch.OutOfMemoryError(str(error)) from error
             self.recorded = False
             say(f"warning: the steps of drawing are not recorded, which is slower: {error}")
             return

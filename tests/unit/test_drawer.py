@@ -1,9 +1,12 @@
 """The fast forms of drawing: precision, packed layers, length classes, fixed shapes, the batch.
 
 Each is compared with the plain form: the network as it is trained, and a loop without any of them.
+A recording of CUDA graphs is replaced by one that fails, because the tests have no GPU.
 """
 
 import json
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import captioned
 import numpy as np
@@ -11,11 +14,13 @@ import pytest
 import torch
 
 from gear.ar.transformer import Decoder
+from gear.report.captioned import record_words
 from gear.runtime import rng
-from gear.sampling import batches, generate, steps
+from gear.sampling import batches, generate, replay, steps
 from gear.sampling.conditions import Captions, Labels
 from gear.sampling.generate import Drawer, Sampler, choose, draw_all, filtered, record_of, uniforms
-from gear.sampling.inference import Guided, inference
+from gear.sampling.inference import Guided, Packed, inference
+from gear.sampling.replay import plain_writes
 from gear.study import jobs
 from gear.study.registry import Study
 from gear.study.schema import check
@@ -87,6 +92,119 @@ def test_fixed_shapes_read_captions_of_any_length(
         assert torch.equal(*parts)
 
 
+@pytest.mark.parametrize("inputs", [96, 768, 2048, 3584])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_packed_layer_rounds_a_row_alike_in_every_batch(inputs, dtype):
+    torch.manual_seed(0)
+    layer, x = Packed(torch.randn(64, inputs).to(dtype)), torch.randn(40, 1, inputs)
+    if not layer.packed:
+        pytest.skip("this machine cannot pack a weight")
+    whole = layer(x)
+    for rows in (1, 2, 3, 5, 8, 33):
+        assert torch.equal(layer(x[:rows]), whole[:rows]), rows
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_images_are_the_same_bits_in_every_batch(smoke_settings, tiny_networks, fixed, precision):
+    """With a wide feed-forward layer, where a row that is alone was summed in another order."""
+    wide = smoke_settings(**{"ar.dim": 768, "ar.heads": 12, "ar.layers": 1})
+    ar = tiny_networks.ar(wide).requires_grad_(False)
+    if not Packed(ar.head.weight.to(generate.DTYPES[precision])).packed:
+        pytest.skip("this machine cannot pack a weight")
+    seen = []
+    drawer = Drawer(ar, Sampler(6, precision=precision), fixed)
+    drawer.network.head.register_forward_hook(lambda _, x, logits: seen.append(logits))
+    prefix = ar.condition(torch.arange(6))
+    drawer(prefix, SEEDS)
+    whole, seen[:] = torch.cat(seen, 1), []
+    for begin, end in ((0, 1), (1, 3), (3, 6)):
+        drawer(prefix._replace(vectors_BPD=prefix.vectors_BPD[begin:end]), SEEDS[begin:end])
+        assert torch.equal(torch.cat(seen, 1), whole[begin:end])
+        seen[:] = []
+
+
+# recording
+
+
+class Recording:
+    """torch.cuda where every recording fails, as torch tells it: by an error when it ends."""
+
+    def __init__(self, monkeypatch, cause):
+        self.cause, self.tried = cause, 0
+        stream = SimpleNamespace(wait_stream=lambda _: None)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+        monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
+        monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+        monkeypatch.setattr(replay, "side_stream", lambda _: stream)
+
+    @contextmanager
+    def graph(self, *_, **__):
+        self.tried += 1
+        try:
+            raise self.cause
+            yield
+        except RuntimeError:
+            raise RuntimeError("the recording was invalidated")  # noqa: B904
+
+
+def recorder(ar, sampler):
+    drawer = Drawer(ar, sampler, True)
+    drawer.gpu = drawer.records = True
+    return drawer
+
+
+def test_a_recording_that_fails_leaves_the_plain_steps_and_one_warning(
+    ar, prefix, monkeypatch, capsys
+):
+    recording = Recording(monkeypatch, RuntimeError("operation not permitted"))
+    drawer, few = recorder(ar, GUIDED), prefix._replace(vectors_BPD=prefix.vectors_BPD[:2])
+    wanted = plain_loop(ar, prefix, GUIDED)
+    monkeypatch.setattr(steps, "CLASS", 4)  # several recordings would be made
+    assert torch.equal(drawer(prefix, SEEDS), wanted)
+    assert torch.equal(drawer(few, SEEDS[:2]), wanted[:2])  # of another shape
+    said = capsys.readouterr().err
+    assert recording.tried == said.count("warning: ") == 1 and "was invalidated" in said
+
+
+def test_a_recording_without_memory_halves_the_batch(ar, prefix, monkeypatch):
+    recording = Recording(monkeypatch, torch.OutOfMemoryError())
+    drawer = recorder(ar, PLAIN)
+    with pytest.raises(torch.OutOfMemoryError):
+        drawer(prefix, SEEDS)
+    labels = Labels(ar, np.arange(6))
+    assert generate._part(drawer, labels, SEEDS, 0, 6, lambda _: None) is None
+    recording.cause = RuntimeError()
+    drawer.release()
+    assert torch.equal(
+        generate._part(drawer, labels, SEEDS, 0, 3, lambda _: None),
+        plain_loop(ar, prefix, PLAIN)[:3],
+    )
+
+
+def test_the_switch_of_determinism_is_as_before(monkeypatch):
+    state = {"on": True, "warn_only": True}
+
+    def switch(on, warn_only=False):
+        state.update(on=on, warn_only=warn_only)
+
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", switch)
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: state["on"])
+    monkeypatch.setattr(
+        torch, "is_deterministic_algorithms_warn_only_enabled", lambda: state["warn_only"]
+    )
+    with pytest.raises(KeyError), plain_writes():
+        assert not state["on"]
+        raise KeyError
+    assert state == {"on": True, "warn_only": True}
+
+
+# random numbers
+
+
 def test_all_random_numbers_are_those_of_their_position():
     found = uniforms(SEEDS, 7)
     for position in range(7):
@@ -136,7 +254,7 @@ def test_a_network_in_bfloat16_is_drawn_in_it(ar):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match=r"^`precision` is 'fp16'; it is float32 or bf16\.$"):
+    with pytest.raises(ValueError, match=r"^`precision` is 'fp16'; it is fp32 or bf16\.$"):
         Sampler(1, precision="fp16")
 
 
@@ -145,7 +263,7 @@ def test_a_study_may_name_the_precision_and_its_jobs_say_so():
     assert "precision" not in json.loads(jobs.drawing(study, "gear-l", "cfg"))["sampler"]
     study.spec["samplers"]["cfg"]["precision"] = "bf16"
     assert json.loads(jobs.drawing(study, "gear-l", "cfg"))["sampler"]["precision"] == "bf16"
-    for precision in ("float32", "bf16"):
+    for precision in ("fp32", "bf16"):
         study.spec["samplers"]["cfg"]["precision"] = precision
         check("studies", study.spec, "smoke.yaml")
     study.spec["samplers"]["cfg"]["precision"] = "half"
@@ -155,7 +273,8 @@ def test_a_study_may_name_the_precision_and_its_jobs_say_so():
 
 def test_a_record_names_a_precision_that_is_not_the_default():
     assert "precision" not in record_of(Sampler(2), ["a"])
-    assert record_of(Sampler(2, precision="bf16"), ["a"])["precision"] == "bf16"
+    record = record_of(Sampler(2, precision="bf16"), ["a"])
+    assert record["precision"] == "bf16" and "seed 0, precision bf16, " in record_words(record)
 
 
 # the batch
@@ -184,11 +303,16 @@ def test_a_batch_that_does_not_fit_is_halved(ar, monkeypatch):
     assert found == [4, 4, 3]
 
 
-@pytest.mark.parametrize("most, batch", [(0, None), (3, 8)])
-def test_what_never_fits_and_a_given_batch_are_errors(ar, monkeypatch, most, batch):
-    small(monkeypatch, most)
+def test_a_given_batch_is_halved_too(ar, monkeypatch):
+    found = small(monkeypatch, most=3)
+    draw_all(ar, Labels(ar, np.arange(8)), np.arange(8), PLAIN, batch=8)
+    assert found == [2, 2, 2, 2]
+
+
+def test_an_image_that_does_not_fit_is_an_error(ar, monkeypatch):
+    small(monkeypatch, most=0)
     with pytest.raises(torch.OutOfMemoryError):
-        draw_all(ar, Labels(ar, np.arange(8)), np.arange(8), PLAIN, batch)
+        draw_all(ar, Labels(ar, np.arange(8)), np.arange(8), PLAIN)
 
 
 def test_the_batch_that_a_gpu_begins_with(ar, monkeypatch):

@@ -303,6 +303,7 @@ def test_tokens_that_do_not_fit(home):
         ({"seed": -1}, "`seed` is -1; it must be 0 to 9000000000."),
         ({"top_k": 1.5}, "`top_k` is 1.5; write a whole number."),
         ({"guidance": "1"}, "`guidance` is '1'; write a number."),
+        ({"precision": "fp16"}, "`precision` is 'fp16'; it is fp32 or bf16."),
         ({"guidance": float("nan")}, "`guidance` is nan; write a number, such as 1.5."),
         *(
             (wrong, "`temperature` must be above 0, `top_p` in (0, 1] and `top_k` at least 0.")

@@ -276,7 +276,7 @@ def test_drawing_reads_back_the_tokens_alone(pretended, smoke_settings, tiny_net
     assert tokens.shape == (6, ar.length) and gpu.readbacks == {"sampling.generate.draw_all": 1}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_batch_is_drawn_with_one_upload(
     pretended, smoke_settings, tiny_networks, fixed, precision

@@ -24,6 +24,19 @@ def test_tokens_are_those_of_a_plain_draw(home):
         assert np.array_equal(found["tokens"][i], alone[0].numpy())
 
 
+def test_the_precision_is_that_of_the_draw(home):
+    options = {"count": 8, "tokens": home.path / "t.npz", "force": True}
+    found = {}
+    for precision in ("fp32", "bf16"):
+        sample(home, precision=precision, **options)
+        found[precision] = drawn(home.path / "t.npz")
+    labels, seeds = (found["bf16"][name] for name in ("labels", "seeds"))
+    prefix = home.ar.condition(torch.from_numpy(labels).long())
+    low = draw(home.ar, prefix, seeds, Sampler(1, guidance=1.5, precision="bf16"))
+    assert np.array_equal(found["bf16"]["tokens"], low)
+    assert not np.array_equal(found["bf16"]["tokens"], found["fp32"]["tokens"])
+
+
 def test_the_grid_has_a_row_per_class(home):
     sample(home, tokens=home.path / "t.npz")
     tokens = drawn(home.path / "t.npz")["tokens"]

@@ -186,6 +186,7 @@ def test_a_folder_has_a_file_per_picture(home, model):
             "temperature": "1.0",
             "top_k": "0",
             "top_p": "1.0",
+            "precision": "fp32",
             "checkpoint_sha256": sha256(home.t2i / "weights.safetensors"),
             "tokenizer_sha256": sha256(home.vq / "weights.safetensors"),
         }

@@ -200,7 +200,7 @@ class Sampler(Entry):
     labels: Literal["uniform", "balanced"] = "uniform"
     seed: Whole = 0
     prompts: str = ""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Generation(Entry):

@@ -101,7 +101,7 @@ def configuration_spec(study, name):
     entry, where = pick(study, "table", name), f"tables.yaml, {name}"
     checkpoint = study.at(entry["run"], where)
     run, rows = study.runs[checkpoint.run], []
-    defaults = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    defaults = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "precision": "fp32"}
     sampler = defaults | study.sampler(entry["sampler"], where)
     for row in entry["rows"]:
         ours = _ours(study, run, sampler, row["setting"], where)

@@ -6,8 +6,10 @@ from gear.study.vocabulary import ANALYSED
 
 PROTOCOLS = {"generation": "generation", "validation": "reconstruction", "text": "gpic"}
 PROTOCOL_KEYS = ("images", "neighbours", "prdc_images", "split_size")
-SAMPLER_KEYS = ("images", "guidance", "temperature", "top_k", "top_p", "labels", "prompts")
-SAMPLER_KEYS += ("precision",)
+SAMPLER_KEYS = (
+    *("images", "guidance", "temperature", "top_k", "top_p"),
+    *("labels", "prompts", "precision"),
+)
 
 
 def pick(study, kind, name):
