@@ -3,6 +3,7 @@
     python benchmarks/drawing.py                           # LlamaGen-B's width and depth, 64 images
     python benchmarks/drawing.py --precision bf16 --guidance 1
 
+benchmarks/beside.py does not fit: both loops are compared at each position, and in their tokens.
 The plain loop is the network as it is trained, with gear.ar.transformer.Decoder: two products of
 the head for guidance, a random number at a time, torch's own linear layers. Both loops run a few
 positions, evenly spaced, one after the other, with keys and values of random numbers. A whole draw
@@ -98,13 +99,15 @@ def plain_draw(ar, prefix, seeds, sampler):
     return torch.stack(tokens, 1)
 
 
-def work(ar, images, rows, position, size):
+def work(ar, images, rows, position, dtype):
     """(operations, bytes) of the step that reads one position after `position` others."""
     blocks = sum(p.numel() for p in ar.blocks.parameters())
     head, width, layers = ar.head.weight.numel(), ar.config.dim, ar.config.layers
     attention = 4 * rows * layers * width * (position + 1)
     cached = 2 * rows * layers * width * (position + 1)
-    return 2 * (rows * blocks + images * head) + attention, size * (blocks + head + cached)
+    return 2 * (rows * blocks + images * head) + attention, dtype.itemsize * (
+        blocks + head + cached
+    )
 
 
 class Sides:
@@ -123,7 +126,7 @@ class Sides:
 
     @torch.no_grad()
     def at(self, position):
-        """({'plain', 'ours': seconds}, tokens that differ) of one position."""
+        """([[seconds of plain], [of ours]], tokens that differ) of one position."""
         args, seeds = self.args, np.arange(self.args.images)
         prefix = self.cast.condition(torch.arange(self.rows) % CLASSES)
         drawer = Drawer(self.ar, self.sampler)
@@ -143,11 +146,10 @@ class Sides:
             return drawer.next_token(ours.next_logits(x_BSD), u_B)
 
         differ = int((of_plain() != of_ours()).sum())
-        found = seconds_of(of_plain, of_ours, repeats=args.repeats)
-        return dict(zip(("plain", "ours"), found, strict=True)), differ
+        return seconds_of(of_plain, of_ours, repeats=args.repeats), differ
 
     def greedy_equal(self):
-        """Whether whole images of the most probable tokens are the same, in float32."""
+        """Whether whole images of the most probable tokens are the same, in fp32."""
         count, sampler = self.args.greedy, Sampler(1, self.args.guidance, top_k=1)
         prefix, seeds = self.ar.condition(torch.arange(count)), np.arange(count)
         plain = plain_draw(self.ar, prefix, seeds, sampler)
@@ -158,66 +160,69 @@ def positions_of(length, count):
     return [int(p) for p in np.linspace(1, length - 1, count).round()]
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Drawing beside a plain loop, on one CPU core.")
-    parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--heads", type=int, default=12)
-    parser.add_argument("--side", type=int, default=16, help="tokens in a row of an image")
-    parser.add_argument("--codes", type=int, default=16384)
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--guidance", type=float, default=1.5)
-    parser.add_argument("--precision", choices=DTYPES, default="float32")
-    parser.add_argument("--positions", type=int, default=8, help="how many, evenly spaced")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--greedy", type=int, default=2, help="images to draw whole; 0: none")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    sides = Sides(args)
-    report(args, sides, *ceilings(sides.dtype))
+def rows_of(args, sides):
+    """Prints a table and yields ([seconds of plain], [of ours], work, tokens that differ) of each
+    position."""
+    print("position   plain ms            ours ms             ratio (least to largest)")
+    for position in positions_of(sides.ar.length, args.positions):
+        (plain, ours), differ = sides.at(position)
+        pairs = [p / o for p, o in zip(plain, ours, strict=True)]
+        shown = [
+            f"{1000 * statistics.median(v):5.0f} ({1000 * min(v):.0f} to {1000 * max(v):.0f})"
+            for v in (plain, ours)
+        ]
+        ratio = statistics.median(plain) / statistics.median(ours)
+        ends = f"{ratio:.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+        print(f"{position:8d}   {shown[0]:18s}  {shown[1]:18s}  {ends}", flush=True)
+        yield plain, ours, work(sides.ar, args.images, sides.rows, position, sides.dtype), differ
 
 
-def report(args, sides, product, copied):
-    medians, ratios, spent, differ = {"plain": 0.0, "ours": 0.0}, [], [0.0, 0.0], 0
-    size = sides.ar.head.weight.element_size() // (1 if sides.dtype == torch.float32 else 2)
+def report(args, sides):
+    """Print the table, then one line of JSON."""
+    product, copied = ceilings(sides.dtype)
     print(
         f"{args.precision}: {product / 1e9:.0f} GFLOP/s in products, {copied / 1e9:.1f} GB/s copied"
     )
-    print("position   plain ms            ours ms             ratio (least to largest)")
-    for position in positions_of(sides.ar.length, args.positions):
-        seconds, differing = sides.at(position)
-        differ += differing
-        pairs = [p / o for p, o in zip(seconds["plain"], seconds["ours"], strict=True)]
-        for name, values in seconds.items():
-            medians[name] += statistics.median(values)
-        ratios.append(statistics.median(seconds["plain"]) / statistics.median(seconds["ours"]))
-        found = work(sides.ar, args.images, sides.rows, position, size)
-        spent = [a + b for a, b in zip(spent, found, strict=True)]
-        shown = [
-            f"{1000 * statistics.median(v):5.0f} ({1000 * min(v):.0f} to {1000 * max(v):.0f})"
-            for v in seconds.values()
-        ]
-        ends = f"{ratios[-1]:.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
-        print(f"{position:8d}   {shown[0]:18s}  {shown[1]:18s}  {ends}", flush=True)
-    rates = {k: args.images * args.positions / v for k, v in medians.items()}
+    plain, ours, spent, differ = zip(*rows_of(args, sides), strict=True)
+    plain, ours = ([statistics.median(seconds) for seconds in way] for way in (plain, ours))
+    ratios = [p / o for p, o in zip(plain, ours, strict=True)]
+    tokens, (operations, moved) = args.images * args.positions, map(sum, zip(*spent, strict=True))
+    shares = operations / product / sum(ours), moved / copied / sum(ours)
     result = {
         "images": args.images,
         "layers": args.layers,
         "precision": args.precision,
         "guidance": args.guidance,
-        "ratio": medians["plain"] / medians["ours"],
+        "ratio": sum(plain) / sum(ours),
         "ratio_least": min(ratios),
         "ratio_largest": max(ratios),
-        "plain_tokens_per_cpu_s": rates["plain"],
-        "ours_tokens_per_cpu_s": rates["ours"],
-        "share_of_products": spent[0] / product / medians["ours"],
-        "share_of_copies": spent[1] / copied / medians["ours"],
-        "share_of_both": (spent[0] / product + spent[1] / copied) / medians["ours"],
-        "tokens_that_differ": differ,
+        "plain_tokens_per_cpu_s": tokens / sum(plain),
+        "ours_tokens_per_cpu_s": tokens / sum(ours),
+        "share_of_products": shares[0],
+        "share_of_copies": shares[1],
+        "share_of_both": sum(shares),
+        "tokens": tokens,
+        "tokens_that_differ": sum(differ),
     }
     if args.greedy:
         result["greedy_equal"] = sides.greedy_equal()
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in result.items()}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = {"layers": 12, "width": 768, "heads": 12, "codes": 16384, "images": 64}
+    for name, default in options.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--side", type=int, default=16, help="tokens in a row of an image")
+    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--precision", choices=DTYPES, default="fp32")
+    parser.add_argument("--positions", type=int, default=8, help="how many, evenly spaced")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--greedy", type=int, default=2, help="images to draw whole; 0: none")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    report(args, Sides(args))
 
 
 if __name__ == "__main__":
