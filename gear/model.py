@@ -286,10 +286,8 @@ class Model:
             labels, seeds = requests(wanted, count, seed)
             conditions = Labels(self.ar, labels)
         else:
-            wanted = asked.texts(prompts)
-            labels, seeds = texts.seeds(wanted, count, seed)
             negative = asked.negative(negative, guidance)
-            conditions = self._captions([wanted[n] for n in labels], negative)
+            labels, seeds, conditions = self._of_prompts(prompts, count, seed, negative)
             batch = batch or batches.fitting(self.ar, self.settings.text.slots, guidance != 1.0)
         options = {"seed": seed, "precision": precision}
         sampler = Sampler(len(labels), guidance, temperature, top_k, top_p, **options)
@@ -298,6 +296,12 @@ class Model:
             part = slice(done, done + len(tokens))
             images, done = decode(tokenizer, tokens.cpu(), DECODED), part.stop
             yield Samples(images, tokens.cpu(), *map(torch.from_numpy, (labels[part], seeds[part])))
+
+    def _of_prompts(self, prompts, count, seed, negative):
+        """(prompt of each image (N,), seeds (N,), conditions)."""
+        wanted = asked.texts(prompts)
+        numbers, seeds = texts.seeds(wanted, count, seed)
+        return numbers, seeds, self._captions([wanted[n] for n in numbers], negative)
 
     def _captions(self, captions, negative=""):
         """The conditions of texts, one for each image."""

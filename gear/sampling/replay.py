@@ -57,7 +57,7 @@ class Replay:
 
     @plain_writes()
     def __call__(self, prefix, uniforms_NB, report):
-        """Tokens (B, N). report(share): called after each position."""
+        """Tokens (B, N). report(share): called after each position's launch."""
         self.uniforms_NB.copy_(uniforms_NB)
         self.number.zero_()
         self.choose(self.decoder.first_logits(prefix))
