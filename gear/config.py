@@ -141,6 +141,7 @@ class Runtime:
     recompute: bool = False  # blocks keep only their input and run again in the backward pass
     precision: str = "bf16"  # bf16 | fp32
     frozen_precision: str = "same"  # same as precision | bf16 | fp32: stage 2's frozen tokenizer
+    critics: str = "fp32"  # fp32 | same as precision: the layers of LPIPS and of the discriminator
     tf32: bool = False  # on a GPU: float32 convolutions in TF32; matrix products never
     channels_last: bool = False  # memory format of convolutions
     compile: bool = False  # torch.compile of each block
@@ -156,6 +157,11 @@ class Runtime:
         frozen: the tokenizer is frozen (stage 2), not trained along (stage 1)."""
         own = frozen and self.frozen_precision != "same"
         return self.frozen_precision if own else self.precision
+
+    @property
+    def critic_precision(self):
+        """The precision of the critics' layers: bf16 | fp32."""
+        return self.precision if self.critics == "same" else self.critics
 
 
 # Settings that may change in the middle of a run. A change re-runs nothing: it changes results only
@@ -227,6 +233,7 @@ CHOICES = {
     "joint.ntp_path": ("input", "target", "both"),
     "runtime.precision": ("bf16", "fp32"),
     "runtime.frozen_precision": ("same", "bf16", "fp32"),
+    "runtime.critics": ("fp32", "same"),
     "runtime.kernels": ("auto", "reference", "fused"),
     "runtime.loggers": ("tensorboard", "wandb"),
     "runtime.on_nonfinite": ("stop", "record"),

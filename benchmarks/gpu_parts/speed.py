@@ -19,6 +19,7 @@ from gear.plan.costs import cost
 from gear.plan.pieces import ar as counted_ar
 from gear.plan.pieces import text_ar as counted_text_ar
 from gear.plan.pieces import tokenizer as counted_tokenizer
+from gear.runtime.device import set_tf32
 from gear.sampling.decode import decoded
 from gear.sampling.generate import Drawer, Sampler
 from gear.study.stages import STAGES
@@ -32,6 +33,7 @@ RATED = TINY  # whose TFLOP/s go to config/devices.yaml
 def settings_of(context, size, batch, stage="joint", **changes):
     if context.tiny:
         return workload.of_stage(stage, True, optim__batch=batch, **changes)
+    changes["runtime__tf32"] = STAGES[stage].owns_tokenizer  # as config/studies/paper.yaml
     return workload.paper(size, batch, **text.changes(stage, "paper"), **changes)
 
 
@@ -165,6 +167,7 @@ def decoding(context, precision):
     """Images a second of the tokenizer's decoder, tokens to 8-bit images."""
     images, part = (4, 2) if context.tiny else (256, 64)
     settings = settings_of(context, "l", images)
+    set_tf32(False)  # a training of before may have left it on; `gear.runtime.device.use` does this
     free(context.device)
     with context.device:
         tokenizer = Tokenizer(settings.tokenizer, settings.data.channels)

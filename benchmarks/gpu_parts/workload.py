@@ -163,7 +163,7 @@ def on(device, tiny):
     mine = torch.device("cuda", 0) if device.type == "cuda" else device
     with (
         mock.patch.object(distributed, "device", lambda: mine),
-        mock.patch.object(tokenizer_train, "make_lpips", lambda _: random_lpips(tiny)),
+        mock.patch.object(tokenizer_train, "make_lpips", lambda *_: random_lpips(tiny)),
         device,
     ):
         yield

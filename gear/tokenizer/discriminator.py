@@ -1,18 +1,19 @@
 """PatchGAN (pix2pix, arXiv 1611.07004): strided 4 x 4 convolutions, one logit per patch."""
 
-import torch
 from torch import nn
 
+from gear.runtime.device import autocast
 from gear.tokenizer.batchnorm import BatchNorm2d
 
 
 class PatchGAN(nn.Sequential):
     """(B, C, H, W) in [-1, 1] -> (B, 1, h, w) logits.
 
-    All layers but the first and the last have BatchNorm over all processes. As published, the
-    network always runs in float32, also under autocast."""
+    All layers but the first and the last have BatchNorm over all processes. The layers run in
+    `precision` (bf16 | fp32; published: fp32), whatever autocast is around them; the logits are
+    float32."""
 
-    def __init__(self, channels, width=64, layers=3):
+    def __init__(self, channels, width=64, layers=3, precision="fp32"):
         stack = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         inner = width
         for i in range(1, layers + 1):
@@ -26,6 +27,7 @@ class PatchGAN(nn.Sequential):
             inner = outer
         stack += [nn.Conv2d(inner, 1, 4, 1, 1)]
         super().__init__(*stack)
+        self.precision = precision
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
@@ -35,5 +37,6 @@ class PatchGAN(nn.Sequential):
                 nn.init.normal_(module.weight, 1.0, 0.02)
 
     def forward(self, x):
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+        with autocast(x.device, self.precision):
+            logits = super().forward(x.float())
+        return logits.float()

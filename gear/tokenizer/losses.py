@@ -9,13 +9,28 @@ import torch
 import torch.nn.functional as F
 
 from gear.files.mistakes import Mistake
+from gear.runtime.device import autocast
 from gear.tokenizer.entropy import entropy_loss
 
 
-def make_lpips(vgg16):
+class Features(torch.nn.Module):
+    """The feature maps of LPIPS, float32, of layers that run in `precision` (bf16 | fp32)."""
+
+    def __init__(self, layers, precision):
+        super().__init__()
+        self.layers, self.precision = layers, precision
+
+    def forward(self, x):
+        with autocast(x.device, self.precision):
+            maps = self.layers(x)
+        return [features.float() for features in maps]
+
+
+def make_lpips(vgg16, precision="fp32"):
     """LPIPS with VGG16 (arXiv 1801.03924), a frozen module.
 
     vgg16: local file of torchvision's weights. The linear heads come with the `lpips` package.
+    precision: of VGG16's layers; what is computed of its feature maps is float32.
     Mistake: the file is missing, or holds other weights."""
     if not Path(vgg16).is_file():
         raise Mistake(
@@ -43,6 +58,7 @@ def make_lpips(vgg16):
         features.load_state_dict(state)
     except RuntimeError:
         raise wrong from None
+    metric.net = Features(metric.net, precision)
     return metric.eval().requires_grad_(False)
 
 
@@ -56,7 +72,8 @@ def hinge_discriminator(real, fake):
 def tokenizer_loss(x, recon, quantized, weights, discriminator=None, lpips=None):
     """(total, {term: value}) of L_VQ (eq. 2), 0-d tensors; the terms are not weighted.
 
-    weights: config.Loss. As published, the loss is always in float32, also under autocast."""
+    weights: config.Loss. As published, the loss is always in float32, also under autocast; the
+    critics' layers have a precision of their own (runtime.critics)."""
     with torch.autocast(x.device.type, enabled=False):
         return _tokenizer_loss(x.float(), recon.float(), quantized, weights, discriminator, lpips)
 

@@ -40,6 +40,7 @@ class TokenizerTrainer(Trainer):
         """initial: folder of a checkpoint; its tokenizer and discriminator are the start."""
         super().__init__(settings)
         channels, loss = settings.data.channels, settings.loss
+        precision = settings.runtime.critic_precision
         tokenizer = Tokenizer(settings.tokenizer, channels)
         self.average = optim.EMA(tokenizer, settings.optim.ema, settings.optim.ema_warmup)
         if initial:
@@ -54,14 +55,17 @@ class TokenizerTrainer(Trainer):
         )
         self.discriminator = None
         if loss.gan:
-            self.discriminator = PatchGAN(channels, loss.disc_channels, loss.disc_layers)
+            shape = channels, loss.disc_channels, loss.disc_layers
+            self.discriminator = PatchGAN(*shape, precision)
             if initial:
                 self._load_discriminator(f"{initial}/weights.safetensors")
             self.modules["discriminator"] = self.discriminator.to(self.device)
             self.optimizers["discriminator"] = optim.adamw(
                 self.discriminator.parameters(), settings.optim.lr_discriminator, settings.optim
             )
-        self.lpips = make_lpips(loss.vgg16).to(self.device) if loss.lpips else None
+        self.lpips = None
+        if loss.lpips:
+            self.lpips = make_lpips(loss.vgg16, precision).to(self.device)
         self.files += [loss.vgg16] if loss.lpips else []
         critics = [m for m in (self.discriminator, self.lpips) if m is not None]
         self.networks += [tokenizer, self.average.module, *critics]

@@ -106,7 +106,7 @@ def code(folder=None):
 def trainer_of(settings, monkeypatch):
     """The joint trainer on tiny networks, with an AR that says something from the start."""
     monkeypatch.setattr(
-        importlib.import_module("gear.tokenizer.train"), "make_lpips", lambda _: Perceptual()
+        importlib.import_module("gear.tokenizer.train"), "make_lpips", lambda *_: Perceptual()
     )
     torch.manual_seed(5)
     trainer = importlib.import_module("gear.joint.train").JointTrainer(settings, Teacher())

@@ -34,3 +34,18 @@ def test_lpips_reads_the_file_and_is_the_weighted_distance(vgg16):
         found = metric(x, y).flatten()
     torch.testing.assert_close(found, total, rtol=1e-4, atol=1e-6)
     assert not metric.training and not any(p.requires_grad for p in metric.parameters())
+
+
+def test_lpips_in_bfloat16_is_within_its_tolerance(vgg16):
+    """The tolerances of tests/unit/test_tokenizer.py; docs/engineering.md has what was measured."""
+    metric = make_lpips(str(vgg16))
+    torch.manual_seed(1)
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    y, found = (x + 0.3 * torch.randn_like(x)).requires_grad_(), []
+    for metric.net.precision in ("fp32", "bf16"):
+        value = metric(y, x).mean()
+        assert value.dtype == torch.float32
+        found.append((value.detach(), *torch.autograd.grad(value, y)))
+    pairs = zip(*found, strict=True)
+    value, gradient = (((b - a).norm() / a.norm()).item() for a, b in pairs)
+    assert 0 < value < 5e-3 and 0 < gradient < 0.25
