@@ -70,10 +70,16 @@ class ARUpdate:
         codes, classes = settings.tokenizer.codebook_size, settings.data.classes
         return Transformer(settings.ar, codes, classes, side)
 
-    def prefix(self, batch):
+    def drawn(self, part):
+        """(B,) bool, on the device: whose label the update drops.
+
+        A step asks for it before its other work, so that no copy stands between two updates."""
+        drop = dropped(self.settings.ar.label_dropout, self.settings.seed, part)
+        return to_device(drop, part.labels.device)
+
+    def prefix(self, part, drawn):
         """The Prefix of each image's condition; the null where the condition is dropped."""
-        drop = dropped(self.settings.ar.label_dropout, self.settings.seed, batch)
-        return self.ar.condition(batch.labels, to_device(drop, batch.labels.device))
+        return self.ar.condition(part.labels, drawn)
 
     def losses(self, indices_BN, prefix, target_BNF):
         """(L_NTP, L_align^h) of the hard read-out (paper eq. 4, 5)."""
@@ -84,15 +90,17 @@ class ARUpdate:
         )
         return ntp, alignment_loss(self.projector(tap), target_BNF)
 
-    def update(self, indices, parts, targets, number):
-        """One update of AR and projector on micro-batches: for each part its indices (B, N) and its
-        target (B, N, F). Nothing reaches the tokenizer that made the indices."""
+    def update(self, indices, parts, targets, drawn, number):
+        """One update of AR and projector on micro-batches: for each part its indices (B, N), its
+        target (B, N, F) and what was `drawn`. Nothing reaches the tokenizer that made the
+        indices."""
         o, seen = self.settings.optim, []
 
         def losses():
-            for part, indices_BN, target_BNF in zip(parts, indices, targets, strict=True):
+            for place, part in enumerate(parts):
                 with self.trainer.autocast():
-                    ntp, align = self.losses(indices_BN, self.prefix(part), target_BNF)
+                    prefix = self.prefix(part, drawn[place])
+                    ntp, align = self.losses(indices[place], prefix, targets[place])
                 seen.append({"ntp": ntp.detach(), "align_ar": align.detach()})
                 yield ntp + self.settings.align.weight * align
 
@@ -114,11 +122,12 @@ class ARTrainer(Trainer):
 
     def step(self, batch, number):
         parts = self.parts(batch)
+        drawn = [self.ar_update.drawn(part) for part in parts]
         with self.autocast(self.settings.runtime.token_precision(frozen=True)):
             indices = [self.tokenizer.tokens(part.images) for part in parts]
         with self.autocast():
             targets = [self.teacher(part.images) for part in parts]
-        return self.ar_update.update(indices, parts, targets, number)
+        return self.ar_update.update(indices, parts, targets, drawn, number)
 
 
 def frozen(settings, tokenizer=None):

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gear.data.memory import to_uint8
 from gear.data.png import enlarged, save_png
 from gear.data.sets import image_set
 from gear.data.transforms import crop_place
@@ -31,7 +30,7 @@ def read(settings, manifest, step):
     settings = dataclasses.replace(settings, runtime=runtime)
     data = image_set(settings, "train", manifest, settings.optim.batch, settings.seed)
     batch = data.batch(step - 1)
-    images = to_uint8(batch.images).permute(0, 2, 3, 1).contiguous().numpy()
+    images = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
     if settings.reads_text:
         return {"images": images} | _captioned(data, batch)
     mirrored = np.zeros(len(images), bool)

@@ -19,26 +19,39 @@ def to_device(tensor, device):
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def to_float(images_uint8):
+    """uint8 in 0..255 -> float32 in [-1, 1], the input of the tokenizer; on the images' device.
+
+    The divisor is a tensor: torch divides by a number on a GPU by multiplying with its reciprocal,
+    which rounds otherwise than a CPU's division."""
+    return images_uint8.float() / torch.full((), 127.5, device=images_uint8.device) - 1
+
+
+def inputs(images, size, device):
+    """Micro-batches of `size` images on a device, float32 in [-1, 1].
+
+    uint8 images become float there, so that a quarter of the bytes is copied."""
+    images = to_device(images, device)
+    return [part if part.is_floating_point() else to_float(part) for part in images.split(size)]
+
+
 class Batch(NamedTuple):
-    images: torch.Tensor  # (B, C, H, W) float32 in [-1, 1]
+    images: torch.Tensor  # (B, C, H, W) uint8; of `parts` float32 in [-1, 1]
     labels: torch.Tensor  # (B,) int64
     indices: np.ndarray  # (B,) numbers of these images in the set
     epoch: int
 
     def parts(self, size, device):
-        """[Batch]: micro-batches of `size` images (0: one of all), on a device."""
+        """[Batch]: micro-batches of `size` images (0: one of all), on a device, images as floats.
+
+        Images that are floats stay as they are."""
         size = size or len(self.images)
-        images = to_device(self.images, device).split(size)
+        images = inputs(self.images, size, device)
         labels = to_device(self.labels, device).split(size)
         places = range(0, len(self.indices), size)
         indices = [self.indices[i : i + size] for i in places]
         triples = zip(images, labels, indices, strict=True)
         return [Batch(*triple, self.epoch) for triple in triples]
-
-
-def to_float(images_uint8):
-    """uint8 in 0..255 -> float32 in [-1, 1], the input of the tokenizer."""
-    return images_uint8.float() / 127.5 - 1
 
 
 def to_uint8(images):
@@ -69,7 +82,7 @@ class ImageSet:
         """The Batch of optimizer step `step`, from 0."""
         epoch, chosen = self.order.chosen(step)
         chosen = chosen[self.share]
-        images = to_float(self.images[torch.from_numpy(chosen)])
+        images = self.images[torch.from_numpy(chosen)]
         if self.flip:
             mirrored = self.order.mirrored(epoch, chosen) < 0.5
             images[mirrored] = images[mirrored].flip(-1)

@@ -26,7 +26,7 @@ import torch
 from gear.data import index, tars
 from gear.data.decode import AHEAD, Ahead, Broken, decode
 from gear.data.digits import SPLITS
-from gear.data.memory import to_device, to_float
+from gear.data.memory import inputs
 from gear.data.order import ShardOrder
 from gear.data.stream import to_tensor
 from gear.files.mistakes import Mistake, counted, some
@@ -37,15 +37,16 @@ ATTEMPTS = 100  # replacements that are tried; if all fail, nearly all images ar
 
 
 class CaptionBatch(NamedTuple):
-    images: torch.Tensor  # (B, C, H, W) float32 in [-1, 1]
+    images: torch.Tensor  # (B, C, H, W) uint8; of `parts` float32 in [-1, 1]
     captions: tuple  # (B,) str
     indices: np.ndarray  # (B,) numbers of these samples in the set
     epochs: np.ndarray  # (B,)
 
     def parts(self, size, device):
-        """[CaptionBatch]: micro-batches of `size` images (0: one of all), on a device."""
+        """[CaptionBatch]: micro-batches of `size` images (0: one of all), on a device, images as
+        floats. Images that are floats stay as they are."""
         size = size or len(self.images)
-        images = to_device(self.images, device).split(size)
+        images = inputs(self.images, size, device)
         cuts = [slice(i, i + size) for i in range(0, len(self.indices), size)]
         return [
             CaptionBatch(part, self.captions[cut], self.indices[cut], self.epochs[cut])
@@ -128,7 +129,7 @@ class ShardSet:
             self._note(numbers[row], why)
             found = self._replacement(int(epochs[row]), int(numbers[row]))
             numbers[row], captions[row], images_NHWC[row] = found
-        images = to_float(to_tensor(images_NHWC))
+        images = to_tensor(images_NHWC)
         return CaptionBatch(images, tuple(captions), numbers, epochs)
 
     def _replacement(self, epoch, number):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gear.data.decode import Ahead, decode
-from gear.data.memory import Batch, to_float
+from gear.data.memory import Batch
 from gear.data.order import Order
 
 
@@ -49,7 +49,7 @@ class StreamSet:
     def batch(self, step):
         """The Batch of optimizer step `step`, from 0."""
         epoch, chosen = self._chosen(step)
-        images = to_float(to_tensor(self._ahead.get(step)))
+        images = to_tensor(self._ahead.get(step))
         return Batch(images, self.labels[torch.from_numpy(chosen)], chosen, epoch)
 
     def _centred(self, numbers):

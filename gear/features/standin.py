@@ -114,9 +114,10 @@ def train(settings, spec, output, manifest=None):
     progress = Progress("classifier", 0, spec["steps"], spec["batch"], f"{output}/metrics.jsonl")
     for step in range(spec["steps"]):
         batch = data.batch(step)
-        pooled, _, logits = network(batch.images)
-        recon = network.to_image(pooled).view_as(batch.images)
-        loss = F.cross_entropy(logits, batch.labels) + (recon - batch.images).square().mean()
+        images = to_float(batch.images)
+        pooled, _, logits = network(images)
+        recon = network.to_image(pooled).view_as(images)
+        loss = F.cross_entropy(logits, batch.labels) + (recon - images).square().mean()
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / spec["steps"])
         optimizer.zero_grad()
         loss.backward()

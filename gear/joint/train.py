@@ -74,6 +74,7 @@ class JointTrainer(TokenizerTrainer):
 
     def step(self, batch, number):
         parts = self.parts(batch)
+        drawn = [self.ar_update.drawn(part) for part in parts]
         with self.autocast():  # f(x) (B, N, F), which both branches are aligned with
             targets = [self.teacher(part.images) for part in parts]
         sharpness = SoftAssignment(self.settings.joint.temperature)
@@ -88,7 +89,7 @@ class JointTrainer(TokenizerTrainer):
             recon, indices, metrics = self.update_tokenizer(parts, number, guide)
         metrics |= self.update_discriminator(parts, recon, number)
         # the AR's side of eq. 11, 12, on the indices from before the tokenizer's update
-        metrics |= self.ar_update.update(indices, parts, targets, number)
+        metrics |= self.ar_update.update(indices, parts, targets, drawn, number)
         self.average.update(self.tokenizer, number)
         return metrics | sharpness.means()
 

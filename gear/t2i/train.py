@@ -29,17 +29,17 @@ class CaptionUpdate(ARUpdate):
         codes = settings.tokenizer.codebook_size
         return TextTransformer(settings.ar, codes, settings.text, side)
 
-    def prefix(self, batch):
+    def drawn(self, part):
+        """The captions of a CaptionBatch, with "" for those dropped at (seed, epoch, image)."""
+        u_B = rng.uniform((self.settings.seed, "caption drop"), part.epochs, part.indices)
+        drop = u_B < self.settings.ar.label_dropout
+        return ["" if d else caption for d, caption in zip(drop, part.captions, strict=True)]
+
+    def prefix(self, part, drawn):
         """The Prefix of each image's caption, or of the empty caption if it is dropped."""
         with self.trainer.autocast("fp32"):  # the encoder has a precision of its own, as in drawing
-            text = self.encoder(self.kept(batch))
+            text = self.encoder(drawn)
         return self.ar.condition(text)
-
-    def kept(self, batch):
-        """The captions of a CaptionBatch, with "" for those dropped at (seed, epoch, image)."""
-        drawn = rng.uniform((self.settings.seed, "caption drop"), batch.epochs, batch.indices)
-        drop = drawn < self.settings.ar.label_dropout
-        return ["" if d else caption for d, caption in zip(drop, batch.captions, strict=True)]
 
 
 class CaptionTrainer(ARTrainer):

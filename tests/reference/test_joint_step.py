@@ -213,14 +213,19 @@ CHANGES = {  # case, file, text, other text
     # modes, inputs and order
     "dropout in the guidance": ("vq", "joint/train.py", "ar.eval()", "ar.train()"),
     "labels dropped in the guidance": (
-        *("vq", "joint/train.py", "ar.condition(batch.labels)", "self.ar_update.prefix(batch)"),
+        *(
+            "vq",
+            "joint/train.py",
+            "ar.condition(batch.labels)",
+            "self.ar_update.prefix(batch, self.ar_update.drawn(batch))",
+        ),
     ),
     "the first token left out": ("vq", "joint/readout.py", "slice(None, -1)", "slice(1, None)"),
     "another block": ("vq", "ar/transformer.py", "if number == tap", "if number == tap + 1"),
     "no label dropped": (
         "vq",
         "ar/train.py",
-        "self.prefix(part)",
+        "self.prefix(part, drawn[place])",
         "self.ar.condition(part.labels)",
     ),
     "tokens from after the update": (

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from gear.alignment.loss import alignment_loss
+from gear.ar import train as ar_train
+from gear.data import memory
 from gear.files import aside as files
 from gear.runtime import checkpoint, optim
 from gear.tokenizer.train import TokenizerTrainer
@@ -213,6 +215,26 @@ def test_the_gradient_is_that_of_the_function(joint, monkeypatch):
 # the whole step
 
 
+@pytest.mark.parametrize("size", [0, 4])
+def test_a_step_copies_all_that_it_reads_before_its_first_network(joint, monkeypatch, size):
+    """A copy between two updates would wait in the queue, and the host with it."""
+    trainer, batch, _ = joint(**{"runtime.micro_batch": size})
+    order, copy_of = [], memory.to_device
+
+    def copied(*given):
+        order.append("copy")
+        return copy_of(*given)
+
+    for module in (memory, ar_train):
+        monkeypatch.setattr(module, "to_device", copied)
+    for network in (trainer.teacher, trainer.tokenizer, trainer.ar_update.ar):
+        network.register_forward_pre_hook(lambda *_: order.append("network"))
+    trainer.step(batch, 3)
+    copies = order.count("copy")
+    parts = len(batch.images) // size if size else 1
+    assert copies == 2 + parts and order[:copies] == ["copy"] * copies
+
+
 def test_guidance_runs_without_dropout_and_the_update_with_it(joint):
     dropped = {"ar.dropout": 0.5, "ar.token_dropout": 0.5, "ar.label_dropout": 1.0}
     trainer, batch, target = joint(**dropped)
@@ -284,7 +306,7 @@ def test_the_losses_of_the_ar_reach_no_tokenizer(joint, run, changes):
     assert with_gradient(update.ar) == {n for n, _ in update.ar.named_parameters()}
     assert with_gradient(update.projector) == {n for n, _ in update.projector.named_parameters()}
     trainer.optimizers["ar"].zero_grad()
-    metrics = update.update([quantized.indices_BN], [batch], [target], 3)
+    metrics = update.update([quantized.indices_BN], [batch], [target], [update.drawn(batch)], 3)
     assert set(metrics) == {"ntp", "align_ar", "grad_ar"}
     assert all(p.grad is None for p in trainer.tokenizer.parameters())
 

@@ -38,6 +38,7 @@ from vits import SHAPE, random_state
 from gear import config
 from gear.alignment.teachers.load import NETWORKS, network
 from gear.analysis import similarity
+from gear.data.memory import to_uint8
 from gear.evaluation import checkpoint as evaluate
 from gear.features import dinov2, inception, standin
 from gear.features.resize import resized
@@ -123,6 +124,11 @@ CASES = (
 )
 
 
+def eight_bit(batch):
+    """As a data set gives it."""
+    return batch._replace(images=to_uint8(batch.images))
+
+
 def ready(tiny_networks, stage, settings):
     """A trainer as a segment has it."""
     trainer = tiny_networks.trainer(stage, settings)
@@ -140,7 +146,7 @@ def test_a_step_stays_on_the_gpu(
         trainer = ready(tiny_networks, stage, settings)
         gpu.types.clear()
         gpu.waiting_uploads.clear()
-        silent, reporting = (trainer.step(data.batch(n), n) for n in (0, 1))
+        silent, reporting = (trainer.step(eight_bit(data.batch(n)), n) for n in (0, 1))
     assert not gpu.readbacks and not gpu.waiting_uploads
     assert ("top1" in reporting) == ("top1" in silent) == (stage == "joint")
     assert {(v.device, v.ndim) for v in reporting.values()} == {(GPU, 0)}

@@ -139,7 +139,7 @@ def test_image_caption_and_number_belong_together(home):
     mirrored = []
     for step in (0, 21, 40):
         batch = data.batch(step)
-        assert batch.images.shape == (BATCH, 1, 16, 16) and batch.images.dtype == torch.float32
+        assert batch.images.shape == (BATCH, 1, 16, 16) and batch.images.dtype == torch.uint8
         assert np.array_equal(batch.indices, data.order.chosen(step)[1])
         for image, text, number in zip(batch.images, batch.captions, batch.indices, strict=True):
             assert shard_files.number_of(image) == number
@@ -212,8 +212,9 @@ def test_parts_cut_all_of_a_batch(home):
     parts = batch.parts(10, torch.device("cpu"))
     assert [len(p.captions) for p in parts] == [10, 10, 4] == [len(p.epochs) for p in parts]
     assert sum((p.captions for p in parts), ()) == batch.captions
-    assert torch.equal(torch.cat([p.images for p in parts]), batch.images)
-    assert same(batch.parts(0, torch.device("cpu"))[0], batch)
+    whole = batch._replace(images=to_float(batch.images))
+    assert torch.equal(torch.cat([p.images for p in parts]), whole.images)
+    assert same(batch.parts(0, torch.device("cpu"))[0], whole)
 
 
 def test_captions_of_few_steps_are_kept(home):
@@ -235,7 +236,7 @@ def test_gear_batch_is_what_the_trainer_reads(home, tmp_path, capsys):
     assert np.array_equal(found["epochs"], read.epochs) and found["epochs"].tolist().count(0) == 4
     assert found["mirrored"].tolist() == [shard_files.is_mirrored(x) for x in read.images]
     assert found["names"][0].endswith(f".tar/{read.indices[0]:06d}")
-    assert torch.equal(to_float(torch.from_numpy(found["images"])[..., 0]), read.images[:, 0])
+    assert torch.equal(torch.from_numpy(found["images"])[..., 0], read.images[:, 0])
     assert "the 24 images of step 22 of gear-t2i, epoch 0" in capsys.readouterr().out
 
 
@@ -276,7 +277,9 @@ def test_images_of_any_shape_are_resized_as_in_a_folder(tmp_path, photo):
     batch = opened(tmp_path, **{"data.channels": 3, "data.flip": False, "optim.batch": 3}).batch(0)
     expected = [validation_pixels(tmp_path / f"{i}.jpg", 3, 16) for i in batch.indices]
     expected = torch.from_numpy(np.stack(expected)).permute(0, 3, 1, 2)
-    assert torch.equal(batch.images, to_float(expected))
+    assert torch.equal(batch.images, expected)
+    [part] = batch.parts(0, torch.device("cpu"))
+    assert torch.equal(part.images, to_float(expected)) and part.captions == batch.captions
 
 
 # broken images

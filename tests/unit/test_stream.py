@@ -15,7 +15,7 @@ from torchvision.transforms import functional as F
 from gear import config
 from gear.cli import batch
 from gear.data import manifest, sets
-from gear.data.memory import ImageSet, to_float
+from gear.data.memory import ImageSet, to_float, to_uint8
 from gear.data.transforms import open_image, resize_short
 from gear.runtime import distributed, rng
 
@@ -64,6 +64,12 @@ def same(a, b):
 # what a batch is
 
 
+def test_bytes_become_floats_by_a_division_that_is_rounded_once():
+    x = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_float(x), torch.from_numpy(x.numpy().astype("float32") / 127.5 - 1))
+    assert torch.equal(to_uint8(to_float(x)), x)
+
+
 def test_a_batch_is_what_torchvision_makes_of_the_same_numbers(folder):
     files = ImageFolder(folder / "images/train")
     assert files.classes == ["n01", "n02", "n10"]
@@ -80,15 +86,19 @@ def test_a_batch_is_what_torchvision_makes_of_the_same_numbers(folder):
             height, width = picture.height - SIZE + 1, picture.width - SIZE + 1
             picture = F.crop(picture, int(top * height), int(left * width), SIZE, SIZE)
             picture = F.hflip(picture) if flip < 0.5 else picture
-            expected = F.pil_to_tensor(picture).float() / 127.5 - 1
-            assert torch.equal(x, expected) and label == expected_label
+            assert torch.equal(x, F.pil_to_tensor(picture)) and label == expected_label
 
 
 def test_the_tensors_are_those_that_a_network_expects(folder):
     batch = training(folder).batch(0)
     assert batch.images.shape == (BATCH, 3, SIZE, SIZE) and batch.images.is_contiguous()
-    assert (batch.images.dtype, batch.labels.dtype) == (torch.float32, torch.int64)
-    assert -1 <= batch.images.min() < -0.5 and 0.5 < batch.images.max() <= 1
+    assert (batch.images.dtype, batch.labels.dtype) == (torch.uint8, torch.int64)
+    for size, counts in ((0, [BATCH]), (3, [3, 3, 2])):
+        parts = batch.parts(size, torch.device("cpu"))
+        assert [len(part.images) for part in parts] == counts
+        images = torch.cat([part.images for part in parts])
+        assert images.dtype == torch.float32 and torch.equal(images, to_float(batch.images))
+        assert -1 <= images.min() < -0.5 and 0.5 < images.max() <= 1
     gray = training(folder, **{"data.channels": 1}).batch(0)
     assert gray.images.shape == (BATCH, 1, SIZE, SIZE)
 
@@ -129,7 +139,7 @@ def test_crops_and_flips_differ_between_epochs_and_cover_their_range(folder):
     data = training(folder, **{"optim.batch": 21})
     picture = ImageFolder(folder / "images/train")[5][0]
     assert picture.size == (31, 16)
-    whole = F.pil_to_tensor(picture).float() / 127.5 - 1
+    whole = F.pil_to_tensor(picture)
     places, flips = [], []
     for epoch in range(150):
         batch = data.batch(epoch)
@@ -200,7 +210,7 @@ def test_gear_batch_is_what_the_trainer_reads(folder, step):
     settings = settings_of(folder, workers=2)
     found = batch.read(settings, folder / "manifest.json", step)
     read = training(folder, workers=2).batch(step - 1)
-    assert torch.equal(to_float(torch.from_numpy(found["images"])).permute(0, 3, 1, 2), read.images)
+    assert torch.equal(torch.from_numpy(found["images"]).permute(0, 3, 1, 2), read.images)
     assert (found["labels"] == read.labels.numpy()).all()
     assert (found["indices"] == read.indices).all() and found["epoch"] == read.epoch
     assert found["mirrored"].any() or step != 1

@@ -65,6 +65,7 @@ class Listening:
 def test_a_step_is_next_token_prediction_and_half_the_alignment(ready):
     trainer, data = ready(**STILL)
     batch, settings = data.batch(0), trainer.settings
+    [part] = trainer.parts(batch)
     ar, project = (copy.deepcopy(trainer.modules[name]) for name in ("ar", "projector"))
     found = trainer.step(batch, 0)
 
@@ -72,10 +73,10 @@ def test_a_step_is_next_token_prediction_and_half_the_alignment(ready):
     texts = ["" if u < 0.5 else text for u, text in zip(drawn, batch.captions, strict=True)]
     assert 0 < texts.count("") < len(texts)
     prefix = ar.condition(trainer.ar_update.encoder(texts))
-    tokens = trainer.tokenizer.tokens(batch.images)
+    tokens = trainer.tokenizer.tokens(part.images)
     logits, tap = ar(ar.embedding(tokens[:, :-1]), prefix, tap=settings.align.layer)
     ntp = -logits.log_softmax(-1).gather(-1, tokens[..., None]).mean()
-    h, z = project(tap), trainer.teacher(batch.images)
+    h, z = project(tap), trainer.teacher(part.images)
     align = -((h * z).sum(-1) / h.norm(dim=-1) / z.norm(dim=-1)).mean()
     loss = ntp + 0.5 * align
     gradients = torch.autograd.grad(loss, [*ar.parameters(), *project.parameters()])
@@ -131,7 +132,7 @@ def test_the_features_in_training_are_those_in_drawing(ready, encoder_folder):
     seen, condition = [], trainer.ar_update.ar.condition
     condition.register_forward_pre_hook(lambda _, given: seen.append(given[0].features_BPC))
     with trainer.autocast():
-        trainer.ar_update.prefix(batch)
+        trainer.ar_update.prefix(batch, trainer.ar_update.drawn(batch))
     assert torch.equal(seen[0], trainer.ar_update.encoder(list(batch.captions)).features_BPC)
 
 
@@ -145,7 +146,7 @@ def dropped(trainer, data, steps):
     for step in steps:
         batch, listening.heard = data.batch(step), []
         for part in trainer.parts(batch):
-            trainer.ar_update.prefix(part)
+            trainer.ar_update.prefix(part, trainer.ar_update.drawn(part))
         for place, heard, own in zip(
             zip(batch.epochs.tolist(), batch.indices.tolist(), strict=True),
             listening.heard,

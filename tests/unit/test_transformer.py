@@ -191,13 +191,15 @@ def test_the_null_stands_where_a_condition_is_dropped(smoke_settings, tiny_netwo
     batch, table = labelled(range(100)), update.ar.condition.weight
     null = dropped(0.3, update.settings.seed, batch)
     expected = torch.where(null[:, None], table[10], table[3])  # 10 is the null class
-    assert 10 < null.sum() < 60 and torch.equal(update.prefix(batch).vectors_BPD[:, 0], expected)
+    vectors = update.prefix(batch, update.drawn(batch)).vectors_BPD
+    assert 10 < null.sum() < 60 and torch.equal(vectors[:, 0], expected)
 
 
 @pytest.mark.parametrize("share, expected", [(0.0, 3), (1.0, 10)])
 def test_no_condition_and_every_condition_dropped(smoke_settings, tiny_networks, share, expected):
     update = tiny_networks.trainer("ar", smoke_settings(**{"ar.label_dropout": share})).ar_update
-    vectors = update.prefix(labelled(range(100))).vectors_BPD
+    batch = labelled(range(100))
+    vectors = update.prefix(batch, update.drawn(batch)).vectors_BPD
     assert torch.equal(vectors, update.ar.condition.weight[expected].expand(100, 1, -1))
 
 
@@ -216,7 +218,7 @@ def test_the_loss_is_ntp_plus_lambda_times_alignment(smoke_settings, tiny_networ
     align = -F.cosine_similarity(update.projector(tap), target, dim=-1).mean()
     parameters = [*update.ar.parameters(), *update.projector.parameters()]
     expected = torch.autograd.grad(ntp + 0.7 * align, parameters)
-    metrics = update.update([tokens], [batch], [target], 5)
+    metrics = update.update([tokens], [batch], [target], [update.drawn(batch)], 5)
     assert metrics["ntp"].item() == approx(ntp.item(), rel=1e-5)
     assert metrics["align_ar"].item() == approx(align.item(), rel=1e-5)
     for parameter, gradient in zip(parameters, expected, strict=True):

@@ -56,7 +56,7 @@ def train(settings, spec, output, manifest=None):
         drawn = rng.uniform((spec["seed"], "mask", step), batch.indices[:, None], positions[None])
         masked = torch.from_numpy(drawn < MASKED)
         target = average.module if average else None
-        loss = teacher.loss(batch.images, batch.labels, masked, target)
+        loss = teacher.loss(to_float(batch.images), batch.labels, masked, target)
         optimizer.param_groups[0]["lr"] = 1e-3 * min(1, (step + 1) / 50)
         optimizer.zero_grad()
         loss.backward()
