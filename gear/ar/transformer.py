@@ -38,10 +38,14 @@ def rotary_table(side, head_dim, prefix, prefix_rope, base=10000.0):
 
 def rotate(x_BHSd, table_Sc2):
     """Rotate the pairs (2j, 2j + 1) of each head, in float32."""
-    # (B, H, S, d) -> (B, H, S, c, 2), read as c complex numbers: a rotation is one product
-    pairs = torch.view_as_complex(x_BHSd.float().unflatten(-1, (-1, 2)))
-    turned = pairs * torch.view_as_complex(table_Sc2)
-    return torch.view_as_real(turned).flatten(-2).type_as(x_BHSd)
+    pairs = x_BHSd.float().unflatten(-1, (-1, 2))  # (B, H, S, d) -> (B, H, S, c, 2)
+    if torch.compiler.is_compiling():  # the compiler has no code for complex numbers
+        (a, b), (cos, sin) = pairs.unbind(-1), table_Sc2.unbind(-1)
+        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], -1)
+    else:  # read as c complex numbers, a rotation is one product
+        turned = torch.view_as_complex(pairs) * torch.view_as_complex(table_Sc2)
+        turned = torch.view_as_real(turned)
+    return turned.flatten(-2).type_as(x_BHSd)
 
 
 def hidden_width(dim):

@@ -1,11 +1,18 @@
-"""Memory format, recomputation: the same numbers, no other names. (Compilation: tests/slow.)"""
+"""Memory format, recomputation: the same numbers, no other names.
+
+Compilation is traced here, and its failures are; compiled code is run in tests/slow."""
+
+from functools import partial
 
 import pytest
 import torch
+from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gear.config import Runtime
 from gear.runtime.device import setup
 from gear.runtime.loop import Segment
+from gear.runtime.tune import tune
 
 RUNS = {"tokenizer": "vq", "joint": "gear-l", "ar": "llamagen-repa-l"}
 
@@ -100,6 +107,80 @@ def test_a_state_in_the_other_memory_format_goes_on(
         if value.shape == parameter.shape and parameter.dim() == 4
     ]
     assert layouts and all(a == b for a, b in layouts)
+
+
+# ---- compilation ---------------------------------------------------------------------------------
+
+STILL = {"ar.dropout": 0.0, "ar.token_dropout": 0.0}
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """compiler(backend, **options) takes the place of torch's own one."""
+    whole = torch.compile
+
+    def use(backend, **options):
+        torch._dynamo.reset()
+        compiled = partial(whole, backend=backend, **options)
+        monkeypatch.setattr(torch, "compile", compiled)
+
+    with torch._functorch.config.patch(force_non_lazy_backward_lowering=False):
+        yield use
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def first_step(smoke_settings, tiny_networks, random_images):
+    """first_step(stage, compile): the metrics of its first step, without dropout."""
+
+    def run(stage, compile):
+        settings = smoke_settings(RUNS[stage], **STILL, **{"runtime.compile": compile})
+        trainer = tiny_networks.trainer(stage, settings)
+        trainer.tune()
+        return steps(trainer, random_images, 1)[0]
+
+    return run
+
+
+def test_all_blocks_are_compiled_whole_and_without_complex_numbers(compiler, first_step, capfd):
+    """The compiler has no code for complex numbers: torch would run those parts uncompiled."""
+    plain, types = first_step("joint", False), []
+
+    def backend(graph, inputs):
+        values = [node.meta.get("example_value") for node in graph.graph.nodes]
+        types.append({value.dtype for value in values if isinstance(value, torch.Tensor)})
+        return graph.forward
+
+    compiler(backend, fullgraph=True)
+    assert first_step("joint", True) == pytest.approx(plain, rel=1e-4, abs=1e-6)
+    assert "warning" not in capfd.readouterr().err
+    assert len(types) >= 4 and not any(kind.is_complex for kind in set().union(*types))
+
+
+def failing(graph, inputs):
+    raise RuntimeError("no compiler here")
+
+
+@pytest.mark.parametrize("passes", ["forward", "backward"])
+def test_a_failing_compiler_is_said_once_and_the_run_goes_on(compiler, first_step, capfd, passes):
+    """At a block's first call. For a backward pass it would fail in that pass, too late."""
+    plain = first_step("joint", False)
+    backward = aot_autograd(fw_compiler=lambda graph, _: graph.forward, bw_compiler=failing)
+    compiler(failing if passes == "forward" else backward)
+    assert first_step("joint", True) == plain
+    said = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    [line] = said
+    assert "runtime.compile failed, the run goes on without it" in line
+    assert "no compiler here" in line
+
+
+def test_an_error_that_is_not_the_compilers_comes_again(compiler, capfd):
+    compiler("eager")
+    block = torch.nn.Linear(2, 2)
+    tune(Runtime(compile=True), [], [block])
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        block(torch.ones(1, 3))
+    assert block(torch.ones(1, 2)).shape == (1, 2)
 
 
 class NoWaiting(TorchDispatchMode):
