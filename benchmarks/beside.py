@@ -2,8 +2,9 @@
 
 A benchmark defines its ways and calls `run`. Every way runs in processes of its own, and the ways
 alternate. A process does the work once in small, then `--repeats` times. Seconds are CPU-seconds of
-one thread on a CPU, and the time of the work on a GPU. Memory is what the work adds to the process,
-or to the GPU, at its peak: inputs and libraries do not count, outputs and gradients do.
+one thread on a CPU, and the time of the work on a GPU. MiB added are what the work adds to the
+process, or to the GPU, at its peak: inputs and libraries do not count, outputs and gradients do.
+Peak MiB are all that the process, or the GPU, holds then.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def _status(name):
 
 
 class Peak:
-    """Within the block, the memory above that at its start; `mib` after the block."""
+    """The most memory within the block: after it, `mib` above that at its start; all, `peak`."""
 
     def __enter__(self):
         if torch.cuda.is_available():
@@ -54,32 +55,33 @@ class Peak:
 
     def __exit__(self, *_):
         gpu = torch.cuda.is_available()
-        peak = torch.cuda.max_memory_allocated() / 2**20 if gpu else _status("VmHWM")
-        self.mib = peak - self.start
+        self.peak = torch.cuda.max_memory_allocated() / 2**20 if gpu else _status("VmHWM")
+        self.mib = self.peak - self.start
 
 
 def measured(work, repeats):
-    """{'seconds': median of a call, 'mib': of the first call}."""
-    seconds, mib = [], []
+    """{'seconds': median of a call, 'mib' and 'peak': of the first call}."""
+    seconds, memory = [], []
     for _ in range(repeats):
         with Peak() as peak:
             began = clock()
             work()
             seconds.append(clock() - began)
-        mib.append(peak.mib)
-    return {"seconds": statistics.median(seconds), "mib": mib[0]}
+        memory.append({"mib": peak.mib, "peak": peak.peak})
+    return {"seconds": statistics.median(seconds), **memory[0]}
 
 
-def alternate(script, ways, options, rounds):
-    """{way: [what its process printed, of each round]}."""
+def alternate(script, ways, options, rounds, code=None):
+    """{way: [what its process printed, of each round]}.
+
+    code: {way: folder}, where a way's gear is not the one here."""
     found = {way: [] for way in ways}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     for _ in range(rounds):
         for way in ways:
             command = [sys.executable, script, "--child", json.dumps({"way": way, **options})]
-            done = subprocess.run(
-                command, check=True, stdout=subprocess.PIPE, text=True, env=environment
-            )
+            own = environment | ({"PYTHONPATH": str(code[way])} if code else {})
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=own)
             found[way].append(json.loads(done.stdout.splitlines()[-1]))
     return found
 
@@ -87,13 +89,15 @@ def alternate(script, ways, options, rounds):
 def report(found, first):
     """Print a table of all ways, then one line of JSON: the ratios to the way `first`."""
     print(f"{device_name()}, torch {torch.__version__}, {len(found[first])} rounds\n")
-    print("| way | seconds | lowest to highest | MiB added |\n| --- | ---: | --- | ---: |")
+    print("| way | seconds | lowest to highest | MiB added | peak MiB |")
+    print("| --- | ---: | --- | ---: | ---: |")
     medians = {}
     for way, rows in found.items():
         seconds = [row["seconds"] for row in rows]
         medians[way] = {k: statistics.median(row[k] for row in rows) for k in rows[0]}
         span = f"{min(seconds):.2f} to {max(seconds):.2f}"
-        print(f"| {way} | {medians[way]['seconds']:.2f} | {span} | {medians[way]['mib']:.0f} |")
+        numbers = f"{medians[way]['mib']:.0f} | {medians[way]['peak']:.0f}"
+        print(f"| {way} | {medians[way]['seconds']:.2f} | {span} | {numbers} |")
     pairs = list(zip(*found.values(), strict=True))
     names, line = list(found), {"device": device_name(), "torch": torch.__version__}
     for place, way in enumerate(names):
@@ -103,6 +107,7 @@ def report(found, first):
                 "seconds": round(statistics.median(ratios), 3),
                 "mib": round(medians[way]["mib"], 1),
                 "mib_of_first": round(medians[first]["mib"], 1),
+                "peak": round(medians[way]["peak"] / medians[first]["peak"], 3),
             }
     print(json.dumps(line))
 

@@ -208,7 +208,8 @@ class Settings:
 
     @property
     def kernels(self):
-        """The form of assignment and head: reference, which holds all scores, or fused."""
+        """The form of assignment, head and VQGAN's blocks: reference, which holds all scores, or
+        fused."""
         form = self.runtime.kernels
         return self.automatic_kernels if form == "auto" else form
 

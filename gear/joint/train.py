@@ -73,6 +73,7 @@ class JointTrainer(TokenizerTrainer):
         return slice(number % every, None, every) if number else slice(None)
 
     def step(self, batch, number):
+        self.forget()
         parts = self.parts(batch)
         drawn = [self.ar_update.drawn(part) for part in parts]
         with self.autocast():  # f(x) (B, N, F), which both branches are aligned with

@@ -39,6 +39,12 @@ class Trainer:
         """{metric: 0-d tensor} of one optimizer step on a Batch; `number` from 0."""
         raise AssertionError("a stage defines its step")
 
+    def forget(self):
+        """Drop the gradients of the step before, so that none lies beside this step's largest
+        backward pass."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
     def exports(self):
         """{prefix: module} of the milestone's weights.
 

@@ -58,8 +58,11 @@ class Tokenizer(nn.Module):
         return [module for module in self.modules() if isinstance(module, kinds)]
 
     def use(self, form):
-        """Take the reference or the fused form of the assignment; see Settings.kernels."""
+        """Take the reference or the fused form of assignment and blocks; see Settings.kernels."""
         self.quantizer.form = self.quantizer.forms[form]
+        for module in self.modules():
+            if isinstance(module, vqgan.Residual | vqgan.Up):
+                module.form = form
         return self
 
     def encode(self, x_BCHW):

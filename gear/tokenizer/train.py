@@ -138,6 +138,7 @@ class TokenizerTrainer(Trainer):
         return {**optim.mean_of(rows), "grad_disc": norm}
 
     def step(self, batch, number):
+        self.forget()
         parts = self.parts(batch)
         outcome = self.update_tokenizer(parts, number)
         metrics = outcome.metrics | self.update_discriminator(parts, outcome.recon, number)

@@ -2,16 +2,34 @@
 
 - residual blocks with GroupNorm and swish, attention at the coarsest level only
 - one level per entry of `multipliers`; each level but the last halves height and width
+- two forms (Settings.kernels): `reference`, and `fused`, which keeps fewer maps for the backward
+  pass and widens by one transposed convolution
 """
 
+import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def activated(norm, conv, x, form):
+    """conv(silu(norm(x))). The fused form keeps x alone and makes what lies between again in the
+    backward pass, with the same bits; the convolution itself is not run again."""
+
+    def whole(x):
+        return conv(F.silu(norm(x)))
+
+    if form == "reference" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return whole(x)
+    return checkpoint(whole, x, use_reentrant=False, preserve_rng_state=False)
 
 
 class Residual(nn.Module):
     """(B, inner, h, w) -> (B, outer, h, w): two 3 x 3 convolutions and a skip connection.
 
     The skip connection has a 1 x 1 convolution if the width changes."""
+
+    form = "reference"
 
     def __init__(self, inner, outer, groups, bias=True):
         super().__init__()
@@ -22,8 +40,8 @@ class Residual(nn.Module):
         self.skip = nn.Conv2d(inner, outer, 1, bias=bias) if inner != outer else nn.Identity()
 
     def forward(self, x):
-        y = self.conv1(F.silu(self.norm1(x)))
-        return self.skip(x) + self.conv2(F.silu(self.norm2(y)))
+        y = activated(self.norm1, self.conv1, x, self.form)
+        return self.skip(x) + activated(self.norm2, self.conv2, y, self.form)
 
 
 class Attention(nn.Module):
@@ -56,14 +74,28 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """(B, C, h, w) -> (B, C, 2 h, 2 w): nearest neighbour, then a convolution."""
+    """(B, C, h, w) -> (B, C, 2 h, 2 w): nearest neighbour, then a convolution.
+
+    The fused form is one transposed convolution with 4/9 of the products: where neighbours are
+    equal, the weights that meet them are added first. Below 8 x 8 it is the slower one on a CPU."""
+
+    form = "reference"
 
     def __init__(self, channels):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x):
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        if self.form == "reference" or min(x.shape[2:]) < 8:
+            return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        weight = spread(spread(self.conv.weight, 2), 3).transpose(0, 1)
+        return F.conv_transpose2d(x, weight, self.conv.bias, stride=2, padding=1)
+
+
+def spread(weight, axis):
+    """Three taps a, b, c on twice repeated neighbours -> four taps of a transposed convolution."""
+    a, b, c = weight.unbind(axis)
+    return torch.stack([c, b + c, a + b, a], axis)
 
 
 def _middle(config, width):

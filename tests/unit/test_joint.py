@@ -215,6 +215,19 @@ def test_the_gradient_is_that_of_the_function(joint, monkeypatch):
 # the whole step
 
 
+def test_no_gradient_of_the_step_before_lies_beside_the_tokenizers(joint):
+    trainer, batch, _ = joint()
+    trainer.step(batch, 0)
+    parameters = [p for m in trainer.modules.values() for p in m.parameters()]
+    assert any(p.grad is not None for p in parameters)
+    there = []
+    trainer.teacher.register_forward_pre_hook(
+        lambda *_: there.extend(p for p in parameters if p.grad is not None)
+    )
+    trainer.step(batch, 1)
+    assert not there
+
+
 @pytest.mark.parametrize("size", [0, 4])
 def test_a_step_copies_all_that_it_reads_before_its_first_network(joint, monkeypatch, size):
     """A copy between two updates would wait in the queue, and the host with it."""

@@ -4,13 +4,16 @@ Gradients say which part a loss reaches: those that must be zero are compared wi
 """
 
 import dataclasses
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gear.tokenizer.discriminator import PatchGAN
 from gear.tokenizer.losses import Features, hinge_discriminator, make_lpips, tokenizer_loss
+from gear.tokenizer.vqgan import Residual, Up
 
 approx = pytest.approx
 KINDS = ("vq", "lfq", "ibq")
@@ -129,6 +132,69 @@ def test_losses_and_discriminator_are_float32_under_autocast(
     assert seen == [torch.float32] * 3 and {"lpips", "gan", "entropy_loss"} <= set(plain)
     for name, value in plain.items():
         assert torch.equal(inside[name], value) and rounded[name].dtype == torch.float32
+
+
+class Counted(TorchDispatchMode):
+    """How often each operation is run."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = Counter()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.calls[function.overloadpacket.__name__] += 1
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("low", [False, True])
+def test_a_fused_block_keeps_less_and_changes_no_bit_and_runs_no_convolution_again(low):
+    found, kept, calls = [], [], []
+    for form in ("reference", "fused"):
+        torch.manual_seed(0)
+        block, x = Residual(8, 16, 4), torch.randn(2, 8, 8, 8, requires_grad=True)
+        block.form = form
+        held = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda t, to=held: to.append(t) or t, id)
+        with Counted() as counted:
+            with hooks, torch.autocast("cpu", torch.bfloat16, enabled=low):
+                block(x)
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                y = block(x)
+            y.float().square().sum().backward()
+        kept.append(sum(t.nbytes for t in held))
+        calls.append(counted.calls)
+        found.append([y.detach(), x.grad, *[p.grad for p in block.parameters()]])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert kept[1] < 0.4 * kept[0]
+    assert calls[1]["convolution"] == calls[0]["convolution"] == 6
+    assert calls[1]["native_group_norm"] == 6 and calls[0]["native_group_norm"] == 4
+
+
+@pytest.mark.parametrize("side", [7, 8, 11])
+def test_a_fused_step_up_is_the_convolution_of_the_enlarged_map(side):
+    torch.manual_seed(0)
+    up, found = Up(4).double(), []
+    x_BCHW = torch.randn(2, 4, side, side + 1, dtype=torch.float64)
+    for up.form in ("reference", "fused"):
+        x = x_BCHW.clone().requires_grad_()
+        with Counted() as counted:
+            y = up(x)
+        gradients = torch.autograd.grad(y.square().sum(), [x, *up.parameters()])
+        found.append([y.detach(), *gradients])
+    assert ("upsample_nearest2d" in counted.calls) == (side < 8)
+    for mine, reference in zip(*found, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-12, atol=1e-12)
+
+
+def test_a_trained_tokenizer_has_the_form_of_its_settings_and_its_average_the_reference(
+    smoke_settings, tiny_networks
+):
+    for form in ("reference", "fused"):
+        settings = smoke_settings("vq", **{"runtime.kernels": form})
+        trainer = tiny_networks.trainer("tokenizer", settings)
+        for network, wanted in ((trainer.tokenizer, form), (trainer.average.module, "reference")):
+            forms = {m.form for m in network.modules() if isinstance(m, Residual | Up)}
+            assert forms == {wanted}
 
 
 # of the critics' losses and their gradients in bfloat16, relative; docs/engineering.md has what
