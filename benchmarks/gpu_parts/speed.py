@@ -1,4 +1,4 @@
-"""Speed at the paper's size: training steps, drawing, decoding, and a profile of one step.
+"""Speed at the paper's size: training steps, drawing, decoding, kernels, a profile of one step.
 
 FLOPs are those that `gear plan` counts (matrix products, convolutions, attention), so that a share
 of the ceiling is of useful work. Rows come in the order of their use; what no time is left for is
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from benchmarks.gpu_parts import text, workload
+from benchmarks.gpu_parts import kernels, text, workload
 from benchmarks.gpu_parts.clock import free, peak_gib, seconds_of
 from benchmarks.gpu_parts.profile import profile
 from benchmarks.gpu_parts.report import cases, row
@@ -211,6 +211,7 @@ def rows(context):
             found[key] = lambda g=guidance, d=dtype: text_drawing(context, g, d)
     for precision in ("fp32", "bf16"):
         found[f"decoding, {precision}"] = lambda p=precision: decoding(context, p)
+    found |= kernels.speed(context)
     profiled = settings_of(context, "l", 4 if context.tiny else 32)
     found["profile"] = lambda: profile(context, profiled)
     yield from cases(context, found, reserve=1.0 if context.tiny else 12.0)
