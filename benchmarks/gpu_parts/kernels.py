@@ -1,7 +1,8 @@
 """The Triton kernels of gear/kernels/gpu.py: rows of `correct` and of `speed`.
 
 The plain form is that of gear/tokenizer/assignment.py, on the same device; its scores are a tensor
-(N, K). The kernels need a GPU; for a trial on a CPU, Triton's interpreter (TRITON_INTERPRET=1).
+(N, K). The chunked form is gear/kernels/chunked.py, which a CPU uses. The kernels need a GPU; for a
+trial on a CPU, Triton's interpreter (TRITON_INTERPRET=1).
 
 Shapes: N tokens, K codes, D dimensions of a code, W width of the AR.
 """
@@ -15,9 +16,11 @@ import torch.nn.functional as F
 from benchmarks.gpu_parts.clock import free, seconds_of
 from benchmarks.gpu_parts.compare import compared
 from benchmarks.gpu_parts.report import row
+from gear.kernels import chunked
 from gear.tokenizer.assignment import Assignment
 
 TAU, ENTROPY_TAU = 0.1, 0.01
+SCALE, ENTROPY_SCALE = 2 / TAU, 2 / ENTROPY_TAU  # of VQ
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -45,13 +48,12 @@ def needed(context, name, function):
 # ---- correct -------------------------------------------------------------------------------------
 
 
-def inputs(context, tau):
-    """(features (N, D), codes (K, D)) of VQ; scores 2 z.c / tau. Some features between codes."""
+def inputs(context):
+    """(features (N, D), codes (K, D)) of VQ. Some features are between codes."""
     N, K, D = (70, 200, 8) if context.tiny else (2048, 16384, 8)
     codes_KD = F.normalize(torch.randn(K, D, device=context.device), dim=-1)
     z_ND = codes_KD[torch.randint(K, (N,), device=context.device)]
-    z_ND = F.normalize(z_ND + 0.2 * torch.randn_like(z_ND), dim=-1)
-    return 2 / tau * z_ND, codes_KD
+    return F.normalize(z_ND + 0.2 * torch.randn_like(z_ND), dim=-1), codes_KD
 
 
 def table_and_gradient(context, features_ND, codes_KD, dtype):
@@ -60,22 +62,40 @@ def table_and_gradient(context, features_ND, codes_KD, dtype):
     return [torch.randn(shape, device=context.device).to(dtype) for shape in shapes]
 
 
+ENTROPY = "entropy", "mean", "features", "codes"
+READ = "u", "features", "codes", "table"
+
+
 def plain_entropy(features_ND, codes_KD, grad_N, grad_K):
     """{name: tensor} by torch, in the format of the features."""
     f, c = (x.detach().requires_grad_() for x in (features_ND, codes_KD))
-    entropy_N, mean_K = Assignment(f[None], c).entropies(1.0)
+    entropy_N, mean_K = Assignment(f[None], c, 2).entropies(ENTROPY_TAU)
     loss = (grad_N * entropy_N).sum() + (grad_K * mean_K).sum()
-    gradients = torch.autograd.grad(loss, (f, c))
-    found = {"lse": (f @ c.T).logsumexp(-1), "entropy": entropy_N, "mean": mean_K}
-    return found | dict(zip(("features", "codes"), gradients, strict=True))
+    found = entropy_N, mean_K, *torch.autograd.grad(loss, (f, c))
+    return dict(zip(ENTROPY, found, strict=True))
 
 
 def plain_read(features_ND, codes_KD, table_KW, grad_NW):
     """The same of the read-out; p is rounded to the table's format."""
     f, c, t = (x.detach().requires_grad_() for x in (features_ND, codes_KD, table_KW))
-    u_NW = (f @ c.T).softmax(-1).to(t.dtype) @ t
+    u_NW = (SCALE * f @ c.T).softmax(-1).to(t.dtype) @ t
     gradients = torch.autograd.grad(u_NW, (f, c, t), grad_NW.to(u_NW.dtype))
-    return {"u": u_NW} | dict(zip(("features", "codes", "table"), gradients, strict=True))
+    return dict(zip(READ, (u_NW, *gradients), strict=True))
+
+
+def entropy_by(form, features_ND, codes_KD, grad_N, grad_K):
+    """The same by a module of gear/kernels/."""
+    tensors = features_ND, codes_KD, ENTROPY_SCALE
+    statistics_2N, *values = form.entropy(*tensors)
+    gradients = form.entropy_grad(*tensors, statistics_2N, values[0], grad_N, grad_K)
+    return dict(zip(ENTROPY, (*values, *gradients), strict=True))
+
+
+def read_by(form, features_ND, codes_KD, table_KW, grad_NW):
+    tensors = features_ND, codes_KD, SCALE, table_KW
+    statistics_2N, u_NW = form.read(*tensors)
+    gradients = form.read_grad(*tensors, statistics_2N, grad_NW, True)
+    return dict(zip(READ, (u_NW, *gradients), strict=True))
 
 
 def judged(name, found, plain, wanted, tolerance):
@@ -87,7 +107,7 @@ def judged(name, found, plain, wanted, tolerance):
 
 def argmax(context, name, gpu):
     """Against float64; and the lowest index among equal codes, within and across blocks."""
-    features_ND, codes_KD = inputs(context, ENTROPY_TAU)
+    features_ND, codes_KD = inputs(context)
     same = (gpu.argmax(features_ND, codes_KD) == plain_argmax(features_ND, codes_KD)).float().mean()
     half = len(codes_KD) // 2
     codes_KD[1] = codes_KD[0]
@@ -105,50 +125,30 @@ def plain_argmax(features_ND, codes_KD):
 
 
 def entropy(context, name, gpu):
-    features_ND, codes_KD = inputs(context, ENTROPY_TAU)
-    grads = [torch.randn(len(x), device=context.device) for x in (features_ND, codes_KD)]
-    lse_N, entropy_N, mean_K = gpu.entropy(features_ND, codes_KD)
-    gradients = gpu.entropy_grad(features_ND, codes_KD, lse_N, entropy_N, *grads)
-    found = {"lse": lse_N, "entropy": entropy_N, "mean": mean_K}
-    found |= dict(zip(("features", "codes"), gradients, strict=True))
-    plain = plain_entropy(features_ND, codes_KD, *grads)
-    wanted = plain_entropy(*(x.double() for x in (features_ND, codes_KD, *grads)))
-    return judged(name, found, plain, wanted, 1e-4)
+    tensors = inputs(context)
+    tensors += tuple(torch.randn(len(x), device=context.device) for x in tensors)
+    wanted = plain_entropy(*(x.double() for x in tensors))
+    return judged(name, entropy_by(gpu, *tensors), plain_entropy(*tensors), wanted, 1e-4)
 
 
 def read(context, name, gpu, precision, outputs, tolerance):
     """outputs: those to judge. Gradients of features and codes are float32 with any table."""
-    features_ND, codes_KD = inputs(context, TAU)
-    tensors = (
-        features_ND,
-        codes_KD,
-        *table_and_gradient(context, features_ND, codes_KD, PRECISIONS[precision]),
-    )
+    tensors = inputs(context)
+    tensors += tuple(table_and_gradient(context, *tensors, PRECISIONS[precision]))
     wanted = plain_read(*(x.double() for x in tensors))
-    inner_N = (wanted["u"] * tensors[3].double()).sum(-1).float()
-    u_NW, lse_N = gpu.read(*tensors[:3])
-    gradients = gpu.read_grad(*tensors[:3], lse_N, inner_N, tensors[3], True)
-    found = {"u": u_NW} | dict(zip(("features", "codes", "table"), gradients, strict=True))
-    plain = plain_read(*tensors)
-    chosen = ({key: made[key] for key in outputs} for made in (found, plain, wanted))
-    return judged(name, *chosen, tolerance)
+    made = read_by(gpu, *tensors), plain_read(*tensors), wanted
+    return judged(name, *({key: x[key] for key in outputs} for x in made), tolerance)
 
 
 def same_bits(context, name, gpu):
     """Two runs of everything, with a table in bfloat16."""
-    features_ND, codes_KD = inputs(context, TAU)
-    table_KW, grad_NW = table_and_gradient(context, features_ND, codes_KD, torch.bfloat16)
-    grads = [torch.randn(len(x), device=context.device) for x in (features_ND, codes_KD)]
+    tensors = inputs(context)
+    table_and_grad = table_and_gradient(context, *tensors, torch.bfloat16)
+    grads = [torch.randn(len(x), device=context.device) for x in tensors]
 
     def run():
-        lse_N, entropy_N, mean_K = gpu.entropy(features_ND, codes_KD)
-        u_NW, _ = gpu.read(features_ND, codes_KD, table_KW)
-        inner_N = (u_NW.float() * grad_NW.float()).sum(-1)
-        return (
-            *(lse_N, entropy_N, mean_K, u_NW, gpu.argmax(features_ND, codes_KD)),
-            *gpu.entropy_grad(features_ND, codes_KD, lse_N, entropy_N, *grads),
-            *gpu.read_grad(features_ND, codes_KD, table_KW, lse_N, inner_N, grad_NW, True),
-        )
+        found = entropy_by(gpu, *tensors, *grads), read_by(gpu, *tensors, *table_and_grad)
+        return [gpu.argmax(*tensors), *(x for by_name in found for x in by_name.values())]
 
     return row(name, ok=all(torch.equal(x, y) for x, y in zip(run(), run(), strict=True)))
 
@@ -201,15 +201,16 @@ def of_speed(context, W=1):
     tensors = [torch.randn(shape, device=context.device) for shape in shapes]
     z_ND, codes_KD = (F.normalize(x, dim=-1) for x in tensors[:2])
     table_KW, grad_NW = (x.bfloat16() for x in tensors[2:])
-    return (2 * z_ND).requires_grad_(), codes_KD.requires_grad_(), table_KW, grad_NW
+    return z_ND, codes_KD, table_KW, grad_NW
 
 
 def read_plainly(context, name, W):
-    features_ND, codes_KD, table_KW, grad_NW = of_speed(context, W)
+    *learns, table_KW, grad_NW = of_speed(context, W)
+    features_ND, codes_KD = (x.requires_grad_() for x in learns)
 
     def forward():
         with torch.autocast(context.device.type, torch.bfloat16):
-            return Assignment(features_ND[None], codes_KD).read(table_KW, TAU)[0]
+            return Assignment(features_ND[None], codes_KD, 2).read(table_KW, TAU)[0]
 
     def backward(u_NW):
         torch.autograd.grad(u_NW, (features_ND, codes_KD), grad_NW, retain_graph=True)
@@ -217,27 +218,22 @@ def read_plainly(context, name, W):
     return timed(context, name, forward, backward)
 
 
-def read_fused(context, name, gpu, W):
-    features_ND, codes_KD, table_KW, grad_NW = (x.detach() for x in of_speed(context, W))
-
-    def forward():
-        return gpu.read(features_ND / TAU, codes_KD, table_KW)
+def read_fused(context, name, form, W):
+    features_ND, codes_KD, table_KW, grad_NW = of_speed(context, W)
+    tensors = features_ND, codes_KD, SCALE, table_KW
 
     def backward(made):
-        u_NW, lse_N = made
-        inner_N = (grad_NW.float() * u_NW.float()).sum(-1)
-        tensors = features_ND / TAU, codes_KD, table_KW, lse_N, inner_N, grad_NW
-        gpu.read_grad(*tensors, False)
+        form.read_grad(*tensors, made[0], grad_NW, False)
 
-    return timed(context, name, forward, backward)
+    return timed(context, name, lambda: form.read(*tensors), backward)
 
 
 def entropy_plainly(context, name):
-    features_ND, codes_KD, *_ = of_speed(context)
+    features_ND, codes_KD = (x.requires_grad_() for x in of_speed(context)[:2])
     grads = [torch.randn(len(x), device=context.device) for x in (features_ND, codes_KD)]
 
     def forward():
-        return Assignment(features_ND[None], codes_KD).entropies(ENTROPY_TAU)
+        return Assignment(features_ND[None], codes_KD, 2).entropies(ENTROPY_TAU)
 
     def backward(made):
         torch.autograd.grad(made, (features_ND, codes_KD), grads, retain_graph=True)
@@ -245,39 +241,38 @@ def entropy_plainly(context, name):
     return timed(context, name, forward, backward)
 
 
-def entropy_fused(context, name, gpu):
-    features_ND, codes_KD, *_ = (x.detach() for x in of_speed(context))
+def entropy_fused(context, name, form):
+    features_ND, codes_KD, *_ = of_speed(context)
     grads = [torch.randn(len(x), device=context.device) for x in (features_ND, codes_KD)]
-
-    def forward():
-        return gpu.entropy(features_ND / ENTROPY_TAU, codes_KD)
+    tensors = features_ND, codes_KD, ENTROPY_SCALE
 
     def backward(made):
-        gpu.entropy_grad(features_ND / ENTROPY_TAU, codes_KD, *made[:2], *grads)
+        form.entropy_grad(*tensors, *made[:2], *grads)
 
-    return timed(context, name, forward, backward)
+    return timed(context, name, lambda: form.entropy(*tensors), backward)
 
 
 def argmax_plainly(context, name):
-    features_ND, codes_KD, *_ = (x.detach() for x in of_speed(context))
+    features_ND, codes_KD, *_ = of_speed(context)
     return timed(context, name, lambda: (features_ND @ codes_KD.T).argmax(-1), None)
 
 
-def argmax_fused(context, name, gpu):
-    features_ND, codes_KD, *_ = (x.detach() for x in of_speed(context))
-    return timed(context, name, lambda: gpu.argmax(features_ND, codes_KD), None)
+def argmax_fused(context, name, form):
+    features_ND, codes_KD, *_ = of_speed(context)
+    return timed(context, name, lambda: form.argmax(features_ND, codes_KD), None)
 
 
 def speed(context):
-    """{case: function} for the part `speed`: each reduction, plain and by a kernel."""
+    """{case: function} for the part `speed`: each reduction, plain, in chunks and by a kernel."""
     plain = {"argmax": argmax_plainly, "entropy": entropy_plainly}
     fused = {"argmax": argmax_fused, "entropy": entropy_fused}
     for W in (32,) if context.tiny else (768, 1024):
         plain[f"read-out {W}"] = lambda c, n, w=W: read_plainly(c, n, w)
-        fused[f"read-out {W}"] = lambda c, n, g, w=W: read_fused(c, n, g, w)
+        fused[f"read-out {W}"] = lambda c, n, form, w=W: read_fused(c, n, form, w)
     found = {}
     for key in plain:
-        name = f"{key}, plain"
-        found[name] = lambda k=key, n=name: plain[k](context, n)
-        found[f"{key}, kernel"] = needed(context, f"{key}, kernel", fused[key])
+        names = [f"{key}, {form}" for form in ("plain", "chunked", "kernel")]
+        found[names[0]] = lambda k=key, n=names[0]: plain[k](context, n)
+        found[names[1]] = lambda k=key, n=names[1]: fused[k](context, n, chunked)
+        found[names[2]] = needed(context, names[2], fused[key])
     return found

@@ -19,8 +19,10 @@ ELEMENTS = 2**22  # R K of a chunk: 16 MiB of float32, 256 rows of 16384 codes
 
 def argmax(features_ND, codes_KD):
     """(N,) int64: the code with the largest S; of equal ones the lowest index."""
-    chunks = _products(features_ND, codes_KD)
-    return torch.cat([product_RK.argmax(1) for _, product_RK in chunks])
+    found_N = features_ND.new_empty(len(features_ND), dtype=torch.int64)
+    for part, product_RK in _products(features_ND, codes_KD):
+        found_N[part] = product_RK.argmax(1)
+    return found_N
 
 
 def entropy(features_ND, codes_KD, scale):

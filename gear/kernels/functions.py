@@ -1,8 +1,8 @@
 """Differentiable reductions of the assignment and the head's loss, without a tensor N x K.
 
-S = scale features codes^T, a chunk of rows at a time (chunked.py), on every device. Features and
-codes are float32, also under autocast. The shift of A changes no softmax and no argmax, so S has
-none.
+S = scale features codes^T is computed in Triton kernels (gpu.py) on a GPU, else a chunk of rows at
+a time (chunked.py). The logits of the head are in chunks on every device. Features and codes are
+float32, also under autocast. The shift of A changes no softmax and no argmax, so S has none.
 
 Shapes: N positions, K codes, D code width, W width of a table.
 """
@@ -13,6 +13,7 @@ import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from gear import kernels
 from gear.kernels import chunked
 
 
@@ -27,7 +28,9 @@ class Entropies(Function):
     @staticmethod
     def forward(ctx, features_ND, codes_KD, scale):
         with plain(features_ND.device):
-            statistics, entropy_N, mean_K = chunked.entropy(features_ND, codes_KD, scale)
+            statistics, entropy_N, mean_K = kernels.of(features_ND.device).entropy(
+                features_ND, codes_KD, scale
+            )
         ctx.scale = scale
         ctx.save_for_backward(features_ND, codes_KD, statistics, entropy_N)
         return entropy_N, mean_K
@@ -37,7 +40,7 @@ class Entropies(Function):
     def backward(ctx, grad_N, grad_K):
         features_ND, codes_KD, statistics, entropy_N = ctx.saved_tensors
         with plain(features_ND.device):
-            gradients = chunked.entropy_grad(
+            gradients = kernels.of(features_ND.device).entropy_grad(
                 features_ND, codes_KD, ctx.scale, statistics, entropy_N, grad_N, grad_K
             )
         return *gradients, None
@@ -54,7 +57,9 @@ class Read(Function):
         ctx.scale, statistics = scale, None
         if indices_N is None:
             with plain(features_ND.device):
-                statistics, u_NW = chunked.read(features_ND, codes_KD, scale, table_KW)
+                statistics, u_NW = kernels.of(features_ND.device).read(
+                    features_ND, codes_KD, scale, table_KW
+                )
         else:
             u_NW = table_KW[indices_N]
         ctx.save_for_backward(features_ND, codes_KD, table_KW, statistics, indices_N)
@@ -66,10 +71,11 @@ class Read(Function):
         features_ND, codes_KD, table_KW, statistics, indices_N = ctx.saved_tensors
         soft = indices_N is None
         wants_table, grad_NW = ctx.needs_input_grad[2], grad_NW.contiguous()
+        form = kernels.of(features_ND.device)
         with plain(features_ND.device):
-            if not soft:  # the value needed no softmax
-                statistics = chunked.read(features_ND, codes_KD, ctx.scale, table_KW)[0]
-            of_features, of_codes, of_table = chunked.read_grad(
+            if not soft:  # the value needed no softmax; nor does a table without columns
+                statistics = form.read(features_ND, codes_KD, ctx.scale, table_KW[:, :0])[0]
+            of_features, of_codes, of_table = form.read_grad(
                 features_ND,
                 codes_KD,
                 ctx.scale,

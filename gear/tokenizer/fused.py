@@ -9,7 +9,8 @@ Shapes: B images, N positions, K codes, D code width, W width of a table.
 import torch
 import torch.nn.functional as F
 
-from gear.kernels import chunked, functions
+from gear import kernels
+from gear.kernels import functions
 from gear.tokenizer import assignment
 
 
@@ -19,7 +20,7 @@ class FusedAssignment(assignment.Assignment):
     def hard(self):
         features_ND = self.features_BND.detach().flatten(0, 1)
         with functions.plain(features_ND.device):
-            indices_N = chunked.argmax(features_ND, self.codes_KD.detach())
+            indices_N = kernels.of(features_ND.device).argmax(features_ND, self.codes_KD.detach())
         return indices_N.unflatten(0, self.features_BND.shape[:2])
 
     def read(self, table_KW, tau, straight_through=False, positions=slice(None)):

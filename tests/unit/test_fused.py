@@ -52,7 +52,7 @@ def gradients(module, z, form, tau, dtype=torch.float32, straight_through=False)
         z = z.clone().requires_grad_()
         assignment = module.assignment(z)
     torch.manual_seed(2)
-    table, weight = torch.randn(K, W).to(dtype), torch.randn(B, N, W).to(dtype)
+    table, weight = (torch.randn(*shape, W).to(z.device, dtype) for shape in ((K,), (B, N)))
     loss = (
         entropy_loss(assignment, tau)
         + (assignment.read(table, tau, straight_through) * weight).sum()

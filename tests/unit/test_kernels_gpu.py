@@ -1,4 +1,4 @@
-"""The Triton kernels against formulas in float64, and what they promise besides.
+"""The Triton kernels against the chunked form, the plain one in float64, and what they promise.
 
 Without a GPU they run in Triton's interpreter. It must be chosen before triton is imported, so all
 cases run in one process of their own, this file as a script; each is one test here.
@@ -7,6 +7,7 @@ Shapes: N rows, K codes, D code width, W width of a table.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,15 +18,21 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-FLOAT, BF16 = torch.float32, torch.bfloat16
+from gear import kernels
+from gear.kernels import chunked
+
+FLOAT, BF16, HALF = torch.float32, torch.bfloat16, torch.float16
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-# float32 sums of at most 300 numbers; bfloat16 is rounded to 8 bits, here p and then the result
-EXACT, ROUNDED = 1e-5, 2**-7
+# float32 sums of at most 300 numbers; bfloat16 has 8 bits, here p and then the result. The
+# interpreter cuts to bfloat16, which is twice the error of rounding as a GPU does it
+EXACT, ROUNDED = 1e-5, {FLOAT: 1e-5, BF16: 2**-7, HALF: 2**-10}
 # a score of 400 has an error of 400 * 2**-24 = 2.4e-5 and more
 LARGE = 2e-4
+# N a multiple of no tile, of both tiles, less than one; D filled up to 16, 32, 48
+SHAPES = (70, 200, 8, 40), (33, 129, 14, 300), (128, 256, 32, 64), (40, 64, 34, 5), (1, 3, 18, 5)
 
 
-def kernels():
+def gpu():
     from gear.kernels import gpu
 
     return gpu
@@ -34,122 +41,92 @@ def kernels():
 def near(found, wanted, tolerance):
     """Assert on ||found - wanted|| / ||wanted||."""
     assert found.shape == wanted.shape and torch.isfinite(found).all()
-    error = (found.double() - wanted).norm() / wanted.norm()
+    error = (found.double() - wanted.double()).norm() / wanted.double().norm()
     assert error <= tolerance, f"{error.item():.2e} is more than {tolerance:.2e}"
 
 
-def inputs(N, K, D, W=1, dtype=FLOAT, scale=1.0):
-    """(features, codes, table), random; the scores have a standard deviation of scale * D**0.5."""
-    features, codes = scale * torch.randn(N, D, device=DEVICE), torch.randn(K, D, device=DEVICE)
+def inputs(N, K, D, W=1, dtype=FLOAT):
+    """(features, codes, table), random; the products have a standard deviation of D**0.5."""
+    features, codes = torch.randn(N, D, device=DEVICE), torch.randn(K, D, device=DEVICE)
     return features, codes, torch.randn(K, W, device=DEVICE).to(dtype)
 
 
-def doubles(*tensors):
-    return [x.double().requires_grad_() for x in tensors]
+def gradients_for(features, codes, table):
+    """(of the entropies, of the mean, of u)"""
+    shapes = (len(features),), (len(codes),), (len(features), table.shape[1])
+    of_entropy, of_mean, of_u = (torch.randn(shape, device=DEVICE) for shape in shapes)
+    return of_entropy, of_mean, of_u.to(table.dtype)
 
 
-def entropy_by_formula(features, codes, grad_N, grad_K):
-    """(log-sum-exp, entropy, mean, two gradients)"""
-    features, codes = doubles(features, codes)
-    log_p = (features @ codes.T).log_softmax(-1)
+ENTROPY = "entropy", "mean", "entropy: features", "entropy: codes"
+READ = "u", "read: features", "read: codes", "table"
+
+
+def formula(features, codes, scale, table, of_entropy, of_mean, of_u):
+    """{name: tensor} of the plain form in float64."""
+    features, codes, table = (x.double().requires_grad_() for x in (features, codes, table))
+    log_p = (scale * features @ codes.T).log_softmax(-1)
     entropy, mean = -(log_p.exp() * log_p).sum(-1), log_p.exp().mean(0)
-    loss = (grad_N * entropy).sum() + (grad_K * mean).sum()
-    gradients = torch.autograd.grad(loss, (features, codes))
-    return (features @ codes.T).logsumexp(-1), entropy, mean, *gradients
+    loss, u = (of_entropy * entropy).sum() + (of_mean * mean).sum(), log_p.exp() @ table
+    gradients = torch.autograd.grad(loss, (features, codes), retain_graph=True)
+    read = u, *torch.autograd.grad((u * of_u).sum(), (features, codes, table))
+    return dict(zip((*ENTROPY, *READ), (entropy, mean, *gradients, *read), strict=True))
 
 
-def entropy_by_kernels(features, codes, grad_N, grad_K):
-    lse, entropy, mean = kernels().entropy(features, codes)
-    gradients = kernels().entropy_grad(features, codes, lse, entropy, grad_N, grad_K)
-    return lse, entropy, mean, *gradients
+def outputs(module, features, codes, scale, table, of_entropy, of_mean, of_u, wants_table=True):
+    """{name: tensor} of a module of gear/kernels/."""
+    statistics, *entropy = module.entropy(features, codes, scale)
+    tensors = features, codes, scale, statistics, entropy[0], of_entropy, of_mean
+    found = dict(zip(ENTROPY, (*entropy, *module.entropy_grad(*tensors)), strict=True))
+    again, u = module.read(features, codes, scale, table)
+    tensors = features, codes, scale, table, again, of_u, wants_table
+    found |= dict(zip(READ, (u, *module.read_grad(*tensors)), strict=True))
+    highest, log2_total = statistics
+    return (
+        found
+        | {"argmax": module.argmax(features, codes), "again": again}
+        | {"highest": highest, "log2 total": log2_total}
+    )
 
 
-def read_by_formula(features, codes, table, grad):
-    """(u, gradients of features, codes and table)"""
-    features, codes, table = doubles(features, codes, table)
-    u = (features @ codes.T).softmax(-1) @ table
-    return u, *torch.autograd.grad((u * grad).sum(), (features, codes, table))
-
-
-def read_by_kernels(features, codes, table, grad, wants_table=True):
-    u, lse = kernels().read(features, codes, table)
-    # of the exact u: what is compared is the kernel, not the rounding of its argument
-    exact = (features.double() @ codes.double().T).softmax(-1) @ table.double()
-    inner = (grad.double() * exact).sum(-1).float()
-    assert u.dtype == table.dtype and lse.dtype == FLOAT
-    return u, *kernels().read_grad(features, codes, table, lse, inner, grad, wants_table)
-
-
-def check_entropy(features, codes, tolerance=EXACT):
-    grads = torch.randn(len(features), device=DEVICE), torch.randn(len(codes), device=DEVICE)
-    found = entropy_by_kernels(features, codes, *grads)
-    for mine, wanted in zip(found, entropy_by_formula(features, codes, *grads), strict=True):
-        assert mine.dtype == FLOAT
-        near(mine, wanted, tolerance)
-
-
-def check_read(features, codes, table, tolerance=EXACT):
-    grad = torch.randn(len(features), table.shape[1], device=DEVICE).to(table.dtype)
-    found = read_by_kernels(features, codes, table, grad)
-    rounded = ROUNDED if table.dtype == BF16 else tolerance
-    tolerances = rounded, tolerance, tolerance, rounded
-    for mine, wanted, allowed in zip(
-        found, read_by_formula(features, codes, table, grad), tolerances, strict=True
-    ):
-        near(mine, wanted, allowed)
+def check(features, codes, table, scale=1.0, tolerance=EXACT):
+    """Against float64; and the same types, highest products and totals as the chunked form."""
+    grads = gradients_for(features, codes, table)
+    found, other = (outputs(m, features, codes, scale, table, *grads) for m in (gpu(), chunked))
+    wanted = formula(features, codes, scale, table, *grads)
+    for name, right in wanted.items():
+        rounded = name in ("u", "table")
+        near(found[name], right, max(tolerance, ROUNDED[table.dtype]) if rounded else tolerance)
+    assert {n: x.dtype for n, x in found.items()} == {n: x.dtype for n, x in other.items()}
+    assert torch.equal(found["argmax"], other["argmax"])
+    assert torch.equal(found["again"], torch.stack([found["highest"], found["log2 total"]]))
+    near(found["highest"], other["highest"], EXACT)
+    torch.testing.assert_close(found["log2 total"], other["log2 total"], atol=LARGE, rtol=EXACT)
 
 
 # ---- values and gradients ------------------------------------------------------------------------
 
 
-def argmax_of_any_shape():
-    for N, K, D in ((70, 200, 8), (33, 129, 14), (40, 256, 64), (1, 3, 18), (130, 64, 2)):
-        features, codes, _ = inputs(N, K, D)
-        found = kernels().argmax(features, codes)
-        assert found.dtype == torch.int64
-        assert torch.equal(found, (features.double() @ codes.double().T).argmax(-1))
+def any_shape():
+    for N, K, D, W in SHAPES:
+        check(*inputs(N, K, D, W), scale=2 / D**0.5)
 
 
-def entropy_of_any_shape():
-    for N, K, D in ((70, 200, 8), (33, 129, 14), (40, 256, 64), (1, 3, 18)):
-        check_entropy(*inputs(N, K, D, scale=2 / D**0.5)[:2])
-
-
-def read_of_any_shape():
-    for N, K, D, W in ((70, 200, 8, 40), (33, 129, 14, 300), (130, 64, 64, 40), (1, 3, 18, 5)):
-        check_read(*inputs(N, K, D, W, scale=0.5))
-
-
-def read_of_a_table_in_bfloat16():
+def a_table_of_16_bits():
     """The features' and codes' gradients are as exact as with float32: scores stay float32."""
-    for N, K, D, W in ((70, 200, 8, 40), (33, 129, 14, 600), (130, 64, 64, 64)):
-        check_read(*inputs(N, K, D, W, BF16, scale=0.5))
+    check(*inputs(70, 200, 8, 40, BF16))
+    check(*inputs(33, 129, 14, 600, BF16), scale=0.5)
+    check(*inputs(33, 129, 14, 40, HALF), scale=0.5)
 
 
 def scores_of_400():
     features, codes, table = inputs(70, 200, 8, 40)
     # the highest score of the first half is 400, that of the second -400 at best
-    features *= 400 / (features @ codes.T).amax(-1, keepdim=True)
+    features *= 4 / (features @ codes.T).amax(-1, keepdim=True)
     features[35:] = -features[35:]
-    scores = features @ codes.T
-    assert scores.abs().max() >= 400 and (scores.softmax(-1).amax(-1) < 0.99).any()
-    check_entropy(features, codes, LARGE)
-    check_read(features, codes, table, LARGE)
-
-
-def an_lse_of_200_is_rounded():
-    """By 1e-5. The gradients of an entropy near 0 and of shares near to equal would show it."""
-    codes = torch.nn.functional.normalize(torch.randn(200, 8, device=DEVICE), dim=-1)
-    features = codes[torch.randint(200, (70,), device=DEVICE)] + 0.2 * torch.randn(70, 8).to(DEVICE)
-    features = 200 * torch.nn.functional.normalize(features, dim=-1)
-    ones = torch.ones(70, device=DEVICE), torch.ones(200, device=DEVICE)
-    shares = -9 + torch.randn(200, device=DEVICE)
-    for grads in ((ones[0], 0 * ones[1]), (0 * ones[0], shares)):
-        found, wanted = (
-            f(features, codes, *grads) for f in (entropy_by_kernels, entropy_by_formula)
-        )
-        for mine, other in zip(found[3:], wanted[3:], strict=True):
-            near(mine, other, 2 * EXACT)
+    scores = 100 * features @ codes.T
+    assert scores.abs().max() >= 399 and (scores.softmax(-1).amax(-1) < 0.99).any()
+    check(features, codes, table, 100, LARGE)
 
 
 def scores_all_far_below_zero():
@@ -157,9 +134,24 @@ def scores_all_far_below_zero():
     features, codes, table = inputs(20, 130, 8, 5)
     features[:, 0], codes[:, 0] = -20.0, 20.0
     assert (features @ codes.T).max() < -350
-    check_entropy(features, codes, LARGE)
-    check_read(features, codes, table, LARGE)
-    assert (kernels().entropy(features, codes)[0] < -350).all()
+    check(features, codes, table, tolerance=LARGE)
+
+
+def shares_of_one():
+    """Where a probability is 1, the terms of the gradients cancel: as near as the chunked form."""
+    codes = torch.nn.functional.normalize(torch.randn(200, 8, device=DEVICE), dim=-1)
+    features = codes[torch.randint(200, (70,), device=DEVICE)] + 0.1 * torch.randn(70, 8).to(DEVICE)
+    features = torch.nn.functional.normalize(features, dim=-1)
+    table, scale = torch.randn(200, 40, device=DEVICE), 200.0
+    assert (scale * features @ codes.T).softmax(-1).amax(-1).median() > 0.999
+    of_entropy, of_mean, of_u = gradients_for(features, codes, table)
+    # terms that are large and nearly equal for all codes
+    grads = of_entropy, 100 + of_mean, of_u
+    arguments = features, codes, scale, table + 10, *grads
+    found, other = (outputs(module, *arguments) for module in (gpu(), chunked))
+    for name, right in formula(*arguments).items():
+        mine, theirs = ((x[name].double() - right).norm() / right.norm() for x in (found, other))
+        assert mine <= max(EXACT, 2 * theirs), f"{name}: {mine.item():.2e}, {theirs.item():.2e}"
 
 
 # ---- equal and rare codes ------------------------------------------------------------------------
@@ -167,81 +159,92 @@ def scores_all_far_below_zero():
 
 def the_lowest_of_equal_codes():
     """In one block of codes, in another one, and where all scores are the same."""
-    features, codes, _ = inputs(70, 300, 8)
+    features, codes, table = inputs(70, 300, 8, 5)
     codes[5], codes[50], codes[7], codes[280] = codes[40], codes[40], codes[290], codes[290]
     features = torch.cat([features, codes[40:41] * 9, codes[290:291] * 9, 0 * features[:1]])
-    found = kernels().argmax(features, codes)
+    found = gpu().argmax(features, codes)
     assert found[-3:].tolist() == [5, 7, 0]
     assert not torch.isin(found, torch.tensor([40, 50, 280, 290], device=DEVICE)).any()
-    check_entropy(features, codes)
+    check(features, codes, table)
 
 
 def all_codes_are_equal():
     features, codes, _ = inputs(40, 200, 8)
     codes[:] = codes[0]
-    _, entropy, mean = kernels().entropy(features, codes)
-    even = torch.full((200,), 200.0, device=DEVICE).double()
-    near(entropy, even[:40].log(), EXACT)
-    near(mean, 1 / even, EXACT)
-    assert kernels().argmax(features, codes).eq(0).all()
+    _, entropy, mean = gpu().entropy(features, codes, 1.0)
+    near(entropy, torch.full_like(entropy, math.log(200)), EXACT)
+    near(mean, torch.full_like(mean, 1 / 200), EXACT)
+    assert gpu().argmax(features, codes).eq(0).all()
 
 
 def a_code_of_probability_0():
-    """exp underflows: its share is 0, it has no gradient, and nothing is NaN."""
+    """The power underflows: its share is 0, it has no gradient, and nothing is NaN."""
     features, codes, table = inputs(40, 200, 8, 40)
     features[:, 0], codes[7, 0] = 12.0, -12.0
-    grads = torch.randn(40, device=DEVICE), torch.randn(200, device=DEVICE)
-    found = entropy_by_kernels(features, codes, *grads)
-    assert found[2][7] == 0 and found[4][7].eq(0).all()
-    check_entropy(features, codes, LARGE)
-    grad = torch.randn(40, 40, device=DEVICE)
-    _, _, d_codes, d_table = read_by_kernels(features, codes, table, grad)
-    assert d_codes[7].eq(0).all() and d_table[7].eq(0).all()
-    check_read(features, codes, table, LARGE)
+    grads = gradients_for(features, codes, table)
+    found = outputs(gpu(), features, codes, 1.0, table, *grads)
+    assert found["mean"][7] == 0
+    for name in ("entropy: codes", "read: codes", "table"):
+        assert found[name][7].eq(0).all() and found[name].norm() > 0
+    check(features, codes, table, tolerance=LARGE)
 
 
 # ---- what is promised besides --------------------------------------------------------------------
 
 
-def _everything(features, codes, table):
-    generator = torch.Generator().manual_seed(1)
-    grads = [torch.randn(n, generator=generator).to(DEVICE) for n in (len(features), len(codes))]
-    shape = len(features), table.shape[1]
-    grad = torch.randn(shape, generator=generator).to(DEVICE, table.dtype)
-    found = entropy_by_kernels(features, codes, *grads)
-    return *found, *read_by_kernels(features, codes, table, grad), kernels().argmax(features, codes)
+def no_rows():
+    features, codes, table = inputs(0, 40, 8, 5)
+    grads = gradients_for(features, codes, table)
+    found, other = (outputs(m, features, codes, 1.0, table, *grads) for m in (gpu(), chunked))
+    assert found["mean"].isnan().all() and found["read: codes"].eq(0).all()
+    for name, right in other.items():
+        torch.testing.assert_close(found[name], right, equal_nan=True, rtol=0, atol=0)
+
+
+def other_number_formats_are_refused():
+    features, codes, table = inputs(5, 40, 8, 5)
+    calls = (
+        lambda: gpu().argmax(features.double(), codes.double()),
+        lambda: gpu().entropy(features, codes.bfloat16(), 1.0),
+        lambda: gpu().read(features, codes, 1.0, table.double()),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=r"of float32, bfloat16 or float16; these are torch\."):
+            call()
+
+
+def a_chosen(dtype=FLOAT):
+    tensors = inputs(40, 150, 8, 40, dtype)
+    return tensors, gradients_for(*tensors)
+
+
+def equal(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def equal_bits_on_two_runs():
-    tensors = inputs(40, 150, 14, 300, BF16)
-    for first, second in zip(_everything(*tensors), _everything(*tensors), strict=True):
-        assert torch.equal(first, second)
+    (features, codes, table), grads = a_chosen(BF16)
+    arguments = features, codes, 3.0, table, *grads
+    assert equal(outputs(gpu(), *arguments), outputs(gpu(), *arguments))
 
 
 def matrices_with_gaps():
-    features, codes, table = inputs(40, 150, 8, 40)
-    gaps = torch.randn(40, 16, device=DEVICE), codes.T.contiguous().T, table.T.contiguous().T
-    gaps[0][:, ::2] = features
-    with_gaps = _everything(gaps[0][:, ::2], *gaps[1:])
-    for first, second in zip(_everything(features, codes, table), with_gaps, strict=True):
-        assert torch.equal(first, second)
-
-
-def autocast_changes_nothing():
-    tensors = inputs(40, 150, 8, 40)
-    plain = _everything(*tensors)
-    with torch.autocast(DEVICE, BF16):
-        for first, second in zip(plain, _everything(*tensors), strict=True):
-            assert torch.equal(first, second)
+    (features, codes, table), grads = a_chosen()
+    wide = torch.randn(40, 16, device=DEVICE)
+    wide[:, ::2] = features
+    gaps = wide[:, ::2], codes.T.contiguous().T, 1.0, table.T.contiguous().T
+    ones = [x[..., :1].expand(x.shape) for x in grads]  # as the gradient of a mean
+    filled = [x.contiguous() for x in ones]
+    assert equal(outputs(gpu(), features, codes, 1.0, table, *filled), outputs(gpu(), *gaps, *ones))
 
 
 def the_gradient_of_a_frozen_table_is_none():
-    features, codes, table = inputs(20, 70, 8, 40)
-    grad = torch.randn(20, 40, device=DEVICE)
-    *wanted, _ = read_by_kernels(features, codes, table, grad)
-    *found, nothing = read_by_kernels(features, codes, table, grad, wants_table=False)
-    assert nothing is None
-    assert all(torch.equal(x, y) for x, y in zip(wanted, found, strict=True))
+    (features, codes, table), grads = a_chosen()
+    arguments = features, codes, 1.0, table, *grads
+    wanted, found = outputs(gpu(), *arguments), outputs(gpu(), *arguments, wants_table=False)
+    assert found.pop("table") is None and wanted.pop("table") is not None
+    assert equal(found, wanted)
 
 
 class _Sizes(TorchFunctionMode):
@@ -257,39 +260,59 @@ class _Sizes(TorchFunctionMode):
         return out
 
 
-def windows_and_parts():
-    """Many windows of codes, and several blocks of rows in a part: the same, and no N x K."""
-    features, codes, table = inputs(40, 400, 8, 30)
-    gpu, grads = kernels(), (torch.randn(40, device=DEVICE), torch.randn(400, device=DEVICE))
-    grad, wanted = torch.randn(40, 30, device=DEVICE), _everything(features, codes, table)
-    gpu.WINDOW, gpu.PROGRAMS = 40 * 128, 2
-    assert len(gpu._windows(40, 400)) == 4
-    for mine, other in zip(_everything(features, codes, table), wanted, strict=True):
-        near(mine, other.double(), EXACT)
-    lse, entropy, _ = gpu.entropy(features, codes)
+def chunks_and_parts():
+    """Several chunks of rows, and several blocks of rows in a part: the same, and no N x K."""
+    features, codes, table = inputs(300, 40, 8, 30)
+    grads, chunk, programs = gradients_for(features, codes, table), gpu().CHUNK, gpu().PROGRAMS
+    arguments = features, codes, 1.0, table, *grads
+    wanted = outputs(gpu(), *arguments)
+    gpu().CHUNK, gpu().PROGRAMS = 1, 2
+    assert len(gpu()._parts(features, codes)) == 3
     with _Sizes() as sizes:
-        gpu.entropy(features, codes), gpu.argmax(features, codes), gpu.read(features, codes, table)
-        gpu.entropy_grad(features, codes, lse, entropy, *grads)
-        gpu.read_grad(features, codes, table, lse, grads[0], grad, True)
-    assert 400 * 30 <= sizes.largest < 400 * 40
+        found = outputs(gpu(), *arguments)
+    gpu().CHUNK, gpu().PROGRAMS = chunk, programs
+    for name, right in wanted.items():
+        near(found[name], right, EXACT)
+    assert 300 * 30 <= sizes.largest < 300 * 40
+
+
+def a_quantizer_on_a_gpu():
+    """The gradients of test_fused.py, where the dispatch gives the kernels to all tensors."""
+    import test_fused
+
+    of, asked = kernels.of, []
+    assert of(torch.device("cuda")) is gpu() and of(torch.device("cpu")) is chunked
+    kernels.of = lambda device: asked.append(device) or gpu()
+    for kind in ("vq", "ibq"):
+        module, z = test_fused.quantizer(kind).to(DEVICE), test_fused.features(kind).to(DEVICE)
+        for tau, through in ((0.1, False), (0.05, True)):
+            fused, right = (
+                test_fused.gradients(module, z, form, tau, straight_through=through)
+                for form in ("fused", "reference")
+            )
+            assert fused.keys() == right.keys() and right["z"].norm() > 0
+            for name in right:
+                near(fused[name], right[name], EXACT)
+    kernels.of = of
+    assert len(asked) >= 4 * 4  # the values and gradients of the entropies and of the read-out
 
 
 CASES = [
-    argmax_of_any_shape,
-    entropy_of_any_shape,
-    read_of_any_shape,
-    read_of_a_table_in_bfloat16,
+    any_shape,
+    a_table_of_16_bits,
     scores_of_400,
-    an_lse_of_200_is_rounded,
     scores_all_far_below_zero,
+    shares_of_one,
     the_lowest_of_equal_codes,
     all_codes_are_equal,
     a_code_of_probability_0,
+    no_rows,
+    other_number_formats_are_refused,
     equal_bits_on_two_runs,
     matrices_with_gaps,
-    autocast_changes_nothing,
     the_gradient_of_a_frozen_table_is_none,
-    windows_and_parts,
+    chunks_and_parts,
+    a_quantizer_on_a_gpu,
 ]
 
 
@@ -309,7 +332,8 @@ def outcome(case):
 def outcomes():
     """{name of a case: None, or what went wrong}"""
     pytest.importorskip("triton")
-    found = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    root = Path(__file__).resolve().parents[2]
+    found = os.environ | {"PYTHONPATH": f"{root}:{root / 'tests/helpers'}"}
     if DEVICE == "cpu":
         found |= {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__]
