@@ -37,9 +37,18 @@ def code_hash(patterns, root=ROOT):
 
     Comments, docstrings, formatting and error messages are left out: they change no result.
     The hash is the same for every supported version of Python."""
+    return _of_files(patterns, root, lambda path: _code(path.read_text("utf-8")).encode())
+
+
+def text_hash(patterns, root=ROOT):
+    """12 hex digits: a hash of all bytes of matching files, in a tenth of the time."""
+    return _of_files(patterns, root, Path.read_bytes)
+
+
+def _of_files(patterns, root, content):
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
-        digest.update(f"{path.relative_to(root)}\0{_code(path.read_text('utf-8'))}\0".encode())
+        digest.update(f"{path.relative_to(root)}\0".encode() + content(path) + b"\0")
     return digest.hexdigest()[:12]
 
 

@@ -4,11 +4,15 @@ The line holds everything that could change the job's result and nothing else. S
 exactly the jobs that a changed setting affects.
 """
 
+import contextlib
 import json
 import shlex
+from pathlib import Path
 
 from gear import config
-from gear.files.hashes import code_hash
+from gear.files.aside import write
+from gear.files.hashes import code_hash, text_hash
+from gear.files.mistakes import Mistake
 from gear.study.stages import STAGES
 from gear.t2i.text_folder import MODULES
 
@@ -49,9 +53,31 @@ CODE = {
 }
 
 
-def code(kind):
-    """{kind: hash} of the code of one kind of CODE, as a rule's param."""
-    return {kind: code_hash(CODE[kind])}
+def code(kind, kept=None):
+    """{kind: hash} of the code of one kind of CODE, as a rule's param.
+
+    kept: {kind: [hash of the text, hash of the code]}, which is used and brought up to date."""
+    if kept is None:
+        return {kind: code_hash(CODE[kind])}
+    text = text_hash((*CODE[kind], "gear/files/hashes.py"))
+    if kept.get(kind, [None])[0] != text:
+        kept[kind] = [text, code_hash(CODE[kind])]
+    return {kind: kept[kind][1]}
+
+
+def codes(file):
+    """The `code` of all kinds. `file` keeps the hashes: each start of Snakemake asks for them, and
+    they take a third of a second."""
+    kept = {}
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a damaged file is made again
+        found = json.loads(Path(file).read_text("utf-8")).items()
+        kept = {k: v for k, v in found if isinstance(v, list) and len(v) == 2}
+    before = dict(kept)
+    found = [code(kind, kept) for kind in CODE]
+    if kept != before:
+        with contextlib.suppress(OSError, Mistake):
+            write(file, json.dumps(kept))
+    return found
 
 
 RULES = (  # rules whose resources a study's `jobs` sets; all other rules run beside Snakemake

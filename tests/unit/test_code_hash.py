@@ -109,3 +109,22 @@ def test_what_is_counted_where():
     assert {"gear/metrics/frechet.py", "gear/tokenizer/vqgan.py", "gear/runtime/rng.py"} <= counted
     assert not any("runtime/loop" in p or "loggers" in p or "progress" in p for p in counted)
     assert jobs.code("scores") != jobs.code("report")
+
+
+def test_the_hashes_of_unchanged_code_are_kept(tmp_path, monkeypatch):
+    file, found = tmp_path / "folder" / "codes.json", [jobs.code(kind) for kind in jobs.CODE]
+    assert jobs.codes(file) == found
+    monkeypatch.setattr(jobs, "code_hash", lambda patterns: pytest.fail("computed again"))
+    assert jobs.codes(file) == found
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"scores": 3}', '{"scores": ["a", "b"]}'])
+def test_kept_hashes_of_other_code_are_not_used(tmp_path, text):
+    file = tmp_path / "codes.json"
+    file.write_text(text, encoding="utf-8")
+    assert jobs.codes(file) == [jobs.code(kind) for kind in jobs.CODE]
+
+
+def test_where_they_cannot_be_kept_nothing_is_lost(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert jobs.codes(tmp_path / "file" / "codes.json") == [jobs.code(k) for k in jobs.CODE]

@@ -18,7 +18,7 @@ LAUNCH = (
     "python -m gear.launch --nodes {resources.nodes} --processes {resources.processes} "
     "--cpus {resources.cpus_per_task} --gpus {resources.gpus_per_node} -- "
 )
-SAMPLES, SCORES, ANALYSES, CAPTIONED, REPORT = map(jobs.code, jobs.CODE)
+SAMPLES, SCORES, ANALYSES, CAPTIONED, REPORT = jobs.codes(".snakemake/gear-code.json")
 
 
 def one_of(names):
