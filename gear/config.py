@@ -317,8 +317,11 @@ def flatten(tree, prefix=""):
     return flat
 
 
+_hints = functools.cache(typing.get_type_hints)  # of a dataclass; a study builds many settings
+
+
 def _fields(cls=Settings, prefix=""):
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for f in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[f.name]):
             yield from _fields(hints[f.name], f"{prefix}{f.name}.")
@@ -354,7 +357,7 @@ def build(overrides, where="settings"):
     flat = check(overrides, where)
 
     def make(cls, prefix=""):
-        hints, values = typing.get_type_hints(cls), {}
+        hints, values = _hints(cls), {}
         for f in dataclasses.fields(cls):
             if dataclasses.is_dataclass(hints[f.name]):
                 values[f.name] = make(hints[f.name], f"{prefix}{f.name}.")
