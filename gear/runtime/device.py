@@ -1,5 +1,7 @@
 """The device of a process and its arithmetic (TF32, determinism), set only here."""
 
+import contextlib
+import ctypes
 import os
 
 import torch
@@ -21,6 +23,18 @@ def autocast(device, precision):
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def keep_freed_memory():
+    """Let this process keep the memory of freed tensors below 32 MiB, as far as 256 MiB.
+
+    By itself glibc gives it back to the system and takes it again in the next step. In the demo
+    that is 7 to 9 % of a tokenizer step. Other C libraries are left as they are."""
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(mmap_threshold, 2**25)
+        library.mallopt(trim_threshold, 2**28)
+
+
 def setup(settings):
     """Set threads, determinism, TF32, process group and random seed, before any tensor is made.
 
@@ -34,6 +48,8 @@ def setup(settings):
         # without this variable cuBLAS may sum in another order each time
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        keep_freed_memory()
     rng.seed_torch(settings.seed, "weights")
 
 
