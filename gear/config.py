@@ -32,6 +32,9 @@ class Data:
     # memory: all files have the resolution and are decoded once
     hold: str = "stream"
     flip: bool = True  # mirror half of the training images
+    # with hold: memory and no flip: features of the teacher and tokens of a frozen tokenizer are
+    # kept on disk beside the weights (gear/data/lookup.py); no bit of a training changes
+    lookup: bool = False
     interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
     shards_at_once: int = 8  # shards whose samples are mixed
     flip_directions: bool = False  # also mirror images whose caption names left or right

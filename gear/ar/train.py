@@ -12,6 +12,7 @@ from gear.alignment.projector import projector
 from gear.alignment.teachers.load import load_teacher
 from gear.ar.condition import dropped
 from gear.ar.transformer import Transformer
+from gear.data.lookup import looked_up
 from gear.data.memory import to_device
 from gear.data.sets import training_set
 from gear.kernels import functions
@@ -48,6 +49,7 @@ class ARUpdate:
     def __init__(self, trainer, teacher, downsampling):
         settings = trainer.settings
         self.settings, self.trainer = settings, trainer
+        self.target = self.features  # f(x) (B, N, F) of a micro-batch
         side = settings.data.resolution // downsampling
         rng.seed_torch(settings.seed, "ar")
         self.ar = self.make(settings, side).to(trainer.device)
@@ -69,6 +71,15 @@ class ARUpdate:
         """The AR with random weights, for side x side tokens."""
         codes, classes = settings.tokenizer.codebook_size, settings.data.classes
         return Transformer(settings.ar, codes, classes, side)
+
+    def features(self, part):
+        """The teacher's features (B, N, F) of a micro-batch."""
+        with self.trainer.autocast():
+            return self.trainer.teacher(part.images)
+
+    def look_up(self, data, folder):
+        """Where data.lookup is true, take `target` from the file beside the teacher's weights."""
+        self.target = looked_up("features", folder, self.features, self.trainer, data)
 
     def drawn(self, part):
         """(B,) bool, on the device: whose label the update drops.
@@ -116,17 +127,26 @@ class ARTrainer(Trainer):
         super().__init__(settings)
         self.tokenizer = tokenizer.use(settings.kernels).to(self.device)
         self.teacher = teacher.to(self.device)
+        self.indices = self.tokens  # (B, N) of a micro-batch
         self.ar_update = update(self, teacher, tokenizer.downsampling)
         self.networks += [tokenizer]
         self.blocks += tokenizer.blocks()
 
+    def tokens(self, part):
+        """The frozen tokenizer's code indices (B, N) of a micro-batch."""
+        with self.autocast(self.settings.runtime.token_precision(frozen=True)):
+            return self.tokenizer.tokens(part.images)
+
+    def look_up(self, data, tokenizer, teacher):
+        """Where data.lookup is true, take tokens and features from files of these folders."""
+        self.indices = looked_up("tokens", tokenizer, self.tokens, self, data)
+        self.ar_update.look_up(data, teacher)
+
     def step(self, batch, number):
         parts = self.parts(batch)
         drawn = [self.ar_update.drawn(part) for part in parts]
-        with self.autocast(self.settings.runtime.token_precision(frozen=True)):
-            indices = [self.tokenizer.tokens(part.images) for part in parts]
-        with self.autocast():
-            targets = [self.teacher(part.images) for part in parts]
+        indices = [self.indices(part) for part in parts]
+        targets = [self.ar_update.target(part) for part in parts]
         return self.ar_update.update(indices, parts, targets, drawn, number)
 
 
@@ -149,6 +169,7 @@ def main():
     data = training_set(task.settings, task.data)
     teacher = load_teacher(task.teacher, task.settings.data)
     trainer = build(task.settings, task.tokenizer, teacher)
+    trainer.look_up(data, task.tokenizer, task.teacher)
     Segment(trainer, data, task.output, task.start, task.stop, task.inputs).run(task.name)
 
 

@@ -252,7 +252,9 @@ def _refuse_unfinished(prefixes):
 def _refuse_unrecorded(prefixes, known):
     listed = store.git("ls-files", "-z", "--cached", "--others", "--exclude-standard", *prefixes)
     paths = {path for path in listed.split("\0") if path and os.path.exists(path)}
-    paths.update(str(p) for top in prefixes for end in LARGE for p in Path(top).rglob("*" + end))
+    found = (p for top in prefixes for end in LARGE for p in Path(top).rglob("*" + end))
+    # a hidden file saves a later job time (gear/data/lookup.py), and is nobody's result
+    paths.update(str(p) for p in found if not p.name.startswith("."))
     for path in sorted(paths - known):
         if not path.endswith(UNRECORDED) and not under(path, [DATA]):
             raise Mistake(

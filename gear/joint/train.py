@@ -76,8 +76,8 @@ class JointTrainer(TokenizerTrainer):
         self.forget()
         parts = self.parts(batch)
         drawn = [self.ar_update.drawn(part) for part in parts]
-        with self.autocast():  # f(x) (B, N, F), which both branches are aligned with
-            targets = [self.teacher(part.images) for part in parts]
+        # f(x) (B, N, F), which both branches are aligned with
+        targets = [self.ar_update.target(part) for part in parts]
         sharpness = SoftAssignment(self.settings.joint.temperature)
 
         def guide(place, quantized):
@@ -108,6 +108,7 @@ def main():
     data = training_set(task.settings, task.data)
     teacher = load_teacher(task.teacher, task.settings.data)
     trainer = build(task.settings, task.tokenizer, teacher)
+    trainer.ar_update.look_up(data, task.teacher)
     Segment(trainer, data, task.output, task.start, task.stop, task.inputs).run(task.name)
 
 

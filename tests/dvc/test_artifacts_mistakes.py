@@ -27,6 +27,15 @@ def test_an_output_without_a_record(built):
     assert f"no record of {R}/tables/old.csv" in built.refused("save", R)
 
 
+def test_a_hidden_file_of_large_values_is_nobodys_output(built):
+    hidden = built.folder / R / "joint/a/400k/.tokens-1-2.npy"
+    hidden.write_bytes(b"values")
+    built.artifacts("save", R)
+    assert hidden.exists()
+    listed = built.folder.glob(f"{R}/**/*.dvc"), built.folder.glob(f"{R}/**/*.prov.json")
+    assert not any(".tokens" in file.read_text() for files in listed for file in files)
+
+
 def test_an_output_that_is_half_finished(built):
     name = records._file(WEIGHTS).name
     mark = built.folder / ".snakemake/incomplete" / name

@@ -46,6 +46,16 @@ MISFITS = {
         {"projector_dim: 32": "layer: 99"},
         "align.layer has no effect here, because each of",
     ),
+    "lookup": (
+        {"classes: 10, flip: false": "classes: 10, flip: true, lookup: true"},
+        "data.lookup is true, which needs data.hold: memory and data.flip: false, not memory and "
+        "true; change these",
+    ),
+    "lookup of shards": (
+        {"classes: 10, flip: false": "classes: 10, flip: false, lookup: true"},
+        "runs.yaml, llamagen-repa-t2i: data.lookup is true, which needs data.hold: memory and "
+        "data.flip: false, not stream and false; change these, or set data.lookup: false.",
+    ),
     "lpips": ({"lpips: 0.0": "lpips: 0.1"}, "settings.data.channels is 1, but LPIPS reads colour"),
 }
 
