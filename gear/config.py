@@ -32,8 +32,8 @@ class Data:
     # memory: all files have the resolution and are decoded once
     hold: str = "stream"
     flip: bool = True  # mirror half of the training images
-    # with hold: memory and no flip: features of the teacher and tokens of a frozen tokenizer are
-    # kept on disk beside the weights (gear/data/lookup.py); no bit of a training changes
+    # true: the teacher's features and a frozen tokenizer's tokens are read from a file beside the
+    # weights (gear/data/lookup.py); needs hold: memory, flip: false. On a CPU the bits are the same
     lookup: bool = False
     interpolation: str = "bicubic"  # bicubic | bilinear: how validation images are resized
     shards_at_once: int = 8  # shards whose samples are mixed

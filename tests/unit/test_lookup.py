@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import captioned
@@ -20,6 +21,7 @@ from gear.data.sets import training_set
 from gear.joint import train as joint
 from gear.runtime import distributed
 from gear.study import jobs
+from gear.study.configfiles import CONFIG
 from gear.study.registry import Study
 
 IMAGES, BATCH = 44, 8  # the last batch of a file has four new images
@@ -144,6 +146,21 @@ def test_a_file_that_cannot_be_written_costs_only_the_time(home, capsys):
     found, counted, _ = use(home)
     assert found is counted
     assert f"{file} cannot be kept, so each step computes its values" in capsys.readouterr().err
+
+
+def test_set_for_two_stages_it_leaves_the_teacher_and_the_tokenizer_as_they_are(tmp_path):
+    """A study may set it where it has an effect; the other jobs are not new."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    text = (CONFIG / "studies/smoke.yaml").read_text()
+    lines = "".join(f"  {stage}: {{data: {{lookup: true}}}}\n" for stage in RUNS)
+    text = text.replace("stages:\n", f"stages:\n{lines}")
+    (tmp_path / "config/studies/smoke.yaml").write_text(text)
+    with_it, without = Study("smoke", "results", tmp_path / "config"), Study("smoke")
+    looks = {name for name, run in with_it.runs.items() if run.settings.data.lookup}
+    assert looks == {name for name, run in without.runs.items() if run.stage in RUNS}
+    assert jobs.teacher(with_it, "dinov2") == jobs.teacher(without, "dinov2")
+    assert jobs.training(with_it, "vq", "400k") == jobs.training(without, "vq", "400k")
+    assert jobs.training(with_it, "gear-l", "400k") != jobs.training(without, "gear-l", "400k")
 
 
 # ---- trainings -----------------------------------------------------------------------------------
