@@ -77,7 +77,10 @@ ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 def stamp(path):
-    return path.stat().st_ino if path.exists() else None
+    try:  # the file may be gone at any moment
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 @pytest.mark.parametrize("stage", RUNS)
