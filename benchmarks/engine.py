@@ -6,7 +6,6 @@ segment is the work itself. CPU seconds, because other processes disturb them le
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -16,16 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import demo
 import torch
 
-from gear import config
-from gear.alignment.teachers import standin
 from gear.alignment.teachers.load import load_teacher
-from gear.data import digits
 from gear.data.sets import training_set
 from gear.runtime import loop, optim, rng
 from gear.runtime.device import setup
-from gear.study import jobs
 from gear.study.registry import Study
 from gear.study.stages import STAGES
 from gear.tokenizer import codebook
@@ -109,11 +105,7 @@ def main():
     study = Study("demo")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        spec = study.spec["data"]
-        digits.prepare(study.data.path, study.data.resolution, spec["train"], 100, spec["seed"])
-        task = json.loads(jobs.teacher(study, "dinov2"))
-        task["spec"]["steps"] = 1
-        standin.train(config.build(task["settings"]), task["spec"], "teacher")
+        demo.images_and_teacher(study)
         teacher = load_teacher("teacher", study.data)
         found = {stage: [] for stage in RUNS}
         for number in range(args.rounds):

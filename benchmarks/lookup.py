@@ -6,39 +6,23 @@ hardly trained, which changes no cost. The metrics of the last step are compared
 
 import argparse
 import dataclasses
-import json
 import os
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 
+import demo
 import torch
 
-from gear import config
-from gear.alignment.teachers import standin
 from gear.alignment.teachers.load import load_teacher
-from gear.data import digits
 from gear.data.memory import to_float
 from gear.data.sets import training_set
-from gear.runtime import checkpoint
 from gear.runtime.device import setup
-from gear.study import jobs
 from gear.study.registry import Study
 from gear.study.stages import STAGES
 
 RUNS = {"ar": "llamagen-repa-l", "joint": "gear-l"}
-
-
-def prepare(study):
-    """The demo's images, and the folders `teacher` and `tokenizer`, here."""
-    spec, settings = study.spec["data"], study.runs["vq"].settings
-    digits.prepare(study.data.path, study.data.resolution, spec["train"], 100, spec["seed"])
-    task = json.loads(jobs.teacher(study, "dinov2"))
-    task["spec"]["steps"] = 1
-    standin.train(config.build(task["settings"]), task["spec"], "teacher")
-    exports = STAGES["tokenizer"].trainer(settings).exports()
-    record = {"settings": dataclasses.asdict(settings), "status": "finished"}
-    checkpoint.save_folder("tokenizer", exports, record)
 
 
 def measure(stage, settings, steps):
@@ -58,7 +42,7 @@ def measure(stage, settings, steps):
     for number in range(5, 5 + steps):
         metrics = trainer.step(data.batch(number), number)
     times.append(time.process_time())
-    spent = [1000 * (b - a) for a, b in zip(times, times[1:], strict=False)]
+    spent = [1000 * (b - a) for a, b in pairwise(times)]
     return spent[2] / steps, spent[0], {name: value.item() for name, value in metrics.items()}
 
 
@@ -80,7 +64,8 @@ def main():
     study = Study("demo")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        prepare(study)
+        demo.images_and_teacher(study)
+        demo.tokenizer(study)
         print("| stage | lookup | CPU ms a step | its start, first and later |")
         print("| --- | --- | ---: | ---: |")
         equal = {}

@@ -27,7 +27,7 @@ def keep_freed_memory():
     """Let this process keep the memory of freed tensors below 32 MiB, as far as 256 MiB.
 
     By itself glibc gives it back to the system and takes it again in the next step. In the demo
-    that is 7 to 9 % of a tokenizer step. Other C libraries are left as they are."""
+    that is about 7 % of a tokenizer step. Other C libraries are left as they are."""
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")

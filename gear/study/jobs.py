@@ -67,7 +67,7 @@ def code(kind, kept=None):
 
 def codes(file):
     """The `code` of all kinds. `file` keeps the hashes: each start of Snakemake asks for them, and
-    they take a third of a second."""
+    they take a quarter of a second."""
     kept = {}
     with contextlib.suppress(OSError, ValueError, AttributeError):  # a damaged file is made again
         found = json.loads(Path(file).read_text("utf-8")).items()
