@@ -68,5 +68,12 @@ def _ar(folder):
             "the file cannot say; code for published weights will read it as zero",
             file=sys.stderr,
         )
-    names = keys.text_ar if settings.reads_text else keys.ar
+    text = settings.reads_text
+    layout, slots = ("t2i", f" --slots {settings.text.slots}") if text else ("c2i", "")
+    print(
+        f"the file does not state what `gear import --layout llamagen-{layout}` needs: "
+        f"--resolution {settings.data.resolution}{slots}, and a --study that has its sizes",
+        file=sys.stderr,
+    )
+    names = keys.text_ar if text else keys.ar
     return "model", convert.to_theirs(ar.state_dict(), names(settings.ar.layers))

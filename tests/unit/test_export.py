@@ -39,7 +39,7 @@ FILES["llamagen-t2i"] = ({"model": state("text ar")}, state("text ar"))
 
 
 @pytest.mark.parametrize("layout", FILES)
-def test_in_and_out_and_in_again_is_exact(tmp_path, layout):
+def test_in_and_out_and_in_again_is_exact(tmp_path, layout, capsys):
     file, used = FILES[layout]
     for value in used.values():  # numbers that arithmetic would change
         value.flatten()[:2] = torch.tensor([-0.0, 1e-42])
@@ -50,6 +50,10 @@ def test_in_and_out_and_in_again_is_exact(tmp_path, layout):
     torch.save(file, tmp_path / "theirs.pt")
     import_weights(tmp_path / "theirs.pt", tmp_path / "first", layout, NETWORKS, SIZES)
     export(tmp_path / "first", tmp_path / "ours.pt")
+    settings = read_json(tmp_path / "first/run.json")["settings"]
+    options = f"--resolution {settings['data']['resolution']}"
+    stated = {"llamagen-c2i": f"{options}, and", "llamagen-t2i": f"{options} --slots "}
+    assert stated.get(layout, "tensors") in capsys.readouterr().err
     (wrapper, exported), *others = torch.load(tmp_path / "ours.pt", weights_only=True).items()
     assert wrapper == ("model" if layout.startswith("llamagen") else "state_dict") and not others
     assert equal(exported, used)
