@@ -13,12 +13,6 @@ def forms(results, spec):
     return {"csv": csv_text(COLUMNS, csv_lines(spec)), **formats(sheet(spec))}
 
 
-def compared(spec):
-    """(number of settings that are the paper's, number of settings that the paper prints)."""
-    said = [row["same"] for row in spec["rows"] if "same" in row]
-    return sum(said), len(said)
-
-
 def sheet(spec):
     """The table as a Sheet; a setting that is not the paper's is emphasised."""
     paper = f" · Table {spec['paper_table']} of the paper" if spec["paper_table"] else ""
@@ -31,7 +25,7 @@ def sheet(spec):
         for row in spec["rows"]
     ]
     head = [Head(text, left=True) for text in HEAD]
-    of, (same, printed) = spec["of"], compared(spec)
+    of, same, printed = spec["of"], spec["same"], spec["printed"]
     notes = [spec["note"]] if "note" in spec else []
     notes.append(f"Ours: the settings that the run {of['run']} resolves to at {of['step']}.")
     if printed:

@@ -112,6 +112,7 @@ def configuration_spec(study, name):
             line["paper"] = {"0": {"value": value, "protocol": protocol}}
             line["same"] = same(ours, value)
         rows.append(line)
+    compared = [row["same"] for row in rows if "same" in row]
     return {
         "name": name,
         "kind": "configuration",
@@ -123,4 +124,6 @@ def configuration_spec(study, name):
         "columns": [],
         "comparisons": [],
         "rows": rows,
+        "printed": len(compared),  # settings that the paper prints
+        "same": sum(compared),  # those of them that are ours
     } | world(study, [checkpoint.run], set(), [])

@@ -4,8 +4,8 @@
 def _headline(spec):
     """What a table's line shows: its first column, or how many settings are the paper's."""
     if spec.get("kind") == "configuration":
-        same = [row["same"] for row in spec["rows"] if "same" in row]
-        return {"said": f"{sum(same)} of {len(same)} settings are the paper's" if same else ""}
+        same, printed = spec["same"], spec["printed"]
+        return {"said": f"{same} of {printed} settings are the paper's" if printed else ""}
     rows = [row["row"] for row in spec["rows"] if "run" in row]
     first = next((c for c in spec["columns"] if c.get("measured", True)), spec["columns"][0])
     return {"column": first, "rows": rows}
