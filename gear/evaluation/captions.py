@@ -6,12 +6,10 @@ gear/evaluation/checkpoint.py calls `evaluate` for a checkpoint that reads capti
 import json
 
 import numpy as np
-import torch
 
 from gear.alignment.teachers.load import load_teacher
 from gear.data.captions import slant, stroke, words_of
-from gear.data.memory import to_float
-from gear.data.sets import piece_of, validation_set
+from gear.data.sets import validation_set
 from gear.evaluation import validate
 from gear.evaluation.score import Scorer
 from gear.files.aside import write_json
@@ -67,14 +65,6 @@ def scores(scorer, tokenizer, samples, captions, diverged=False):
     return scorer(images) | found | record
 
 
-@torch.no_grad()
-def tokens_of(tokenizer, data, settings):
-    """Tokens (N, T) of all images, made in float32."""
-    device = next(tokenizer.parameters()).device
-    pieces = data.pieces(piece_of(settings))
-    return torch.cat([tokenizer.tokens(to_float(images.to(device))) for images, _ in pieces])
-
-
 def pictures(ar, encoder, tokenizer, captions):
     """{array: values} for the figures of pictures, for each Group of gear/t2i/shown.py.
 
@@ -120,7 +110,7 @@ def evaluate(job, args, settings):
         found = validate.likelihood(
             args.checkpoint,
             tokenizer,
-            tokens_of(tokenizer, data, own),
+            validate.tokens_of(tokenizer, data, own),
             data,
             teacher,
             lambda network: Captions(network, encoder, captions),

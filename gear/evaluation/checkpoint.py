@@ -77,7 +77,7 @@ def evaluate(job, args):
         scores = scorer.nothing() if diverged else scorer.of_tokens(tokenizer, drawn["tokens"])
         write_json(f"{args.metrics}/{name}.json", scores)
     if diverged:
-        found = validate.nothing(job["validation"])
+        found = validate.nothing(args.checkpoint, job["validation"])
     else:
         teacher = load_teacher(args.teacher, settings.data) if args.teacher else None
         found = validate.validate(

@@ -36,6 +36,11 @@ def reconstruct(tokenizer, images_uint8):
     return tokenizer.decode(tokens), tokens, assignment
 
 
+def owns_tokenizer(folder):
+    """Whether a checkpoint holds the tokenizer that it trained, so that none is frozen."""
+    return checkpoint.holds(f"{folder}/weights.safetensors", "tokenizer")
+
+
 def in_unit(decoded):
     """A decoder's images in [0, 1], clamped: what is scored."""
     return (decoded.float() / 2 + 0.5).clamp(0, 1)
@@ -70,6 +75,14 @@ def through(tokenizer, settings, data, pooled, rounding):
 
 
 @torch.no_grad()
+def tokens_of(tokenizer, data, settings):
+    """Tokens (N, T) of all images, made in float32."""
+    device = next(tokenizer.parameters()).device
+    pieces = data.pieces(piece_of(settings))
+    return torch.cat([tokenizer.tokens(to_float(images.to(device))).cpu() for images, _ in pieces])
+
+
+@torch.no_grad()
 def likelihood(folder, tokenizer, tokens, data, teacher, conditions_of=None):
     """Mean NTP loss in nats per token and mean alignment loss, of averaged weights.
 
@@ -77,8 +90,7 @@ def likelihood(folder, tokenizer, tokens, data, teacher, conditions_of=None):
     made again so: the AR has seen no others. conditions_of: a function of the AR that returns the
     conditions of all images (gear/sampling/conditions.py); default: their labels."""
     ar, settings = load_ar(folder)
-    frozen = not checkpoint.holds(f"{folder}/weights.safetensors", "tokenizer")
-    precision = settings.runtime.token_precision(frozen)
+    precision = settings.runtime.token_precision(frozen=not owns_tokenizer(folder))
     device = next(tokenizer.parameters()).device
     project = projector(settings.ar.dim, settings.align.projector_dim, teacher.width)
     checkpoint.load_weights(f"{folder}/weights.safetensors", "projector", project)
@@ -120,24 +132,29 @@ def rounding_of(protocol, kind):
 def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
     """The metrics of one checkpoint on a validation set; `likelihood` where a teacher is given.
 
-    scorer: gear.evaluation.score.Scorer, whose feature network rFID is computed on."""
+    Those of the tokenizer are among them where the checkpoint holds it. A tokenizer that was frozen
+    has them beside its own checkpoint. scorer: gear.evaluation.score.Scorer, whose feature network
+    rFID is computed on."""
     rounding = rounding_of(protocol, scorer.kind)
     if protocol.get("images") not in (None, len(data)):
         raise Mistake(
             f"{settings.data.path}/val holds {len(data)} images, protocol "
             f"validation needs {protocol['images']}; set protocols.validation.images in the study."
         )
-    metrics, codebook, tokens = through(tokenizer, settings, data, scorer.pooled, rounding)
-    found = {protocol["name"]: metrics, "codebook": codebook}
+    if owns_tokenizer(folder):
+        metrics, codebook, tokens = through(tokenizer, settings, data, scorer.pooled, rounding)
+        found = {protocol["name"]: metrics, "codebook": codebook}
+    else:
+        found, tokens = {}, tokens_of(tokenizer, data, settings)
     if teacher is not None:
         found["likelihood"] = likelihood(folder, tokenizer, tokens, data, teacher)
     return found
 
 
-def nothing(protocol):
-    """The metrics of a run that diverged."""
-    return {
-        protocol["name"]: dict.fromkeys(RECONSTRUCTION),
-        "codebook": dict.fromkeys(CODEBOOK),
-        "likelihood": dict.fromkeys(LIKELIHOOD),
-    }
+def nothing(folder, protocol):
+    """The metrics of the checkpoint of a run that diverged."""
+    found = {"likelihood": dict.fromkeys(LIKELIHOOD)}
+    if owns_tokenizer(folder):
+        found |= {protocol["name"]: dict.fromkeys(RECONSTRUCTION)}
+        found |= {"codebook": dict.fromkeys(CODEBOOK)}
+    return found

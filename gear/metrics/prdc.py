@@ -22,12 +22,13 @@ from gear.metrics.frechet import require_features, require_same_dimension
 SIDE = 4096  # points of a block's side: 128 MiB of distances
 
 
-def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
+def prdc(real_ND, fake_MD, k: int, once=lambda name, make: make()) -> dict[str, float]:
     """{'precision', 'recall', 'density', 'coverage'} with balls to the k-th neighbour.
 
     precision: share of fake points inside any real ball; recall: share of real points inside any
     fake ball; density: mean over fake points of (real balls around it) / k, may exceed 1; coverage:
     share of real balls that hold a fake point. Euclidean distances, float64.
+    once(name, make): Summary.once of the real side.
     Mistake: wrong shapes, different dimensions, NaN, k < 1, a set with k points or fewer.
     """
     real_ND, fake_MD = np.asarray(real_ND), np.asarray(fake_MD)
@@ -39,7 +40,7 @@ def prdc(real_ND, fake_MD, k: int) -> dict[str, float]:
             f"neighbours is {k}, must be at least 1 and smaller than both sets ({len(real_ND)} "
             f"real, {len(fake_MD)} fake); lower neighbours or give more images."
         )
-    radius_N = _squared_radii(real_ND, k)
+    radius_N = once(("radii", len(real_ND), k), lambda: _squared_radii(real_ND, k))
     radius_M = _squared_radii(fake_MD, k)
 
     precise_M = np.zeros(len(fake_MD), dtype=bool)

@@ -51,6 +51,13 @@ class Summary:
     count: int
     moments: dict[str, Statistics]
     rows: dict[str, np.ndarray]  # (N, D) each
+    _known: dict = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name, make):
+        """make(), which is computed once: what a measure needs of this side alone."""
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
     @classmethod
     def of(cls, protocol: Protocol, batches) -> Summary:
@@ -118,7 +125,7 @@ def neighbourhood(*metrics: str, drawn: bool = False) -> Measure:
 
     def compute(fake, real, settings):
         sides = [subset(s, n, settings["prdc_images"]) for s, n in ((real, "real"), (fake, "fake"))]
-        values = prdc(*sides, k=settings["neighbours"])
+        values = prdc(*sides, k=settings["neighbours"], once=real.once)
         return {name: values[name] for name in metrics}, {}
 
     return Measure(metrics, compute, rows=("pooled",))
@@ -128,7 +135,7 @@ def discrepancy() -> Measure:
     """The measure of the mean MMD of random subsets."""
 
     def compute(fake, real, settings):
-        return {"mmd": mmd(real.rows["pooled"], fake.rows["pooled"])}, {}
+        return {"mmd": mmd(real.rows["pooled"], fake.rows["pooled"], once=real.once)}, {}
 
     return Measure(("mmd",), compute, rows=("pooled",))
 

@@ -52,7 +52,7 @@ class Sampler:
     precision: str = "fp32"  # fp32 | bf16 (gear/sampling/inference.py)
 
     def __post_init__(self):
-        if self.precision not in (*DTYPES,):
+        if self.precision not in DTYPES:
             raise Mistake(f"`precision` is '{self.precision}'; it is {' or '.join(DTYPES)}.")
         if self.images < 1 or self.temperature <= 0 or not 0 < self.top_p <= 1:
             raise Mistake(

@@ -118,9 +118,12 @@ def test_every_declared_file_is_there(world, monkeypatch, run, tokenizer):
     scores = read(out / "metrics/plain.json")["demo"]
     assert set(scores) == {"gfid", "sfid", "is", "precision", "recall"}
     found = read(out / "metrics/validation.json")
-    assert set(found) == {"demo", "codebook", "likelihood"}
-    assert set(found["demo"]) == {"rfid", "psnr", "ssim", "l1"}
-    assert 0 < found["likelihood"]["ntp"] < 5 and all(np.isfinite(leaves(found)))
+    assert all(np.isfinite(leaves(found)))
+    if run == "good":  # a frozen tokenizer's are beside its own checkpoint
+        assert set(found.pop("demo")) == {"rfid", "psnr", "ssim", "l1"}
+        assert 0 < found.pop("codebook")["usage"] <= 1
+    assert set(found) == {"likelihood"}
+    assert 0 < found["likelihood"]["ntp"] < 5
     with np.load(out / "samples/pictures.npz") as pictures:
         assert pictures["samples"].shape == (80, 16, 16, 1)
         assert pictures["labels"].tolist() == sorted(pictures["labels"].tolist())
