@@ -65,12 +65,17 @@ class EMA:
     def __init__(self, module, decay, warmup=False):
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay, self.warmup = decay, warmup
+        self.pairs = None  # (module, its values, their averages); the lists take a millisecond
 
     @torch.no_grad()
     def update(self, module, step):
-        """Average the values of `module` after optimizer step `step`, from 0."""
+        """Average the values of `module` after optimizer step `step`, from 0.
+
+        All updates must leave the module's tensors where they are in memory, as optimizers do."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
-        averages, values = self._floats(self.module), self._floats(module)
+        if self.pairs is None or self.pairs[0] is not module:
+            self.pairs = module, self._floats(module), self._floats(self.module)
+        _, values, averages = self.pairs
         torch._foreach_lerp_(averages, values, 1 - decay)
 
     @staticmethod

@@ -99,6 +99,16 @@ def test_average_moves_by_its_decay():
     assert average.module.num_batches_tracked.item() == 0 and module.weight.requires_grad
 
 
+def test_average_follows_weights_that_are_loaded_between_two_updates():
+    module = nn.Linear(2, 1, bias=False)
+    average = optim.EMA(module, 0.5)
+    average.update(module, 0)
+    module.load_state_dict({"weight": torch.full((1, 2), 3.0)})
+    average.module.load_state_dict({"weight": torch.full((1, 2), 1.0)})
+    average.update(module, 1)
+    assert average.module.weight.tolist() == [[2.0, 2.0]]
+
+
 @pytest.mark.parametrize("step, decay", [(0, 0.1), (10, 11 / 20), (1000, 0.9)])
 def test_average_of_a_short_training_warms_up(step, decay):
     module = nn.Linear(1, 1, bias=False)
