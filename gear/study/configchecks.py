@@ -9,7 +9,6 @@ import re
 import unicodedata
 from pathlib import Path
 
-from gear import config
 from gear.files.mistakes import Mistake, did_you_mean
 from gear.study import jobs
 from gear.study.published import published_samplers
@@ -64,17 +63,19 @@ def settings(flat, where):
     dim, heads = flat["ar.dim"], flat["ar.heads"]
     if dim % heads:
         raise Mistake(f"{where}: ar.dim {dim} is no multiple of ar.heads {heads}; change one.")
-    _lookup(flat, where)
 
 
-def _lookup(flat, where):
-    """Mistake where data.lookup is true, but images are not in memory, or change by the step."""
-    held, flip = (flat.get(f"data.{k}", getattr(config.Data(), k)) for k in ("hold", "flip"))
-    if flat.get("data.lookup") and (held != "memory" or flip):
-        raise Mistake(
-            f"{where}: data.lookup is true, which needs data.hold: memory and data.flip: false, "
-            f"not {held} and {str(flip).lower()}; change these, or set data.lookup: false."
-        )
+def lookups(runs):
+    """Mistake where a run's data.lookup is true, but its images are not in memory, or change by the
+    step."""
+    for name, run in runs.items():
+        data = run.settings.data
+        if data.lookup and (data.hold != "memory" or data.flip):
+            raise Mistake(
+                f"runs.yaml, {name}: data.lookup is true, which needs data.hold: memory and "
+                f"data.flip: false, not {data.hold} and {str(data.flip).lower()}; change these, or "
+                "set data.lookup: false."
+            )
 
 
 def not_sized(flat, where):

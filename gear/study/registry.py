@@ -45,6 +45,7 @@ class Study:
         configchecks.milestones(self.spec, self.milestones, f"studies/{name}.yaml")
         self.runs = resolve(self, registry)
         configchecks.images(self.spec["data"], self.data, f"studies/{name}.yaml")
+        configchecks.lookups(self.runs)
         captions.parts(self, f"studies/{name}.yaml")
         self.tables = self._pick("tables")
         self.figures = self._pick("figures")

@@ -62,16 +62,16 @@ def of_two(tmp_path_factory):
 LOOSE = {"entropy_loss", "entropy", "effective_size"}
 
 
-def same(found, expected, loose=LOOSE):
+def same(found, expected, loose=LOOSE, gradients=1e-4):
     """All losses and counts of every step; gradient norms, which rounding moves first, of the
-    first three."""
+    first three, to a relative error of `gradients`."""
     for step, (mine, theirs) in enumerate(zip(found, expected, strict=True)):
         assert mine.keys() == theirs.keys()
         for name, value in theirs.items():
             gradient = name.startswith("grad_")
             if gradient and step > 2:
                 continue
-            tolerance = 1e-4 if gradient or name in loose else 1e-5
+            tolerance = gradients if gradient else 1e-4 if name in loose else 1e-5
             assert mine[name] == pytest.approx(value, rel=tolerance, abs=1e-6), (step, name)
 
 
@@ -90,7 +90,8 @@ def test_two_processes_have_the_losses_of_one_with_the_fused_form(of_two):
 def test_the_fused_form_has_the_losses_of_the_reference(stage):
     found, expected = losses(stage, **FUSED), losses(stage)
     assert found != expected  # rounding tells that another form computed it
-    same(found, expected, {*found[0]})
+    # the discriminator magnifies the rounding of its images: 2.4e-4 on a processor without AVX-512
+    same(found, expected, {*found[0]}, gradients=1e-3)
 
 
 def test_micro_batches_have_the_losses_of_the_whole(of_two):
