@@ -319,22 +319,6 @@ CASES = [
 # ---- in a process of their own -------------------------------------------------------------------
 
 
-def sum_in_order():
-    """Let the interpreter sum products one after another, each rounded once, as a GPU does.
-
-    Its own numpy.matmul rounds a number in another way if the tile has another shape."""
-    import numpy as np
-    from triton.runtime import interpreter
-
-    def create_dot(self, a, b, total, *_):
-        left, right, found = a.data.astype(np.float64), b.data.astype(np.float64), total.data
-        for place in range(left.shape[1]):
-            found = (found + left[:, place, None] * right[place]).astype(np.float32)
-        return interpreter.TensorHandle(found, total.dtype.scalar)
-
-    interpreter.InterpreterBuilder.create_dot = create_dot
-
-
 def outcome(case):
     """None, or what went wrong."""
     torch.manual_seed(0)
@@ -366,5 +350,7 @@ def test_kernels(outcomes, name):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if DEVICE == "cpu":
+        from benchmarks.gpu_parts.kernels import sum_in_order
+
         sum_in_order()
     print(json.dumps({case.__name__: outcome(case) for case in CASES}))
