@@ -212,6 +212,13 @@ class Decoder:
 
     def next_logits(self, x_BSD):
         """(B, K) after S more positions: the prefix (B, P, D) first, then each token (B, 1, D)."""
+        return self.logits(self.next_state(x_BSD))
+
+    def logits(self, x_B1D):
+        return self.ar.head(self.ar.norm(x_B1D))[:, 0]  # (B, 1, K) -> (B, K)
+
+    def next_state(self, x_BSD):
+        """What the blocks make of the last of S more positions, (B, 1, D)."""
         begin = self.caches[0].length
         end = begin + x_BSD.shape[1]
         rope = self.ar.rotations(self.prefix, begin, end)
@@ -219,4 +226,4 @@ class Decoder:
         text = max(0, self.prefix.slots - begin)
         for block, cache in zip(self.ar.blocks, self.caches, strict=True):
             x_BSD = block(x_BSD, rope, mask, cache, text)
-        return self.ar.head(self.ar.norm(x_BSD[:, -1:]))[:, 0]  # (B, 1, K) -> (B, K)
+        return x_BSD[:, -1:]

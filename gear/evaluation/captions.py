@@ -34,19 +34,25 @@ def wanted(captions):
     return {k: np.array([found[k] for found in words]) for k in ("digit", "stroke", "slant")}
 
 
-def followed(scorer, batches, prompts, words):
-    """The measures of gear/metrics/following.py of batches of pictures, uint8 (n, C, H, W).
+class Seen:
+    """What pictures of digits show, for gear/metrics/following.py.
 
-    prompts: (N,) the number of each picture's prompt; words: what the prompts want."""
-    seen = {"digit": [], "stroke": [], "slant": []}
-    for images in batches:
+    It is called with each batch of pictures, uint8 (n, C, H, W), and their Features."""
+
+    def __init__(self):
+        self.parts = {"digit": [], "stroke": [], "slant": []}
+
+    def __call__(self, images, features):
         gray = images.cpu().numpy()[:, 0]
-        seen["digit"].append(scorer.extract(images).probs_NC.argmax(-1))
-        seen["stroke"].append(stroke(gray))
-        seen["slant"].append(slant(gray))
-    seen = {name: np.concatenate(parts) for name, parts in seen.items()}
-    of_each = {name: values[prompts] for name, values in words.items()}
-    return following(of_each, seen)
+        self.parts["digit"].append(features.probs_NC.argmax(-1))
+        self.parts["stroke"].append(stroke(gray))
+        self.parts["slant"].append(slant(gray))
+
+    def following(self, prompts, words):
+        """The measures. prompts: (N,) the number of each picture's prompt; words: what the prompts
+        want."""
+        of_each = {name: values[prompts] for name, values in words.items()}
+        return following(of_each, {name: np.concatenate(p) for name, p in self.parts.items()})
 
 
 def scores(scorer, tokenizer, samples, captions, diverged=False):
@@ -60,9 +66,9 @@ def scores(scorer, tokenizer, samples, captions, diverged=False):
         return scorer.nothing() | ({"following": dict.fromkeys(NAMES)} if words else {}) | record
     if words is None:
         return scorer.of_samples(tokenizer, samples)
-    images = [*decoded(tokenizer, samples["tokens"])]  # once for both; pictures of digits are small
-    found = {"following": followed(scorer, images, samples["prompts"], words)}
-    return scorer(images) | found | record
+    seen = Seen()
+    found = scorer(decoded(tokenizer, samples["tokens"]), seen)
+    return found | {"following": seen.following(samples["prompts"], words)} | record
 
 
 def pictures(ar, encoder, tokenizer, captions):
@@ -82,6 +88,21 @@ def pictures(ar, encoder, tokenizer, captions):
     return arrays
 
 
+def remembered(encoder):
+    """The encoder as a function that keeps what it made of each list of captions.
+
+    All samplers of a set draw the same lists, and the pictures of small studies are few."""
+    known = {}
+
+    def encoded(captions):
+        key = tuple(captions)
+        if key not in known:
+            known[key] = encoder(captions)
+        return known[key]
+
+    return encoded
+
+
 def evaluate(job, args, settings):
     """Write every declared file of one checkpoint.
 
@@ -94,7 +115,7 @@ def evaluate(job, args, settings):
     tokenizer = load_frozen(args.tokenizer).to(device)
     ar, own = load_ar(args.checkpoint)
     ar = ar.to(device)
-    encoder = load_encoder(args.encoder, own.text, own.runtime.precision, device)
+    encoder = remembered(load_encoder(args.encoder, own.text, own.runtime.precision, device))
     sets = {name: captions_of(entry, args.data, own) for name, entry in job["prompts"].items()}
     for name, chosen in job["samplers"].items():
         sampler = Sampler(**chosen)
@@ -110,10 +131,9 @@ def evaluate(job, args, settings):
         found = validate.likelihood(
             args.checkpoint,
             tokenizer,
-            validate.tokens_of(tokenizer, data, own),
             data,
             teacher,
-            lambda network: Captions(network, encoder, captions),
+            conditions_of=lambda network: Captions(network, encoder, captions),
         )
     write_json(f"{args.metrics}/validation.json", {"likelihood": found})
     first = next(iter(sets.values()), captions)

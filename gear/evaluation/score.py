@@ -89,16 +89,19 @@ class Scorer:
         """The sha256 of the network's weights that run.json states."""
         return required(required(record, "weights", dict, path), "sha256", str, path)
 
-    def __call__(self, batches):
+    def __call__(self, batches, seen=lambda images, features: None):
         """{protocol: {metric: value}} of batches of uint8 images (n, C, H, W).
 
-        `notes`, where something does not fit the protocol: sentences (gear.evaluation.notes)."""
+        `notes`, where something does not fit the protocol: sentences (gear.evaluation.notes).
+        seen(images, features): called with each batch."""
         sizes = set()
 
         def features():
             for images in batches:
                 sizes.add(tuple(images.shape[2:]))
-                yield self.extract(images)
+                found = self.extract(images)
+                seen(images, found)
+                yield found
 
         fake = Summary.of(self.protocol, features())
         values, _ = measured(self.protocol, fake, self.reference, self.settings)

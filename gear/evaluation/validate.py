@@ -75,20 +75,13 @@ def through(tokenizer, settings, data, pooled, rounding):
 
 
 @torch.no_grad()
-def tokens_of(tokenizer, data, settings):
-    """Tokens (N, T) of all images, made in float32."""
-    device = next(tokenizer.parameters()).device
-    pieces = data.pieces(piece_of(settings))
-    return torch.cat([tokenizer.tokens(to_float(images.to(device))).cpu() for images, _ in pieces])
-
-
-@torch.no_grad()
-def likelihood(folder, tokenizer, tokens, data, teacher, conditions_of=None):
+def likelihood(folder, tokenizer, data, teacher, tokens=None, conditions_of=None):
     """Mean NTP loss in nats per token and mean alignment loss, of averaged weights.
 
-    tokens: of all images, made in float32. Where the training made its tokens in bfloat16, they are
-    made again so: the AR has seen no others. conditions_of: a function of the AR that returns the
-    conditions of all images (gear/sampling/conditions.py); default: their labels."""
+    tokens: (N, T) of all images, made in float32, if they are known. Where the training made its
+    tokens in bfloat16, they are made so here too: the AR has seen no others. conditions_of: a
+    function of the AR that returns the conditions of all images (gear/sampling/conditions.py);
+    default: their labels."""
     ar, settings = load_ar(folder)
     precision = settings.runtime.token_precision(frozen=not owns_tokenizer(folder))
     device = next(tokenizer.parameters()).device
@@ -97,20 +90,19 @@ def likelihood(folder, tokenizer, tokens, data, teacher, conditions_of=None):
     for network in (ar, project, teacher):
         network.to(device)
     conditions = conditions_of(ar) if conditions_of else Labels(ar, data.labels.numpy())
-    ntp, align = 0.0, 0.0
-    piece, done = piece_of(settings), 0
-    for images, _ in data.pieces(piece):
-        part = tokens[done : done + piece].to(device)
-        prefix = conditions.prefix(done, done + len(part))
-        done += len(part)
-        if precision != "fp32":
+    ntp, align, done = 0.0, 0.0, 0
+    for images, _ in data.pieces(piece_of(settings)):
+        end = done + len(images)
+        prefix, images = conditions.prefix(done, end), to_float(images.to(device))
+        if tokens is not None and precision == "fp32":
+            part = tokens[done:end].to(device)
+        else:
             with autocast(device, precision):
-                part = tokenizer.tokens(to_float(images.to(device)))
+                part = tokenizer.tokens(images)
         logits, tap = ar(ar.embedding(part[:, :-1]), prefix, tap=settings.align.layer)
-        share = len(part) / len(tokens)
+        share, done = len(images) / len(data), end
         ntp += share * F.cross_entropy(logits.flatten(0, 1), part.flatten()).item()
-        target = teacher(to_float(images.to(device)))
-        align += share * alignment_loss(project(tap), target).item()
+        align += share * alignment_loss(project(tap), teacher(images)).item()
     return {"ntp": ntp, "align": align}
 
 
@@ -145,9 +137,9 @@ def validate(folder, tokenizer, settings, data, protocol, scorer, teacher=None):
         metrics, codebook, tokens = through(tokenizer, settings, data, scorer.pooled, rounding)
         found = {protocol["name"]: metrics, "codebook": codebook}
     else:
-        found, tokens = {}, tokens_of(tokenizer, data, settings)
+        found, tokens = {}, None
     if teacher is not None:
-        found["likelihood"] = likelihood(folder, tokenizer, tokens, data, teacher)
+        found["likelihood"] = likelihood(folder, tokenizer, data, teacher, tokens)
     return found
 
 

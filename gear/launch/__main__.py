@@ -20,7 +20,6 @@ from pathlib import Path
 
 from gear.files.mistakes import Mistake
 from gear.launch import warm as start
-from gear.runtime.job import deadline
 
 SHUTDOWN = 600  # seconds that torchrun gives the trainers to save
 BEGIN = 600  # seconds within which SLURM ends a job that has requeued itself
@@ -113,6 +112,8 @@ def main():
     if job is None and args.nodes == args.processes == 1:
         sys.argv[1:] = args.module
         return start.main()
+    from gear.runtime.job import deadline  # its settings take longer than a local client's work
+
     environment = dict(os.environ)
     end = end_of(job) if job else None
     if end:

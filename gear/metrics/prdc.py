@@ -19,7 +19,7 @@ import numpy as np
 from gear.files.mistakes import Mistake
 from gear.metrics.frechet import require_features, require_same_dimension
 
-SIDE = 4096  # points of a block's side: 128 MiB of distances
+SIDE = 1024  # points of a block's side: 8 MiB of distances, which a process keeps when freed
 
 
 def prdc(real_ND, fake_MD, k: int, once=lambda name, make: make()) -> dict[str, float]:

@@ -40,5 +40,11 @@ def permutation(address, count):
 
 
 def seed_torch(*address):
-    """Seed torch's generators by an address. Dropout of a step uses (seed, step, rank)."""
-    torch.manual_seed(seed_of(*address))
+    """Seed torch's generators by an address. Dropout of a step uses (seed, step, rank).
+
+    torch.manual_seed would also note the seed for every kind of device that is absent, with a trace
+    of its callers: 0.3 ms of a step on a CPU."""
+    seed = seed_of(*address)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)

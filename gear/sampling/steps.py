@@ -3,12 +3,13 @@
 A length class is a multiple of CLASS positions. Keys and values of up to that many positions lie
 side by side in memory. Steps of fixed shapes read a whole class and hide what is not there yet.
 
-Shapes: B rows (two for an image if there is guidance), P slots of the prefix, S positions that are
-read, E positions of a length class, D width, H heads, d head width, K codes.
+Shapes: B rows (two for an image if there is guidance), U of which differ, P slots of the prefix, S
+positions that are read, E positions of a length class, D width, H heads, d head width, K codes.
 """
 
 import torch
 
+from gear.ar.condition import Prefix
 from gear.ar.transformer import Cache, Decoder
 
 CLASS = 64
@@ -43,13 +44,51 @@ class Growing(Cache):
         new[:, :, : self.length] = x_BHSd[:, :, : self.length]
         return new
 
+    def spread(self, few, of_B):
+        """Take the keys and values of the rows of_B of a cache with fewer rows."""
+        self.length = few.length
+        self.k, self.v = (self._spread(x, of_B) for x in (few.k, few.v))
+
+    def _spread(self, x_UHSd, of_B):
+        valid = slice(self.length)
+        new = x_UHSd.new_empty(len(of_B), *x_UHSd.shape[1:])
+        new[:, :, valid] = x_UHSd[:, :, valid][of_B]
+        return new
+
+
+def distinct(prefix):
+    """((U,) the numbers of the rows that differ, (B,) the place among them of each row's equal),
+    int64 on the CPU. Rows are equal if all their bytes are."""
+    parts = [x.contiguous().flatten(1).view(torch.uint8) for x in prefix if x is not None]
+    rows = [row.tobytes() for row in torch.cat(parts, 1).cpu().numpy()]
+    first = {}  # bytes of a row: the first number that has them
+    for number, row in enumerate(rows):
+        first.setdefault(row, number)
+    place = {row: place for place, row in enumerate(first)}
+    return torch.tensor(list(first.values())), torch.tensor([place[row] for row in rows])
+
 
 class Steps(Decoder):
-    """A Decoder whose attention reads the positions so far and no others."""
+    """A Decoder whose attention reads the positions so far and no others.
+
+    Equal prefixes, as those without a condition, go through the network once."""
 
     def __init__(self, ar, prefix):
         super().__init__(ar, prefix)
         self.caches = [Growing(cache) for cache in self.caches]
+
+    def next_state(self, x_BSD):
+        if self.caches[0].length:
+            return super().next_state(x_BSD)
+        first_U, of_B = distinct(self.prefix)
+        if len(first_U) == len(of_B):
+            return super().next_state(x_BSD)
+        rows = Prefix(*(None if x is None else x[first_U] for x in self.prefix))
+        few = Steps(self.ar, rows)
+        state_U1D = few.next_state(x_BSD[first_U])
+        for cache, its in zip(self.caches, few.caches, strict=True):
+            cache.spread(its, of_B)
+        return state_U1D[of_B]
 
 
 class Fixed:

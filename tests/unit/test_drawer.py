@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from gear.ar.condition import Prefix
 from gear.ar.transformer import Decoder
 from gear.report.captioned import record_words
 from gear.runtime import rng
@@ -72,6 +73,22 @@ def test_tokens_are_those_of_a_plain_loop(ar, prefix, sampler, fixed, length, mo
     assert torch.equal(drawer(prefix, SEEDS), wanted)  # nothing of the first batch is left
     few = prefix._replace(vectors_BPD=prefix.vectors_BPD[:2])
     assert torch.equal(drawer(few, SEEDS[:2]), wanted[:2])
+
+
+@pytest.mark.parametrize("sampler", [PLAIN, GUIDED], ids=["plain", "guided"])
+def test_equal_prefixes_go_through_the_network_once(ar, sampler):
+    prefix, rows = ar.condition(torch.tensor([1, 1, 2, 1, 2, 2])), []
+    drawer = Drawer(ar, sampler, fixed=False)
+    drawer.network.blocks[0].register_forward_hook(lambda _, x, y: rows.append(len(y)))
+    assert torch.equal(drawer(prefix, SEEDS), plain_loop(ar, prefix, sampler))
+    guided = sampler.guidance != 1
+    assert rows == [2 + guided] + [6 * (1 + guided)] * (ar.length - 1)
+
+
+def test_prefixes_that_differ_in_what_is_visible_are_not_equal():
+    visible = torch.tensor([[True, True], [True, False], [True, True]])
+    first, of_all = steps.distinct(Prefix(torch.zeros(3, 2, 4, dtype=torch.bfloat16), visible))
+    assert first.tolist() == [0, 1] and of_all.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("sampler", [PLAIN, GUIDED], ids=["plain", "guided"])

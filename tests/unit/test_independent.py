@@ -16,6 +16,7 @@ from gear.metrics import mmd as ours
 from gear.metrics.frechet import Statistics, frechet_distance, frechet_with_bound
 from gear.metrics.inception_score import inception_score
 from gear.metrics.prdc import prdc
+from gear.runtime import rng
 
 N, M, D = 400, 300, 24
 
@@ -23,10 +24,10 @@ N, M, D = 400, 300, 24
 @pytest.fixture(scope="module")
 def sides():
     """Real and generated features (N, D), (M, D): float32, positive, correlated, as pooled ones."""
-    rng = np.random.default_rng(0)
-    mix = rng.normal(size=(D, D)) / np.sqrt(D)
-    real = np.maximum(rng.normal(size=(N, D)) @ mix + 0.4, 0)
-    fake = np.maximum(rng.normal(size=(M, D)) @ mix * 1.1 + 0.5, 0)
+    draw = np.random.default_rng(0).normal
+    mix = draw(size=(D, D)) / np.sqrt(D)
+    real = np.maximum(draw(size=(N, D)) @ mix + 0.4, 0)
+    fake = np.maximum(draw(size=(M, D)) @ mix * 1.1 + 0.5, 0)
     return real.astype(np.float32), fake.astype(np.float32)
 
 
@@ -96,6 +97,24 @@ def test_mmd(sides):
     found = ours.mmd(x, y, subsets=300, size=100)
     assert abs(found - theirs["kernel_inception_distance_mean"]) < 5 * spread
     assert found == ours.mmd(x, y, subsets=300, size=100)  # subsets have an address
+
+
+@pytest.mark.parametrize("subsets, whole", [(7, False), (90, True)])
+def test_mmd_is_the_mean_of_its_subsets(sides, subsets, whole, monkeypatch):
+    """Also where the kernel of all pairs is made once, in blocks that end anywhere."""
+    sums, kernel_sum = [], ours.kernel_sum
+    monkeypatch.setattr(ours, "kernel_sum", lambda *sides: sums.append(0) or kernel_sum(*sides))
+    monkeypatch.setattr(ours, "ROWS", 64)
+    monkeypatch.setattr(ours, "COLUMNS", 70)
+    found = ours.mmd(*sides, subsets=subsets, size=60)
+    assert len(sums) == (0 if whole else 3 * subsets)
+
+    def subset(number):
+        for side, features in zip(("real", "fake"), sides, strict=True):
+            yield features[rng.permutation(("mmd", side, number), len(features))[:60]]
+
+    one_by_one = [ours.mmd_squared(*subset(number)) for number in range(subsets)]
+    assert found == pytest.approx(np.mean(one_by_one), rel=1e-9)
 
 
 @pytest.mark.parametrize("metric", ["frechet", "prdc", "mmd"])

@@ -75,6 +75,13 @@ def test_torch_draws_by_address():
     assert draw(0, "dropout", 4) == draw(0, "dropout", 4) != draw(0, "dropout", 5)
 
 
+def test_torch_is_seeded_as_by_its_own_function():
+    rng.seed_torch("a", 1)
+    drawn = torch.rand(3)
+    torch.manual_seed(rng.seed_of("a", 1))
+    assert torch.equal(torch.rand(3), drawn)
+
+
 # optimizer
 
 

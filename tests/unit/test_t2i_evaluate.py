@@ -243,3 +243,10 @@ def test_captions_that_name_no_digit_are_not_measured():
         "stroke": [1, -1],
         "slant": [0, 1],
     }
+
+
+def test_a_list_of_captions_is_encoded_once():
+    asked = []
+    encoder = evaluated.remembered(lambda captions: asked.append(captions) or len(asked))
+    assert [encoder(c) for c in (["a", "b"], ["b", "a"], ["a", "b"])] == [1, 2, 1]
+    assert asked == [["a", "b"], ["b", "a"]]

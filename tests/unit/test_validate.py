@@ -112,11 +112,15 @@ def test_ntp_is_of_tokens_made_as_in_training(
     made = tokenizer.tokens
     monkeypatch.setattr(tokenizer, "tokens", lambda x: seen.append(low()) or made(x))
     data = Images(5)
-    found = validate.likelihood("x", tokenizer, made(to_float(data.images)), data, teacher)
+    tokens = made(to_float(data.images))
+    found = validate.likelihood("x", tokenizer, data, teacher, tokens)
     if stage == "joint":  # its tokenizer is not frozen
         expected = precision == "bf16"
     # the tokens of float32 are there; those of bfloat16 are made again
     assert seen == [True] * expected and set(found) == {"ntp", "align"}
+    seen.clear()
+    assert validate.likelihood("x", tokenizer, data, teacher)["ntp"] == found["ntp"]
+    assert seen == [expected]
 
 
 @pytest.mark.parametrize("precision, frozen, expected", PRECISIONS)
