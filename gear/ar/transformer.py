@@ -215,6 +215,7 @@ class Decoder:
         return self.logits(self.next_state(x_BSD))
 
     def logits(self, x_B1D):
+        """(B, K) of what `next_state` returns."""
         return self.ar.head(self.ar.norm(x_B1D))[:, 0]  # (B, 1, K) -> (B, K)
 
     def next_state(self, x_BSD):

@@ -60,7 +60,7 @@ def distinct(prefix):
     """((U,) the numbers of the rows that differ, (B,) the place among them of each row's equal),
     int64 on the CPU. Rows are equal if all their bytes are."""
     parts = [x.contiguous().flatten(1).view(torch.uint8) for x in prefix if x is not None]
-    rows = [row.tobytes() for row in torch.cat(parts, 1).cpu().numpy()]
+    rows = [row.tobytes() for row in torch.cat(parts, 1).numpy()]
     first = {}  # bytes of a row: the first number that has them
     for number, row in enumerate(rows):
         first.setdefault(row, number)
@@ -71,14 +71,15 @@ def distinct(prefix):
 class Steps(Decoder):
     """A Decoder whose attention reads the positions so far and no others.
 
-    Equal prefixes, as those without a condition, go through the network once."""
+    On a CPU, equal prefixes, as those without a condition, go through the network once. On a GPU
+    the host would have to wait for it, to find them."""
 
     def __init__(self, ar, prefix):
         super().__init__(ar, prefix)
         self.caches = [Growing(cache) for cache in self.caches]
 
     def next_state(self, x_BSD):
-        if self.caches[0].length:
+        if self.caches[0].length or x_BSD.device.type != "cpu":
             return super().next_state(x_BSD)
         first_U, of_B = distinct(self.prefix)
         if len(first_U) == len(of_B):

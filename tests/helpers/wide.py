@@ -51,9 +51,9 @@ class Teacher(torch.nn.Module):
         return F.avg_pool2d(images, 16).flatten(2).transpose(1, 2).repeat(1, 1, 256)
 
 
-def moved(parameter, replacement):
-    """In place of swap_tensors, which refuses fake parameters."""
-    parameter.data = replacement
+def stay(module, *_, **__):
+    """In place of Module.to: all is on the CPU, and torch crashed where copies moved."""
+    return module
 
 
 def count(run, form):
@@ -70,7 +70,7 @@ def count(run, form):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    torch.utils.swap_tensors = moved
+    torch.nn.Module.to = stay
     chunked.ELEMENTS = 2**24  # fewer chunks, to be faster: half of all rows
     print(json.dumps({form: count(sys.argv[1], form) for form in ("reference", "fused")}))
     sys.stdout.flush()

@@ -185,9 +185,14 @@ def test_the_head_and_its_loss(dtype):
 
 @pytest.mark.parametrize("run", ["gear-l", "gear-l-ibq"])
 def test_a_step_of_the_papers_size_makes_no_tensor_of_all_scores(run):
-    """In a process of its own: fake tensors have been seen to damage the memory of theirs."""
+    """In a process of its own, and again if a signal ends it: torch's fake tensors damage the memory
+    of their process now and then. A wrong count fails at once."""
     command = [sys.executable, wide.__file__, run]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    for _ in range(6):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode >= 0:
+            break
+    done.check_returncode()
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["reference"] >= 29 and seen["fused"] == 0
 
