@@ -185,8 +185,8 @@ def test_the_head_and_its_loss(dtype):
 
 @pytest.mark.parametrize("run", ["gear-l", "gear-l-ibq"])
 def test_a_step_of_the_papers_size_makes_no_tensor_of_all_scores(run):
-    """In a process of its own, and again if a signal ends it: torch's fake tensors damage the memory
-    of their process now and then. A wrong count fails at once."""
+    """In a process of its own, and again if a signal ends it: torch's fake tensors damage the
+    memory of their process now and then. A wrong count fails at once."""
     command = [sys.executable, wide.__file__, run]
     for _ in range(6):
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
